@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo    install what is missing, build, show the main job with real mail
+#   make test    the same set-up, then every test
+#   make         build build/salvaposta (needs the packages; see packaging/deps.sh)
+#   make check   unit tests only; SAN=1 under ASan and UBSan
+#   make bench   measure against Debian's Postfix
+#   make install DESTDIR= PREFIX=/usr
+
+CC	?= gcc
+ifeq ($(origin CC),default)
+CC	= gcc
+endif
+PREFIX	?= /usr/local
+DESTDIR	?=
+O	?= build
+ifeq ($(SAN),1)
+O	= build-san
+SANFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+endif
+
+PKGS	= libcares libevent_core libconfuse sqlite3 jansson libssl libcrypto \
+	  libseccomp libidn2 libzstd opendkim
+WARN	= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	  -Wformat=2 -Wvla -Wwrite-strings -Wpointer-arith -Wundef -Wcast-qual
+OPT	?= -O2 -g
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(SANFLAGS) \
+	  -fstack-protector-strong $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
+LIBS	= $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lspf2 -lpthread
+
+LIB_SRC	:= $(filter-out relay/main.c,$(wildcard base/*.c base/proto/*.c queue/*.c policy/*.c relay/*.c admin/*.c))
+LIB_OBJ	:= $(LIB_SRC:%.c=$(O)/%.o)
+TESTS	:= $(patsubst %.c,$(O)/%,$(wildcard tests/base/*_test.c tests/queue/*_test.c \
+	     tests/policy/*_test.c tests/relay/*_test.c tests/admin/*_test.c))
+TOOLS	:= $(patsubst %.c,$(O)/%,$(wildcard tests/bench/*.c))
+
+all: $(O)/salvaposta
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/libsalvaposta.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/salvaposta: $(O)/relay/main.o $(O)/libsalvaposta.a
+	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/tests/%_test: $(O)/tests/%_test.o $(O)/libsalvaposta.a
+	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+$(O)/tests/bench/%: $(O)/tests/bench/%.o $(O)/libsalvaposta.a
+	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+tests-built: $(TESTS)
+tools: $(TOOLS)
+
+# Prints each test program's own lines and at the end `N passed, N failed`.
+check: $(O)/salvaposta $(TESTS)
+	@tests/unit.sh $(TESTS)
+
+clean:
+	rm -rf build build-san build-fuzz
+
+.PHONY: all check clean tests-built tools
+.SECONDARY:
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * relay.conf as one value. One table (base/conf_table.c) describes each key:
+ * name, type, unit, default, minimum, maximum, help; the parser, `salvaposta
+ * check`, relay.conf.example and the key list of relay.conf(5) come from it.
+ *
+ * A struct conf is complete and checked or does not exist: every error found is
+ * reported with file, line, key and the fix, not just the first. Strings are
+ * owned by the conf and live until conf_free. Times are milliseconds, sizes
+ * bytes. Reload builds a new one and swaps.
+ */
+#ifndef BASE_CONF_H
+#define BASE_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+
+enum conf_route_kind { ROUTE_MX, ROUTE_SMTP, ROUTE_LMTP };
+
+struct conf_route {		/* "mx", "smtp://host:25", "lmtp://[::1]:24" */
+	enum conf_route_kind	 kind;
+	char			*host;	/* name or address without brackets; NULL for mx */
+	uint16_t		 port;
+};
+
+enum conf_failover { FAILOVER_OFF, FAILOVER_ON };	/* the mode a domain is born with */
+enum conf_return_path { RETURN_OPAQUE, RETURN_SRS, RETURN_NULL };
+
+struct conf_listen {		/* listen "0.0.0.0:25" { } */
+	char	*address;	/* "ip:port" or "[ip6]:port" as written */
+	bool	 tls;		/* offer STARTTLS (needs tls-cert-file); default yes */
+};
+
+struct conf_shard {		/* inside a domain: shard "s2" { primary = ... } */
+	char			*name;
+	struct conf_route	 primary;
+};
+
+struct conf_domain {		/* domain "example.it" { } */
+	char			*name;		/* lower case A-label */
+	struct conf_route	 primary;
+	struct conf_shard	*shard;
+	size_t			 nshard;
+	enum conf_failover	 failover;
+	enum conf_return_path	 return_path;
+	bool			 forward_opted_in_only;	/* forward-to = opted-in */
+	bool			 fold_local;	/* local part compared without case */
+	char			*subaddress;	/* separators, "" for none; default "+" */
+};
+
+struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
+	char		*domain;		/* return-path domain, lower case */
+	char		*secret_file;		/* one secret a line, first signs */
+	char		*node;			/* 1-8 of [a-z0-9] */
+	char		*dkim_selector;		/* NULL: copies are not signed by us */
+	char		*dkim_key_file;
+	unsigned	 hash_length;		/* SRS N, 4..27 */
+	unsigned	 hash_min;
+	unsigned	 max_age_days;
+	bool		 alphabet_base64;	/* true: '+' '/', for old peers (1.2.8) */
+};
+
+struct conf {
+	char	*file;			/* where it came from, for messages */
+	char	*hostname;		/* EHLO and banner name; default this host's */
+	char	*authserv_id;		/* default hostname */
+	char	*state_dir;
+	char	*control_socket;	/* default state_dir "/control.sock" */
+	char	*postmaster;		/* address mail for postmaster/abuse goes to, or NULL */
+	char	*log_level;		/* error warn info debug */
+	unsigned relays, verifiers, sealers;	/* processes; never 0 after loading */
+	unsigned uid_base;		/* roles run as uid_base+1.. when started as root */
+
+	struct conf_listen	*listen;	size_t nlisten;
+	struct conf_domain	*domain;	size_t ndomain;
+	struct conf_forwarder	 forwarder;
+	char	**resolver;		/* "ip:port"; none: /etc/resolv.conf */
+	size_t	  nresolver;
+
+	char	*tls_cert_file, *tls_key_file;	/* both or none */
+	char	*tls_ca_file;		/* NULL: OpenSSL's default trust store */
+
+	/* bounds of the listener */
+	uint64_t message_size_max;
+	uint64_t body_memory_max;	/* memfd bytes per relay over all sessions */
+	uint64_t header_size_max;
+	unsigned recipients_max;	/* per transaction */
+	unsigned sessions_max;		/* per relay */
+	unsigned errors_max;		/* bad commands per session, then 421 */
+	unsigned messages_max;		/* per session, then 421 */
+	unsigned received_max;		/* Received fields, then 554 5.4.6 */
+	bool	 bare_newline_reject;	/* bare-newline = normalize | reject */
+	int64_t	 command_timeout_ms, data_timeout_ms;	/* client silent; RFC 5321 4.5.3.2 */
+	int64_t	 session_timeout_ms;	/* whole session */
+	int64_t	 evaluate_timeout_ms;	/* DNS for one message's verdict */
+
+	/* DNS */
+	int64_t	 dns_timeout_ms;	/* one try */
+	unsigned dns_tries;
+	unsigned dns_cache_max;		/* names per relay */
+	int64_t	 dns_ttl_max_ms, dns_ttl_min_ms;
+
+	/* deliveries */
+	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */
+	bool	 deliver_to_loopback;	/* MX hosts on 127/8, ::1: tests and demos only */
+	unsigned connections_max;	/* per destination */
+	unsigned deliveries_max;	/* in flight over all destinations */
+	unsigned messages_per_connection;
+	int64_t	 connect_timeout_ms, reply_timeout_ms, send_timeout_ms, idle_timeout_ms;
+	int64_t	 retry_min_ms, retry_max_ms;	/* back-off doubles from min to max */
+	int64_t	 forward_ttl_ms;	/* age at which a forward leg is given up */
+	int64_t	 hold_retention_ms;	/* default 30 d */
+
+	/* spool */
+	uint64_t segment_size;
+	uint64_t disk_reserve;		/* free bytes below which new mail gets 452 */
+	unsigned window_max;		/* due legs held in memory */
+};
+
+/* Collects messages, one line each: "file:line: key: what: fix". */
+struct conf_errors {
+	struct buf	text;
+	unsigned	count;
+};
+
+/* NULL when there was any error; warnings do not stop it. `file` names the text. */
+struct conf *conf_parse(struct slice text, const char *file, struct conf_errors *e);
+struct conf *conf_load(const char *file, struct conf_errors *e);
+void conf_free(struct conf **cp);
+
+/* The served domain of that name (case-blind), or NULL. Borrowed. */
+const struct conf_domain *conf_domain_find(const struct conf *c, struct slice name);
+/* Where mail for that shard goes; an unknown shard goes to the domain's primary. */
+const struct conf_route *conf_primary(const struct conf_domain *d, struct slice shard);
+
+/* From the table: the commented example file, the man page part (roff), JSON. */
+int conf_print_example(FILE *out);
+int conf_print_man(FILE *out);
+/* The effective values. */
+int conf_print_json(const struct conf *c, FILE *out);
+
+#endif

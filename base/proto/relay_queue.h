@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+/* relay -> queue: keep this message. queue -> relay: deliver this leg. */
+#ifndef PROTO_RELAY_QUEUE_H
+#define PROTO_RELAY_QUEUE_H
+
+#include "base/envelope.h"
+
+enum { QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED };
+
+/* With the sealed body as descriptor. */
+struct queue_commit {
+	uint64_t	req;
+	struct slice	envelope;	/* struct envelope, encoded */
+};
+extern const struct wire_desc queue_commit_wire;
+
+enum queue_commit_status {
+	COMMIT_OK,		/* on stable storage: the only way to 250 (P1) */
+	COMMIT_FULL,		/* 452 4.3.1 */
+	COMMIT_ERROR,		/* 451 4.3.0: I/O error or unknown outcome */
+	COMMIT_STATUS_MAX
+};
+
+struct queue_committed {
+	uint64_t	req;
+	uint8_t		status;
+};
+extern const struct wire_desc queue_committed_wire;
+
+enum leg_kind { LEG_HOLD, LEG_FORWARD, LEG_KIND_MAX };
+
+/* One leg of one recipient, with the sealed body as descriptor. What goes out is
+ * prefix, then the body without the cuts, then suffix. */
+struct queue_deliver {
+	uint64_t	req;
+	struct msgid	id;
+	uint16_t	rcpt_index;
+	uint8_t		leg;		/* enum leg_kind */
+	uint8_t		route;		/* enum conf_route_kind */
+	uint16_t	port;		/* of SMTP and LMTP routes */
+	uint8_t		need_8bit;	/* BODY=8BITMIME, next hop must offer it (3.7) */
+	uint8_t		need_utf8;	/* SMTPUTF8, likewise (3.9) */
+	struct slice	host;		/* of SMTP and LMTP routes; the domain for MX */
+	struct slice	mail_from;	/* "" null */
+	struct slice	rcpt;
+	struct slice	prefix;
+	struct slice	cuts;		/* items of struct body_cut */
+	struct slice	suffix;
+	/* RFC 3461 parameters, passed on when the next hop offers DSN; "" or 0: none */
+	uint8_t		notify;
+	struct slice	envid, ret, orcpt;
+};
+extern const struct wire_desc queue_deliver_wire;
+
+enum deliver_outcome {
+	DELIVER_OK,		/* 2yz after the data, for this recipient */
+	DELIVER_TEMP,		/* 4yz, no connection, timeout before the data ended */
+	DELIVER_PERM,		/* 5yz */
+	DELIVER_UNKNOWN,	/* lost after the final dot: may or may not be there */
+	DELIVER_LOCAL,		/* never tried: route to ourselves, null MX, no 8BITMIME ... */
+	DELIVER_MAX
+};
+
+enum deliver_scope {		/* what the outcome says something about */
+	SCOPE_HOST,		/* no connection, banner, EHLO: all that goes there */
+	SCOPE_MESSAGE,		/* sender or content */
+	SCOPE_RCPT,
+	SCOPE_MAX
+};
+
+struct queue_delivered {
+	uint64_t	req;
+	uint8_t		outcome;	/* enum deliver_outcome */
+	uint8_t		scope;		/* enum deliver_scope */
+	uint8_t		tls;		/* it went over TLS */
+	uint8_t		dsn;		/* next hop offered DSN */
+	uint16_t	code;		/* 0 when there was no reply */
+	struct slice	enhanced;	/* "4.2.1" or "" */
+	struct slice	text;		/* the reply's, or ours; may name the destination (P4) */
+	struct slice	peer;		/* "name[ip]:port" */
+	struct slice	group;		/* provider group: MX roll-up, "" if not known */
+};
+extern const struct wire_desc queue_delivered_wire;
+
+#endif

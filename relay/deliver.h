@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Outgoing deliveries of a relay process: routes (MX by RFC 5321 5.1, IPv6 and IPv4,
+ * null MX, never to ourselves), a pool of connections kept for reuse per destination,
+ * and one SMTP or LMTP client machine per connection. Each request ends in exactly
+ * one result.
+ */
+#ifndef RELAY_DELIVER_H
+#define RELAY_DELIVER_H
+
+#include "base/conf.h"
+#include "base/proto/relay_queue.h"
+#include "relay/dns.h"
+#include "relay/tls.h"
+
+struct deliver;
+
+/* `r` is borrowed until return. May be called from within deliver_start. */
+typedef void deliver_fn(void *arg, const struct queue_delivered *r);
+
+struct deliver *deliver_new(struct loop *l, const struct conf *c, struct dns *d,
+    struct tls_context *tls, deliver_fn *fn, void *arg);
+void deliver_reload(struct deliver *d, const struct conf *c);
+/* Copies what it needs of the request, takes the body descriptor. */
+void deliver_start(struct deliver *d, const struct queue_deliver *req, int body_fd);
+/* Everything in flight ends as DELIVER_TEMP/UNKNOWN without a callback. */
+void deliver_free(struct deliver **dp);
+
+struct deliver_stats {
+	uint64_t ok, temp, perm, unknown, local, connections, reused;
+	unsigned open, in_flight;
+};
+void deliver_stats(const struct deliver *d, struct deliver_stats *out);
+
+#endif
