@@ -27,7 +27,8 @@ int address_parse(struct slice s, bool allow_utf8, struct address *out);
 
 /*
  * The path argument of MAIL FROM: or RCPT TO: at the start of `s`: "<...>" with a source
- * route dropped (RFC 5321 4.1.1.3 C), "<>" as an empty address. *rest is what follows
+ * route dropped (RFC 5321 4.1.1.3 C), "<>" as an empty address. Spaces before it are
+ * passed over, as many clients send "MAIL FROM: <...>". *rest is what follows
  * (parameters, trimmed left). 0 or -1.
  */
 int address_path(struct slice s, bool allow_utf8, struct address *out, struct slice *mailbox,
@@ -35,11 +36,12 @@ int address_path(struct slice s, bool allow_utf8, struct address *out, struct sl
 
 /* A host name: labels of letters, digits, hyphen (underscore allowed), <= 255. */
 bool address_domain_valid(struct slice d);
-/* Lower-case A-label form (libidn2), without a last dot; 0 or -1. */
+/* Lower-case A-label form (libidn2), without a last dot; 0 or -1. Not for literals. */
 int address_domain_canonical(struct slice d, char *out, size_t cap);
 /* The local part without quotes and escapes. 0 or -1 when over the buffer. */
 int address_unquote(struct slice local, struct buf *out);
-/* Quotes it if it needs to be. */
+/* Quotes it if it needs to be. -1 when over the buffer or when a control octet is inside,
+ * which no quoting could carry. */
 int address_quote(struct slice local, struct buf *out);
 
 #endif
