@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Certificates, keys and trust stores turned into SSL_CTX. Everything is read at
+ * start, from text where we can: after it the relay has lost its view of the disk.
+ */
+#include "relay/tls.h"
+
+#include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct tls_context {
+	SSL_CTX	*ctx;	/* owned */
+	bool	 server;
+};
+
+/* Debian keeps the default store as a directory that OpenSSL reads at the moment of a
+ * handshake, which a confined role cannot do; the bundle beside it is read at once. */
+static const char tls_bundle[] = "/etc/ssl/certs/ca-certificates.crt";
+
+static void
+tls_why(char *why, size_t cap, const char *what)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *reason = e == 0 ? NULL : ERR_reason_error_string(e);
+
+	if (cap > 0)
+		(void)snprintf(why, cap, "%s: %s", what, reason == NULL ? "unusable" : reason);
+	ERR_clear_error();
+}
+
+/* A key that wants a passphrase is an error with a reason, never a prompt. */
+static int
+tls_no_passphrase(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf, (void)size, (void)rwflag, (void)arg;
+	return -1;
+}
+
+static struct tls_context *
+tls_context_new(const SSL_METHOD *method, bool server)
+{
+	struct tls_context *c = mem_new(sizeof(*c));
+
+	c->server = server;
+	c->ctx = SSL_CTX_new(method);
+	CHECK(c->ctx != NULL);
+	CHECK(SSL_CTX_set_min_proto_version(c->ctx, TLS1_2_VERSION) == 1);
+	/* An unexpected end is an end: SMTP knows by itself whether something was cut. */
+	SSL_CTX_set_options(c->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+	    SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	return c;
+}
+
+void
+tls_context_free(struct tls_context **cp)
+{
+	if (*cp == NULL)
+		return;
+	SSL_CTX_free((*cp)->ctx);
+	free(*cp);
+	*cp = NULL;
+}
+
+/* The first certificate is ours, what follows is the chain. */
+static int
+tls_use_chain(SSL_CTX *ctx, struct slice pem)
+{
+	BIO *b;
+	X509 *x;
+	int ret = -1;
+
+	if (pem.n == 0 || pem.n > INT_MAX)
+		return -1;
+	b = BIO_new_mem_buf(pem.p, (int)pem.n);
+	CHECK(b != NULL);
+	x = PEM_read_bio_X509_AUX(b, NULL, tls_no_passphrase, NULL);
+	if (x == NULL)
+		goto out;
+	if (SSL_CTX_use_certificate(ctx, x) != 1)
+		goto out;
+	for (;;) {
+		X509 *ca = PEM_read_bio_X509(b, NULL, tls_no_passphrase, NULL);
+
+		if (ca == NULL)
+			break;
+		if (SSL_CTX_add0_chain_cert(ctx, ca) != 1) {
+			X509_free(ca);
+			goto out;
+		}
+	}
+	/* Running out of certificates is how the list ends; anything else is damage. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		goto out;
+	ERR_clear_error();
+	ret = 0;
+out:
+	X509_free(x);
+	BIO_free(b);
+	return ret;
+}
+
+static int
+tls_use_key(SSL_CTX *ctx, struct slice pem)
+{
+	EVP_PKEY *k;
+	BIO *b;
+	int ok;
+
+	if (pem.n == 0 || pem.n > INT_MAX)
+		return -1;
+	b = BIO_new_mem_buf(pem.p, (int)pem.n);
+	CHECK(b != NULL);
+	k = PEM_read_bio_PrivateKey(b, NULL, tls_no_passphrase, NULL);
+	BIO_free(b);
+	if (k == NULL)
+		return -1;
+	ok = SSL_CTX_use_PrivateKey(ctx, k);
+	EVP_PKEY_free(k);
+	return ok == 1 ? 0 : -1;
+}
+
+struct tls_context *
+tls_server_new(struct slice cert_pem, struct slice key_pem, char *why, size_t cap)
+{
+	struct tls_context *c = tls_context_new(TLS_server_method(), true);
+	static const unsigned char sid[] = "salvaposta";
+
+	ERR_clear_error();
+	if (tls_use_chain(c->ctx, cert_pem) != 0) {
+		tls_why(why, cap, "certificate");
+		goto fail;
+	}
+	if (tls_use_key(c->ctx, key_pem) != 0) {
+		tls_why(why, cap, "key");
+		goto fail;
+	}
+	if (SSL_CTX_check_private_key(c->ctx) != 1) {
+		tls_why(why, cap, "key does not belong to the certificate");
+		goto fail;
+	}
+	/* Tickets keep resumption without a table of sessions that strangers could fill. */
+	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+	CHECK(SSL_CTX_set_session_id_context(c->ctx, sid, sizeof(sid) - 1) == 1);
+	CHECK(SSL_CTX_set_num_tickets(c->ctx, 1) == 1);
+	SSL_CTX_set_options(c->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	return c;
+fail:
+	tls_context_free(&c);
+	return NULL;
+}
+
+struct tls_context *
+tls_client_new(const char *ca_file, char *why, size_t cap)
+{
+	struct tls_context *c = tls_context_new(TLS_client_method(), false);
+
+	ERR_clear_error();
+	if (ca_file != NULL) {
+		if (SSL_CTX_load_verify_file(c->ctx, ca_file) != 1) {
+			tls_why(why, cap, ca_file);
+			tls_context_free(&c);
+			return NULL;
+		}
+	} else {
+		/* No store at all only means that nothing verifies, which is opportunistic
+		 * TLS still (RFC 7435). */
+		(void)SSL_CTX_set_default_verify_paths(c->ctx);
+		(void)SSL_CTX_load_verify_file(c->ctx, tls_bundle);
+		ERR_clear_error();
+	}
+	/* The chain is checked and the result kept, the handshake goes on (spec 13.1). */
+	SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
+	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+	return c;
+}
+
+struct ssl_ctx_st *
+tls_context_ssl(struct tls_context *c)
+{
+	return c->ctx;
+}
+
+bool
+tls_context_is_server(const struct tls_context *c)
+{
+	return c->server;
+}
