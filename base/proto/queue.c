@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Field tables of what queue says to directory and seal, and all to the supervisor. */
+#include "base/proto/queue_directory.h"
+#include "base/proto/queue_seal.h"
+#include "base/proto/super.h"
+
+static const struct wire_field target_f[] = {
+	WIRE_U64(struct dir_target, req),
+	WIRE_STR(struct dir_target, user, 512),
+};
+const struct wire_desc dir_target_wire = WIRE_DESC("dir_target", struct dir_target, target_f);
+
+static const struct wire_field targeted_f[] = {
+	WIRE_U64(struct dir_targeted, req),
+	WIRE_U8(struct dir_targeted, status, TARGET_MAX - 1),
+	WIRE_STR(struct dir_targeted, recovery, 512),
+	WIRE_STR(struct dir_targeted, language, 16),
+	WIRE_STR(struct dir_targeted, reason, 64),
+};
+const struct wire_desc dir_targeted_wire =
+    WIRE_DESC("dir_targeted", struct dir_targeted, targeted_f);
+
+static const struct wire_field reload_f[] = {
+	WIRE_U64(struct dir_reload, req),
+};
+const struct wire_desc dir_reload_wire = WIRE_DESC("dir_reload", struct dir_reload, reload_f);
+
+static const struct wire_field reloaded_f[] = {
+	WIRE_U64(struct dir_reloaded, req),
+	WIRE_U8(struct dir_reloaded, ok, 1),
+	WIRE_U64(struct dir_reloaded, users),
+	WIRE_STR(struct dir_reloaded, text, 1024),
+};
+const struct wire_desc dir_reloaded_wire =
+    WIRE_DESC("dir_reloaded", struct dir_reloaded, reloaded_f);
+
+#define S struct seal_prepare
+static const struct wire_field prepare_f[] = {
+	WIRE_U64(S, req),
+	WIRE_U16(S, rcpt_index, UINT16_MAX),
+	WIRE_U16(S, attempt, UINT16_MAX),
+	WIRE_U64(S, now_ms),
+	WIRE_STR(S, token, 64),
+	WIRE_STR(S, envelope, ENVELOPE_MAX),
+};
+#undef S
+const struct wire_desc seal_prepare_wire =
+    WIRE_DESC("seal_prepare", struct seal_prepare, prepare_f);
+
+#define S struct seal_prepared
+static const struct wire_field prepared_f[] = {
+	WIRE_U64(S, req),
+	WIRE_U8(S, status, SEAL_STATUS_MAX - 1),
+	WIRE_STR(S, reason, 64),
+	WIRE_STR(S, token, 64),
+	WIRE_STR(S, mail_from, 512),
+	WIRE_STR(S, prefix, 64 * 1024),
+	WIRE_STR(S, cuts, 16 * 1024),
+	WIRE_STR(S, suffix, 16 * 1024),
+};
+#undef S
+const struct wire_desc seal_prepared_wire =
+    WIRE_DESC("seal_prepared", struct seal_prepared, prepared_f);
+
+static const struct wire_field name_f[] = {
+	WIRE_U8(struct super_name, peer, UINT8_MAX),
+	WIRE_U16(struct super_name, index, UINT16_MAX),
+	WIRE_STR(struct super_name, name, 4096),
+};
+const struct wire_desc super_name_wire = WIRE_DESC("super_name", struct super_name, name_f);
+
+static const struct wire_field text_f[] = {
+	WIRE_U64(struct super_text, req),
+	WIRE_STR(struct super_text, text, 100 * 1024),
+};
+const struct wire_desc super_text_wire = WIRE_DESC("super_text", struct super_text, text_f);
