@@ -17,7 +17,7 @@
 struct conn;
 
 enum conn_event {
-	CONN_CONNECTED,		/* outgoing only */
+	CONN_CONNECTED,		/* outgoing only; never from within conn_connect */
 	CONN_TLS,		/* the handshake is done */
 	CONN_WRITABLE,		/* output fell below the low mark after conn_write said full */
 	CONN_EOF,		/* peer closed orderly */
@@ -40,13 +40,22 @@ struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t l
 void conn_close(struct conn **cp);	/* at once; what was not sent is lost */
 void conn_finish(struct conn **cp);	/* sends what is buffered (bounded time), then closes */
 
-/* Copies into the output buffer. -1 when it is above its bound: wait for
- * CONN_WRITABLE. Small replies always fit one bound beyond. */
+enum {
+	CONN_WRITE_MAX	= 64 * 1024,	/* most bytes in one conn_write */
+	CONN_SMALL	= 4096,		/* a write that may go beyond the first bound */
+	CONN_INPUT	= 64 * 1024	/* most input that waits unconsumed; more is CONN_ERROR */
+};
+/* Copies into the output buffer, which is sent when the callback returns. -1 when it is
+ * above its bound (nothing was taken): wait for CONN_WRITABLE. Writes of at most
+ * CONN_SMALL fit until a second bound. */
 int conn_write(struct conn *c, struct slice s);
 size_t conn_pending(const struct conn *c);	/* bytes not yet taken by the kernel */
 
-void conn_pause(struct conn *c);	/* no more input() until conn_resume */
-void conn_resume(struct conn *c);	/* also offers again what was left over */
+void conn_pause(struct conn *c);	/* no more input(), CONN_EOF until conn_resume */
+void conn_resume(struct conn *c);	/* also offers again what was left over, later */
+/* How much is taken from the socket at once: 16 KiB at first, so that one peer cannot make
+ * us buffer more than that ahead of a waiting command; more while a message flows in. */
+void conn_read_size(struct conn *c, size_t n);
 void conn_deadline(struct conn *c, int64_t after_ms);	/* one timer; <0 none */
 
 /*

@@ -1,0 +1,821 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One state says what the socket is for; conn_interest is the only place that derives
+ * from it what the loop watches. Output is collected during a callback and sent when it
+ * returns: many replies, one send. Input goes from a buffer on the stack straight to the
+ * owner and is kept only when the owner leaves some, so an idle connection owns no buffer.
+ *
+ * Nothing here frees a connection whose callback may be on the stack: conn_close marks it
+ * DEAD and gives the descriptor back, conn_turn frees it at the end of the turn.
+ */
+#include "relay/conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum {
+	OUT_BOUND	= 128 * 1024,	/* refuse big writes from here on */
+	OUT_MAX		= OUT_BOUND + CONN_WRITE_MAX,
+	OUT_LOW		= 32 * 1024,	/* CONN_WRITABLE below it */
+	OUT_KEEP	= 4 * 1024,	/* a bigger buffer is given back when empty */
+	READ_DEFAULT	= 16 * 1024,
+	READS_PER_TURN	= 4,		/* then the others have their turn */
+	FINISH_MS	= 10 * 1000,
+	LINGER_MS	= 1000
+};
+
+enum conn_state {
+	CONN_S_CONNECTING,
+	CONN_S_OPEN,
+	CONN_S_BEFORE_TLS,	/* sending what was said in the clear */
+	CONN_S_HANDSHAKE,
+	CONN_S_FINISH,		/* no owner; sending the rest */
+	CONN_S_LINGER,		/* no owner; waiting for the peer to close */
+	CONN_S_FAILED,		/* the owner was told; waits for conn_close */
+	CONN_S_DEAD		/* no owner, no descriptor; freed at the end of the turn */
+};
+
+struct conn {
+	struct loop		*loop;
+	struct watch		*watch;		/* owned */
+	struct timer		*timer;		/* owned, NULL until a deadline is set */
+	int64_t			 deadline;	/* mono ms, -1 none; the timer may fire earlier */
+	int64_t			 armed;		/* mono ms the timer fires at, -1 not armed */
+	const struct conn_ops	*ops;
+	void			*arg;		/* the owner; borrowed */
+	SSL			*ssl;		/* owned, NULL in the clear */
+	struct tls_info		*info;		/* owned, once the handshake is done */
+	struct buf		 in;		/* what the owner left over */
+	struct buf		 out;		/* what the kernel has not taken */
+	char			*error;		/* owned */
+	size_t			 read_size;
+	int			 fd;		/* owned, -1 when dead */
+	uint8_t			 state;		/* enum conn_state */
+	bool			 paused;
+	bool			 in_input;	/* ops->input is on the stack */
+	bool			 turn_due;	/* conn_turn will run */
+	bool			 refused;	/* conn_write said full: owes a CONN_WRITABLE */
+	bool			 unread;	/* the peer may have sent what we never read */
+	bool			 read_wants_write;	/* TLS: only a write lets reading go on */
+	bool			 write_wants_read;
+	bool			 more;		/* TLS holds decrypted bytes the loop cannot see */
+	bool			 offer;		/* leftovers are to be offered again */
+	bool			 secure;	/* bytes go through ssl, not to the socket */
+	bool			 named;		/* the peer's certificate was to carry a name */
+};
+
+static void conn_turn(void *arg);
+static void conn_flush(struct conn *c);
+static void conn_handshake(struct conn *c);
+
+static void
+conn_turn_soon(struct conn *c)
+{
+	if (c->turn_due)
+		return;
+	c->turn_due = true;
+	loop_later(c->loop, conn_turn, c);
+}
+
+static void
+conn_interest(struct conn *c)
+{
+	bool output = buf_len(&c->out) > 0;
+	unsigned want = 0;
+
+	switch ((enum conn_state)c->state) {
+	case CONN_S_CONNECTING:
+	case CONN_S_BEFORE_TLS:
+		want = LOOP_WRITE;
+		break;
+	case CONN_S_OPEN:
+		if (!c->paused)
+			want |= c->read_wants_write ? LOOP_WRITE : LOOP_READ;
+		if (output)
+			want |= c->write_wants_read ? LOOP_READ : LOOP_WRITE;
+		break;
+	case CONN_S_HANDSHAKE:
+		want = c->read_wants_write ? LOOP_WRITE : LOOP_READ;
+		break;
+	case CONN_S_FINISH:
+		want = c->write_wants_read ? LOOP_READ : LOOP_WRITE;
+		break;
+	case CONN_S_LINGER:
+		want = LOOP_READ;
+		break;
+	case CONN_S_FAILED:
+	case CONN_S_DEAD:
+		break;
+	}
+	if (c->watch != NULL)
+		watch_want(c->watch, want);
+}
+
+static void
+conn_enter(struct conn *c, enum conn_state st)
+{
+	c->state = (uint8_t)st;
+	conn_interest(c);
+}
+
+/* From here on the owner has no say; the memory goes at the end of the turn. */
+static void
+conn_die(struct conn *c)
+{
+	if (c->state == CONN_S_DEAD)
+		return;
+	watch_free(&c->watch);
+	timer_free(&c->timer);
+	SSL_free(c->ssl);
+	c->ssl = NULL;
+	(void)close(c->fd);
+	c->fd = -1;
+	c->ops = NULL;
+	conn_enter(c, CONN_S_DEAD);
+	conn_turn_soon(c);
+}
+
+static void
+conn_event(struct conn *c, enum conn_event ev)
+{
+	if (c->ops != NULL)
+		c->ops->event(c->arg, ev);
+}
+
+__attribute__((format(printf, 2, 3))) static void
+conn_fail(struct conn *c, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (c->state == CONN_S_FINISH || c->state == CONN_S_LINGER) {
+		conn_die(c);
+		return;
+	}
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	free(c->error);
+	c->error = mem_str(text);
+	conn_enter(c, CONN_S_FAILED);
+	conn_event(c, CONN_ERROR);
+}
+
+static const char *
+conn_ssl_reason(int saved_errno)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *s = e == 0 ? NULL : ERR_reason_error_string(e);
+
+	if (s != NULL)
+		return s;
+	return saved_errno == 0 ? "connection closed" : strerror(saved_errno);
+}
+
+/* Bytes read, 0 at the end, -1 nothing now, -2 failed (the owner was told). */
+static ssize_t
+conn_recv(struct conn *c, char *to, size_t n)
+{
+	if (!c->secure) {
+		ssize_t got = recv(c->fd, to, n, 0);
+
+		if (got >= 0)
+			return got;
+		if (errno == EAGAIN || errno == EINTR)
+			return -1;
+		conn_fail(c, "%s", strerror(errno));
+		return -2;
+	}
+	ERR_clear_error();
+	errno = 0;
+	int got = SSL_read(c->ssl, to, (int)n);
+	int saved = errno;
+
+	c->read_wants_write = false;
+	if (got > 0)
+		return got;
+	switch (SSL_get_error(c->ssl, got)) {
+	case SSL_ERROR_WANT_READ:
+		return -1;
+	case SSL_ERROR_WANT_WRITE:
+		c->read_wants_write = true;
+		return -1;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		if (saved == 0)
+			return 0;
+		break;
+	}
+	conn_fail(c, "TLS: %s", conn_ssl_reason(saved));
+	return -2;
+}
+
+/* Bytes taken, -1 nothing now, -2 failed. */
+static ssize_t
+conn_send(struct conn *c, struct slice s)
+{
+	if (!c->secure) {
+		ssize_t put = send(c->fd, s.p, s.n, MSG_NOSIGNAL);
+
+		if (put >= 0)
+			return put;
+		if (errno == EAGAIN || errno == EINTR)
+			return -1;
+		conn_fail(c, "%s", strerror(errno));
+		return -2;
+	}
+	ERR_clear_error();
+	errno = 0;
+	int put = SSL_write(c->ssl, s.p, (int)s.n);
+	int saved = errno;
+
+	c->write_wants_read = false;
+	if (put > 0)
+		return put;
+	switch (SSL_get_error(c->ssl, put)) {
+	case SSL_ERROR_WANT_WRITE:
+		return -1;
+	case SSL_ERROR_WANT_READ:
+		c->write_wants_read = true;
+		return -1;
+	}
+	conn_fail(c, "TLS: %s", conn_ssl_reason(saved));
+	return -2;
+}
+
+/* All was sent and nobody owns it: say goodbye. A close with unread input would be a
+ * reset, which may take our last reply from the peer's hands: wait a little for its end. */
+static void
+conn_goodbye(struct conn *c)
+{
+	if (c->secure) {
+		ERR_clear_error();
+		(void)SSL_shutdown(c->ssl);
+		ERR_clear_error();
+	}
+	if (!c->unread) {
+		conn_die(c);
+		return;
+	}
+	(void)shutdown(c->fd, SHUT_WR);
+	conn_enter(c, CONN_S_LINGER);
+	conn_deadline(c, LINGER_MS);
+}
+
+static void
+conn_drained(struct conn *c)
+{
+	if (c->out.cap > OUT_KEEP) {
+		buf_fini(&c->out);
+		buf_init(&c->out, OUT_MAX);
+	}
+	if (c->state == CONN_S_FINISH)
+		conn_goodbye(c);
+	else if (c->state == CONN_S_BEFORE_TLS)
+		conn_handshake(c);
+}
+
+static void
+conn_flush(struct conn *c)
+{
+	while (buf_len(&c->out) > 0) {
+		ssize_t put = conn_send(c, buf_slice(&c->out));
+
+		if (put == -2)
+			return;
+		if (put < 0)
+			break;
+		buf_drop(&c->out, (size_t)put);
+	}
+	if (buf_len(&c->out) == 0)
+		conn_drained(c);
+	conn_interest(c);
+	if (c->refused && buf_len(&c->out) < OUT_LOW && c->state == CONN_S_OPEN) {
+		c->refused = false;
+		conn_event(c, CONN_WRITABLE);
+	}
+}
+
+static bool
+conn_readable(const struct conn *c)
+{
+	return c->state == CONN_S_OPEN && !c->paused;
+}
+
+/* Offers bytes until the owner wants no more of them now; returns how many it took. */
+static size_t
+conn_offer(struct conn *c, struct slice s)
+{
+	size_t done = 0;
+
+	while (done < s.n && conn_readable(c)) {
+		size_t used;
+
+		c->in_input = true;
+		used = c->ops->input(c->arg, slice_sub(s, done, s.n));
+		c->in_input = false;
+		CHECK(used <= s.n - done);
+		done += used;
+		if (used == 0)
+			break;
+	}
+	if (c->state == CONN_S_FINISH)
+		c->unread = done < s.n;
+	return done;
+}
+
+/* After input(): what the owner wrote goes out, unless it is gone. */
+static void
+conn_after_input(struct conn *c)
+{
+	if (c->state != CONN_S_DEAD && buf_len(&c->out) > 0)
+		conn_flush(c);
+}
+
+/* Leftovers after TLS began were sent in the clear and mean nothing any more; those of a
+ * connection without an owner have nobody to read them. */
+static bool
+conn_keeps_input(const struct conn *c)
+{
+	return c->state == CONN_S_OPEN;
+}
+
+static void
+conn_offer_kept(struct conn *c)
+{
+	size_t used = conn_offer(c, buf_slice(&c->in));
+
+	if (!conn_keeps_input(c) || used == buf_len(&c->in)) {
+		buf_fini(&c->in);
+		buf_init(&c->in, CONN_INPUT);
+	} else {
+		buf_drop(&c->in, used);
+	}
+	conn_after_input(c);
+}
+
+static void
+conn_take(struct conn *c, struct slice s)
+{
+	if (buf_len(&c->in) > 0) {
+		if (buf_put_slice(&c->in, s) != 0) {
+			conn_fail(c, "input nobody takes");
+			return;
+		}
+		conn_offer_kept(c);
+		return;
+	}
+	size_t used = conn_offer(c, s);
+
+	if (conn_keeps_input(c) && used < s.n &&
+	    buf_put_slice(&c->in, slice_sub(s, used, s.n)) != 0) {
+		conn_fail(c, "input nobody takes");
+		return;
+	}
+	conn_after_input(c);
+}
+
+static void
+conn_read(struct conn *c)
+{
+	char tmp[CONN_INPUT];
+	unsigned rounds = 0;
+
+	c->more = false;
+	while (conn_readable(c)) {
+		size_t room = CONN_INPUT - buf_len(&c->in);
+		size_t want = c->read_size < room ? c->read_size : room;
+		ssize_t got;
+
+		if (want == 0) {
+			conn_fail(c, "input nobody takes");
+			return;
+		}
+		if (rounds++ == READS_PER_TURN) {
+			c->more = c->secure && SSL_has_pending(c->ssl) == 1;
+			break;
+		}
+		got = conn_recv(c, tmp, want);
+		if (got == -2)
+			return;
+		if (got == -1)
+			break;
+		if (got == 0) {
+			/* Told once; the owner decides what its own output is still worth. */
+			conn_pause(c);
+			conn_event(c, CONN_EOF);
+			return;
+		}
+		conn_take(c, slice_make(tmp, (size_t)got));
+		if (!c->secure && (size_t)got < want)
+			break;
+	}
+	if (c->state == CONN_S_DEAD)
+		return;
+	if (c->secure && SSL_has_pending(c->ssl) == 1)
+		c->more = true;
+	if (c->more && conn_readable(c))
+		conn_turn_soon(c);
+	conn_interest(c);
+}
+
+/* The peer of a connection without an owner: thrown away until it closes. */
+static void
+conn_linger(struct conn *c)
+{
+	char tmp[CONN_INPUT];
+	ssize_t got = recv(c->fd, tmp, sizeof(tmp), 0);
+
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+		conn_die(c);
+}
+
+static void
+conn_connected(struct conn *c)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+		err = errno;
+	if (err != 0) {
+		conn_fail(c, "%s", strerror(err));
+		return;
+	}
+	conn_enter(c, CONN_S_OPEN);
+	conn_event(c, CONN_CONNECTED);
+}
+
+static void
+conn_ready(void *arg, int fd, unsigned ready)
+{
+	struct conn *c = arg;
+
+	(void)fd;
+	switch ((enum conn_state)c->state) {
+	case CONN_S_CONNECTING:
+		conn_connected(c);
+		break;
+	case CONN_S_OPEN:
+		if ((ready & (c->write_wants_read ? LOOP_READ : LOOP_WRITE)) != 0 &&
+		    buf_len(&c->out) > 0)
+			conn_flush(c);
+		if (c->state == CONN_S_OPEN &&
+		    (ready & (c->read_wants_write ? LOOP_WRITE : LOOP_READ)) != 0)
+			conn_read(c);
+		break;
+	case CONN_S_BEFORE_TLS:
+	case CONN_S_FINISH:
+		conn_flush(c);
+		break;
+	case CONN_S_HANDSHAKE:
+		conn_handshake(c);
+		break;
+	case CONN_S_LINGER:
+		conn_linger(c);
+		break;
+	case CONN_S_FAILED:
+	case CONN_S_DEAD:
+		break;
+	}
+}
+
+static void
+conn_free(struct conn *c)
+{
+	buf_fini(&c->in);
+	buf_fini(&c->out);
+	free(c->info);
+	free(c->error);
+	free(c);
+}
+
+/* The end of a turn: what was written, what was left over, what is to be freed. */
+static void
+conn_turn(void *arg)
+{
+	struct conn *c = arg;
+
+	c->turn_due = false;
+	if (c->state == CONN_S_DEAD) {
+		conn_free(c);
+		return;
+	}
+	if (buf_len(&c->out) > 0 && c->state != CONN_S_CONNECTING &&
+	    c->state != CONN_S_HANDSHAKE && c->state != CONN_S_FAILED)
+		conn_flush(c);
+	else if (buf_len(&c->out) == 0 &&
+	    (c->state == CONN_S_FINISH || c->state == CONN_S_BEFORE_TLS))
+		conn_drained(c);
+	if (c->offer && conn_readable(c)) {
+		c->offer = false;
+		if (buf_len(&c->in) > 0)
+			conn_offer_kept(c);
+	}
+	if (c->more && conn_readable(c))
+		conn_read(c);
+	if (c->state != CONN_S_DEAD)
+		conn_interest(c);
+}
+
+static void
+conn_on_timer(void *arg)
+{
+	struct conn *c = arg;
+	int64_t now = clock_mono_ms();
+
+	c->armed = -1;
+	if (c->deadline < 0)
+		return;
+	if (now < c->deadline) {
+		/* It was moved since: cheaper to wake once too early than to re-arm a
+		 * timer at every line. */
+		c->armed = c->deadline;
+		timer_arm(c->timer, c->deadline - now);
+		return;
+	}
+	c->deadline = -1;
+	if (c->state == CONN_S_FINISH || c->state == CONN_S_LINGER)
+		conn_die(c);
+	else
+		conn_event(c, CONN_TIMEOUT);
+}
+
+void
+conn_deadline(struct conn *c, int64_t after_ms)
+{
+	if (after_ms < 0 || c->state == CONN_S_DEAD) {
+		c->deadline = -1;
+		return;
+	}
+	c->deadline = clock_mono_ms() + after_ms;
+	if (c->timer == NULL)
+		c->timer = timer_new(c->loop, conn_on_timer, c);
+	if (c->armed < 0 || c->armed > c->deadline) {
+		c->armed = c->deadline;
+		timer_arm(c->timer, after_ms);
+	}
+}
+
+static struct conn *
+conn_new(struct loop *l, int fd, const struct conn_ops *ops, void *arg, enum conn_state st)
+{
+	struct conn *c = mem_new(sizeof(*c));
+	int one = 1;
+
+	c->loop = l;
+	c->fd = fd;
+	c->ops = ops;
+	c->arg = arg;
+	c->deadline = -1;
+	c->armed = -1;
+	c->read_size = READ_DEFAULT;
+	buf_init(&c->in, CONN_INPUT);
+	buf_init(&c->out, OUT_MAX);
+	/* Replies are collected by us; the kernel must not sit on them (a socketpair in a
+	 * test has no such option). */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	c->watch = watch_new(l, fd, conn_ready, c);
+	conn_enter(c, st);
+	return c;
+}
+
+struct conn *
+conn_accepted(struct loop *l, int fd, const struct conn_ops *ops, void *arg)
+{
+	int fl = fcntl(fd, F_GETFL);
+
+	if (fl >= 0 && (fl & O_NONBLOCK) == 0)
+		(void)fcntl(fd, F_SETFL, fl | O_NONBLOCK);
+	return conn_new(l, fd, ops, arg, CONN_S_OPEN);
+}
+
+struct conn *
+conn_connect(struct loop *l, const struct sockaddr *to, socklen_t len,
+    const struct sockaddr *bind_to, socklen_t bind_len, const struct conn_ops *ops, void *arg)
+{
+	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int saved;
+
+	if (fd < 0)
+		return NULL;
+	if (bind_to != NULL && bind(fd, bind_to, bind_len) != 0)
+		goto fail;
+	if (connect(fd, to, len) != 0 && errno != EINPROGRESS)
+		goto fail;
+	return conn_new(l, fd, ops, arg, CONN_S_CONNECTING);
+fail:
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return NULL;
+}
+
+void
+conn_close(struct conn **cp)
+{
+	if (*cp == NULL)
+		return;
+	conn_die(*cp);
+	*cp = NULL;
+}
+
+void
+conn_finish(struct conn **cp)
+{
+	struct conn *c = *cp;
+
+	if (c == NULL)
+		return;
+	*cp = NULL;
+	if (c->state != CONN_S_OPEN) {
+		conn_die(c);
+		return;
+	}
+	/* Within input() conn_offer knows what remains unread. */
+	c->unread = !c->in_input && buf_len(&c->in) > 0;
+	c->ops = NULL;
+	c->refused = false;
+	conn_enter(c, CONN_S_FINISH);
+	conn_deadline(c, FINISH_MS);
+	conn_turn_soon(c);
+}
+
+int
+conn_write(struct conn *c, struct slice s)
+{
+	size_t pending = buf_len(&c->out);
+
+	if (c->state == CONN_S_DEAD || c->state == CONN_S_FAILED)
+		return 0;	/* the owner will hear, or has heard, of it as an event */
+	if ((s.n > CONN_SMALL && pending >= OUT_BOUND) || buf_put_slice(&c->out, s) != 0) {
+		c->refused = true;
+		return -1;
+	}
+	if (!c->in_input)
+		conn_turn_soon(c);
+	return 0;
+}
+
+size_t
+conn_pending(const struct conn *c)
+{
+	return buf_len(&c->out);
+}
+
+void
+conn_pause(struct conn *c)
+{
+	c->paused = true;
+	conn_interest(c);
+}
+
+void
+conn_resume(struct conn *c)
+{
+	c->paused = false;
+	conn_interest(c);
+	c->offer = buf_len(&c->in) > 0;
+	if (c->offer || c->more)
+		conn_turn_soon(c);
+}
+
+void
+conn_read_size(struct conn *c, size_t n)
+{
+	c->read_size = n == 0 || n > CONN_INPUT ? CONN_INPUT : n;
+}
+
+/* The name the certificate must carry: a host name, or an address (RFC 6125 6.4, 6.5). */
+static void
+conn_expect_name(struct conn *c, const char *name)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
+	char sni[256];	/* OpenSSL's macro wants it writable */
+
+	c->named = true;
+	if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
+		return;
+	ERR_clear_error();
+	SSL_set_hostflags(c->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	(void)SSL_set1_host(c->ssl, name);
+	if (snprintf(sni, sizeof(sni), "%s", name) < (int)sizeof(sni))
+		(void)SSL_set_tlsext_host_name(c->ssl, sni);
+}
+
+int
+conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
+{
+	if (c->state != CONN_S_OPEN || c->ssl != NULL) {
+		errno = EINVAL;
+		return -1;
+	}
+	ERR_clear_error();
+	c->ssl = SSL_new(tls_context_ssl(ctx));
+	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) {
+		SSL_free(c->ssl);
+		c->ssl = NULL;
+		errno = ENOMEM;
+		return -1;
+	}
+	if (tls_context_is_server(ctx)) {
+		SSL_set_accept_state(c->ssl);
+	} else {
+		SSL_set_connect_state(c->ssl);
+		if (server_name != NULL && server_name[0] != '\0')
+			conn_expect_name(c, server_name);
+	}
+	if (!c->in_input) {
+		buf_fini(&c->in);
+		buf_init(&c->in, CONN_INPUT);
+	}
+	c->offer = false;
+	c->paused = false;
+	conn_enter(c, CONN_S_BEFORE_TLS);
+	conn_turn_soon(c);
+	return 0;
+}
+
+static void
+conn_describe_tls(struct conn *c)
+{
+	struct tls_info *i = mem_new(sizeof(*i));
+	long v = SSL_get_verify_result(c->ssl);
+	X509 *peer = SSL_get0_peer_certificate(c->ssl);
+
+	(void)snprintf(i->version, sizeof(i->version), "%s", SSL_get_version(c->ssl));
+	(void)snprintf(i->cipher, sizeof(i->cipher), "%s", SSL_get_cipher_name(c->ssl));
+	i->resumed = SSL_session_reused(c->ssl) == 1;
+	if (!SSL_is_server(c->ssl)) {
+		if (peer == NULL)
+			(void)snprintf(i->peer, sizeof(i->peer), "no certificate");
+		else if (v != X509_V_OK)
+			(void)snprintf(i->peer, sizeof(i->peer), "%s",
+			    X509_verify_cert_error_string(v));
+		else if (!c->named)
+			(void)snprintf(i->peer, sizeof(i->peer), "no name to compare with");
+		else
+			i->verified = true;
+	}
+	c->info = i;
+}
+
+static void
+conn_handshake(struct conn *c)
+{
+	int r, saved;
+
+	c->secure = true;
+	conn_enter(c, CONN_S_HANDSHAKE);
+	ERR_clear_error();
+	errno = 0;
+	r = SSL_do_handshake(c->ssl);
+	saved = errno;
+	if (r == 1) {
+		c->read_wants_write = false;
+		conn_describe_tls(c);
+		conn_enter(c, CONN_S_OPEN);
+		/* The peer's first bytes may have come with its last handshake flight. */
+		c->more = SSL_has_pending(c->ssl) == 1;
+		conn_turn_soon(c);
+		conn_event(c, CONN_TLS);
+		return;
+	}
+	switch (SSL_get_error(c->ssl, r)) {
+	case SSL_ERROR_WANT_READ:
+		c->read_wants_write = false;
+		conn_interest(c);
+		return;
+	case SSL_ERROR_WANT_WRITE:
+		c->read_wants_write = true;
+		conn_interest(c);
+		return;
+	}
+	conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved));
+}
+
+const struct tls_info *
+conn_tls(const struct conn *c)
+{
+	return c->info;
+}
+
+const char *
+conn_error(const struct conn *c)
+{
+	return c->error == NULL ? "" : c->error;
+}
