@@ -36,16 +36,19 @@ const char *srs_result_name(enum srs_result r);
 uint32_t srs_day(int64_t wall_ms);		/* days since 1970 */
 /* Rewrites a sender; `out` gets the whole address. */
 enum srs_result srs_forward(const struct srs *s, uint32_t day, struct slice sender, struct buf *out);
-/* Reverses an SRS0/SRS1 address of our domain. */
+/* Reverses an SRS0/SRS1 address of our domain. That the result resolves and is not local is
+ * left to the caller (1.2.12); a single-label host, as in the opaque form, is refused. */
 enum srs_result srs_reverse(const struct srs *s, uint32_t day, struct slice address, struct buf *out);
 /* The opaque form of a token. */
 enum srs_result srs_opaque(const struct srs *s, uint32_t day, struct slice token, struct buf *out);
-/* SRS_OK also for another node's token: compare *node. Slices point into `address`. */
+/* SRS_OK also for another node's token: compare *node. Slices point into `address`, in the
+ * letter case they came in. */
 enum srs_result srs_opaque_check(const struct srs *s, uint32_t day, struct slice address,
     struct slice *node, struct slice *token);
 void srs_token_new(char out[SRS_TOKEN_LEN + 1]);	/* 120 random bits */
 
-/* Reads "one secret a line" (# comments) into s->secret, borrowed from text. 0, -1 none. */
+/* Reads "one secret a line" (# comments) into s->secret, borrowed from text. 0, or -1 when
+ * there is none or there are more than SRS_SECRETS_MAX. */
 int srs_secrets(struct srs *s, struct slice text);
 
 #endif
