@@ -120,10 +120,12 @@ struct conf {
 	unsigned window_max;		/* due legs held in memory */
 };
 
-/* Collects messages, one line each: "file:line: key: what: fix". */
+/* Collects messages, one line each: "file:line: key: what: fix". Starts as { 0 };
+ * free with buf_fini(&e.text). Warnings are in the text too, so show it even when
+ * there is a conf. */
 struct conf_errors {
 	struct buf	text;
-	unsigned	count;
+	unsigned	count;		/* of errors */
 };
 
 /* NULL when there was any error; warnings do not stop it. `file` names the text. */
@@ -139,7 +141,11 @@ const struct conf_route *conf_primary(const struct conf_domain *d, struct slice 
 /* From the table: the commented example file, the man page part (roff), JSON. */
 int conf_print_example(FILE *out);
 int conf_print_man(FILE *out);
-/* The effective values. */
+/* The effective values; times in seconds, sizes in bytes. */
 int conf_print_json(const struct conf *c, FILE *out);
+/* The effective values as text for conf_parse: host name, numbers of processes and
+ * environment variables are resolved. For the roles, which have neither files nor
+ * the environment and must not each find values of their own. */
+void conf_print_text(const struct conf *c, struct buf *out);
 
 #endif

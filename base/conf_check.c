@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What only the whole configuration can tell. */
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include "base/conf_priv.h"
+
+struct check {
+	const struct conf		*c;
+	const struct conf_places	*places;
+	struct conf_errors		*err;
+};
+
+static int
+line_of(const struct check *k, const char *path)
+{
+	return conf_place(k->places, path);
+}
+
+/* The line of whichever of the two was written. */
+static int
+line_of_either(const struct check *k, const char *a, const char *b)
+{
+	int line = line_of(k, a);
+
+	return line != 0 ? line : line_of(k, b);
+}
+
+static void
+check_pair(const struct check *k, const char *section, const char *a, const char *va,
+    const char *b, const char *vb)
+{
+	char pa[128], pb[128];
+
+	(void)snprintf(pa, sizeof(pa), "%s/%s", section, a);
+	(void)snprintf(pb, sizeof(pb), "%s/%s", section, b);
+	bool has_a = va != NULL || line_of(k, pa) != 0;	/* written, if wrongly */
+	bool has_b = vb != NULL || line_of(k, pb) != 0;
+	if (has_a && !has_b)
+		conf_error(k->err, k->c->file, line_of(k, pa), a,
+		    "needs %s beside it: add it, or remove both", b);
+	if (has_b && !has_a)
+		conf_error(k->err, k->c->file, line_of(k, pb), b,
+		    "needs %s beside it: add it, or remove both", a);
+}
+
+/* "low" must not be over "high". Values in the unit of both. */
+static void
+check_order(const struct check *k, const char *low, uint64_t lv, const char *high, uint64_t hv)
+{
+	char pl[128], ph[128];
+
+	if (lv <= hv)
+		return;
+	(void)snprintf(pl, sizeof(pl), "/%s", low);
+	(void)snprintf(ph, sizeof(ph), "/%s", high);
+	conf_error(k->err, k->c->file, line_of_either(k, pl, ph), low,
+	    "is greater than %s: lower it, or raise %s", high, high);
+}
+
+static void
+check_orders(const struct check *k)
+{
+	const struct conf *c = k->c;
+
+	check_order(k, "header-size-max", c->header_size_max, "message-size-max",
+	    c->message_size_max);
+	check_order(k, "message-size-max", c->message_size_max, "body-memory-max",
+	    c->body_memory_max);
+	check_order(k, "command-timeout", (uint64_t)c->command_timeout_ms, "session-timeout",
+	    (uint64_t)c->session_timeout_ms);
+	check_order(k, "data-timeout", (uint64_t)c->data_timeout_ms, "session-timeout",
+	    (uint64_t)c->session_timeout_ms);
+	check_order(k, "dns-ttl-min", (uint64_t)c->dns_ttl_min_ms, "dns-ttl-max",
+	    (uint64_t)c->dns_ttl_max_ms);
+	check_order(k, "retry-min", (uint64_t)c->retry_min_ms, "retry-max",
+	    (uint64_t)c->retry_max_ms);
+}
+
+static void
+check_listens(const struct check *k)
+{
+	char path[400];
+
+	for (size_t i = 0; i < k->c->nlisten; i++) {
+		const struct conf_listen *l = &k->c->listen[i];
+		(void)snprintf(path, sizeof(path), "listen %s/tls", l->address);
+		bytes_lower(path, strlen(path));
+		int line = line_of(k, path);
+		if (l->tls && line != 0 && k->c->tls_cert_file == NULL)
+			conf_error(k->err, k->c->file, line, "tls", "is on without a certificate: "
+			    "set tls-cert-file and tls-key-file, or write tls = no");
+	}
+}
+
+static void
+check_forwarder(const struct check *k)
+{
+	const struct conf_forwarder *f = &k->c->forwarder;
+
+	if (line_of(k, "forwarder") == 0)
+		return;
+	check_pair(k, "forwarder", "dkim-selector", f->dkim_selector, "dkim-key-file",
+	    f->dkim_key_file);
+	if (f->hash_min > f->hash_length)
+		conf_error(k->err, k->c->file,
+		    line_of_either(k, "forwarder/hash-min", "forwarder/hash-length"), "hash-min",
+		    "is greater than hash-length: our own return paths would be refused; lower "
+		    "it");
+}
+
+/* A route that leads straight back into this relay. */
+static void
+check_route(const struct check *k, const struct conf_route *r, const char *path)
+{
+	char full[800];
+
+	if (r->kind != ROUTE_SMTP || r->host == NULL || strcmp(r->host, k->c->hostname) != 0)
+		return;
+	for (size_t i = 0; i < k->c->nlisten; i++) {
+		struct slice a = slice_str(k->c->listen[i].address);
+		uint64_t port;
+		size_t colon = slice_rfind(a, ':');
+		if (colon == a.n || slice_u64(slice_sub(a, colon + 1, a.n), &port) != 0 ||
+		    port != r->port)
+			continue;
+		(void)snprintf(full, sizeof(full), "%s/primary", path);
+		conf_error(k->err, k->c->file, line_of(k, full), "primary", "leads back into this "
+		    "relay: name the host where the mailboxes are");
+		return;
+	}
+}
+
+static void
+check_domain(const struct check *k, const struct conf_domain *d)
+{
+	char path[400], full[800];
+
+	(void)snprintf(path, sizeof(path), "domain %s", d->name);
+	if (k->c->forwarder.domain != NULL && strcmp(k->c->forwarder.domain, d->name) == 0)
+		conf_error(k->err, k->c->file, line_of(k, path), d->name, "is the forwarder's "
+		    "domain too: give return paths a domain of their own (fwd.%s)", d->name);
+	(void)snprintf(full, sizeof(full), "%s/return-path", path);
+	if (line_of(k, full) != 0 && d->return_path != RETURN_NULL &&
+	    line_of(k, "forwarder") == 0)
+		conf_error(k->err, k->c->file, line_of(k, full), "return-path",
+		    "needs a forwarder section: add one, or write return-path = null");
+	check_route(k, &d->primary, path);
+	for (size_t i = 0; i < d->nshard; i++) {
+		(void)snprintf(full, sizeof(full), "%s/shard %s", path, d->shard[i].name);
+		bytes_lower(full, strlen(full));
+		check_route(k, &d->shard[i].primary, full);
+	}
+}
+
+static void
+check_domains(const struct check *k)
+{
+	bool forwards = k->c->forwarder.domain != NULL || line_of(k, "forwarder") != 0;
+
+	/* One that was refused for another fault is not missing as well. */
+	if (k->c->ndomain == 0 && line_of(k, "domain") == 0)
+		conf_error(k->err, k->c->file, 0, "domain", "there is none, so no mail would be "
+		    "taken: add domain \"example.it\" { primary = \"lmtp://host:24\" }");
+	for (size_t i = 0; i < k->c->ndomain; i++) {
+		check_domain(k, &k->c->domain[i]);
+		forwards = forwards || k->c->domain[i].return_path == RETURN_NULL;
+	}
+	if (!forwards && k->c->ndomain > 0)
+		conf_warn(k->err, k->c->file, 0, "forwarder", "there is no such section: mail is "
+		    "held and replayed, but no copies are forwarded");
+}
+
+void
+conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors *e)
+{
+	struct check k = { .c = c, .places = p, .err = e };
+
+	check_pair(&k, "", "tls-cert-file", c->tls_cert_file, "tls-key-file", c->tls_key_file);
+	if (strlen(c->control_socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		conf_error(e, c->file, line_of_either(&k, "/control-socket", "/state-dir"),
+		    "control-socket", "path is longer than a socket's may be (107 bytes): name a "
+		    "shorter one, as /run/salvaposta/control.sock");
+	check_orders(&k);
+	check_listens(&k);
+	check_forwarder(&k);
+	check_domains(&k);
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The table of keys. A new key is one row here and one member in struct conf;
+ * parser, check, example, manual and JSON follow.
+ */
+#include <stddef.h>
+
+#include "base/conf_priv.h"
+
+#define KB	1024ULL
+#define MB	(1024ULL * KB)
+#define GB	(1024ULL * MB)
+#define TB	(1024ULL * GB)
+#define MIN	60ULL
+#define HOUR	(60ULL * MIN)
+#define DAY	(24ULL * HOUR)
+
+#define ROOT(m)		.section = CONF_ROOT, .offset = offsetof(struct conf, m)
+#define LISTEN(m)	.section = CONF_LISTEN, .offset = offsetof(struct conf_listen, m)
+#define FORWARDER(m)	.section = CONF_FORWARDER, .offset = offsetof(struct conf_forwarder, m)
+#define DOMAIN(m)	.section = CONF_DOMAIN, .offset = offsetof(struct conf_domain, m)
+#define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
+#define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
+#define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
+#define COUNT(d, lo, hi) .type = CONF_COUNT, .def = (d), .min = (lo), .max = (hi)
+
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const newline_modes[] = { "normalize", "reject", NULL };
+static const char *const failover_modes[] = { "off", "on", NULL };
+static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
+static const char *const forward_to[] = { "registered", "opted-in", NULL };
+static const char *const alphabets[] = { "base64url", "base64", NULL };
+
+const struct conf_key conf_keys[] = {
+	/* who we are */
+	{ .name = "hostname", ROOT(hostname), .type = CONF_HOSTNAME, .shown = true,
+	  .def_words = "this host's full name", .example = "mx2.example.it",
+	  .group = "Who we are",
+	  .help = "The name said in the banner and in EHLO. It should resolve to this host's "
+	    "address, the address back to it, and have an SPF record of its own: bounces are "
+	    "judged by it." },
+	{ .name = "authserv-id", ROOT(authserv_id), .type = CONF_HOSTNAME,
+	  .def_words = "hostname", .example = "mx2.example.it",
+	  .help = "The name in our Authentication-Results fields (RFC 8601). Fields that come "
+	    "in under this name are forged and are not sent on." },
+	{ .name = "postmaster", ROOT(postmaster), .type = CONF_EMAIL,
+	  .def_words = "none; such mail needs a mailbox of that name in the directory",
+	  .example = "postmaster@example.net",
+	  .help = "Where mail for postmaster and abuse of the served domains goes when the "
+	    "directory has no such mailbox. Best outside of the domains served here." },
+	{ .name = "state-dir", ROOT(state_dir), .type = CONF_PATH, .def = "/var/lib/salvaposta",
+	  .help = "The spool, the directory snapshots and the failover state live here. Put it "
+	    "on a disk that survives a power cut." },
+	{ .name = "control-socket", ROOT(control_socket), .type = CONF_PATH,
+	  .def_words = "control.sock in state-dir", .example = "/run/salvaposta/control.sock",
+	  .help = "The socket the command line speaks to." },
+	{ .name = "log-level", ROOT(log_level), .type = CONF_CHOICE_STR, .def = "info",
+	  .choices = log_levels,
+	  .help = "How much is logged, on standard error." },
+	{ .name = "relays", ROOT(relays), COUNT("0", 0, 64),
+	  .help = "Processes that speak SMTP. 0: half of the cores, at least one." },
+	{ .name = "verifiers", ROOT(verifiers), COUNT("0", 0, 64),
+	  .help = "Processes that check SPF and DKIM. 0: one a core." },
+	{ .name = "sealers", ROOT(sealers), COUNT("0", 0, 64),
+	  .help = "Processes that build and sign the forwarded copies. 0: one a core." },
+	{ .name = "uid-base", ROOT(uid_base), COUNT("60800", 1, 2000000000),
+	  .help = "When started as root each kind of process runs under a user id of its own, "
+	    "counted up from this one. They need no entry in /etc/passwd and must not be used "
+	    "by anybody else." },
+
+	/* TLS */
+	{ .name = "tls-cert-file", ROOT(tls_cert_file), .type = CONF_PATH,
+	  .def_words = "none; STARTTLS is not offered", .group = "TLS",
+	  .example = "/etc/salvaposta/tls/fullchain.pem",
+	  .help = "Certificate chain for STARTTLS, PEM." },
+	{ .name = "tls-key-file", ROOT(tls_key_file), .type = CONF_PATH,
+	  .def_words = "none", .example = "/etc/salvaposta/tls/privkey.pem",
+	  .help = "Its private key, PEM, readable for root only." },
+	{ .name = "tls-ca-file", ROOT(tls_ca_file), .type = CONF_PATH,
+	  .def_words = "the trust store of OpenSSL",
+	  .example = "/etc/ssl/certs/ca-certificates.crt",
+	  .help = "Certificates trusted when a destination has to prove its name." },
+
+	/* listener */
+	{ .name = "message-size-max", ROOT(message_size_max), SIZE("50M", KB, 2 * GB),
+	  .group = "Bounds of the listener",
+	  .help = "A larger message is refused with 552 (RFC 1870). Not below what the primary "
+	    "takes." },
+	{ .name = "body-memory-max", ROOT(body_memory_max), SIZE("256M", 64 * KB, 256 * GB),
+	  .help = "Memory for message bodies, per relay process over all sessions. Over it a new "
+	    "DATA waits, then gets 452." },
+	{ .name = "header-size-max", ROOT(header_size_max), SIZE("256k", KB, 16 * MB),
+	  .help = "Size of the header section of a message." },
+	{ .name = "recipients-max", ROOT(recipients_max), COUNT("100", 1, 10000),
+	  .help = "Recipients of one transaction; more get 452 and come in the next one. RFC 5321 "
+	    "4.5.3.1.8 asks for at least 100." },
+	{ .name = "sessions-max", ROOT(sessions_max), COUNT("1000", 1, 100000),
+	  .help = "Open SMTP sessions per relay process; more get 421." },
+	{ .name = "errors-max", ROOT(errors_max), COUNT("20", 1, 10000),
+	  .help = "Bad commands in one session before 421." },
+	{ .name = "messages-max", ROOT(messages_max), COUNT("1000", 1, 1000000),
+	  .help = "Messages in one session before 421." },
+	{ .name = "received-max", ROOT(received_max), COUNT("100", 1, 10000),
+	  .help = "Received fields in a message; more is a loop and gets 554 5.4.6. RFC 5321 6.3 "
+	    "asks for at least 100." },
+	{ .name = "bare-newline", ROOT(bare_newline_reject), .type = CONF_CHOICE_BOOL,
+	  .def = "normalize", .choices = newline_modes,
+	  .help = "A line feed or carriage return that stands alone in a message is made a CRLF "
+	    "or a space, or the message is refused. Neither ever ends a message (SMTP "
+	    "smuggling)." },
+	{ .name = "command-timeout", ROOT(command_timeout_ms), TIME("300s", 1, HOUR),
+	  .help = "How long a client may be silent between commands (RFC 5321 4.5.3.2: 5 "
+	    "minutes)." },
+	{ .name = "data-timeout", ROOT(data_timeout_ms), TIME("180s", 1, HOUR),
+	  .help = "How long a client may be silent inside a message." },
+	{ .name = "session-timeout", ROOT(session_timeout_ms), TIME("1h", 1, DAY),
+	  .help = "How long a session may last altogether." },
+	{ .name = "evaluate-timeout", ROOT(evaluate_timeout_ms), TIME("20s", 1, 10 * MIN),
+	  .help = "How long one message may wait for the DNS answers its verdict needs. After it "
+	    "the missing ones count as temporary errors." },
+
+	/* DNS */
+	{ .name = "resolver", ROOT(resolver), .type = CONF_ADDRESSES,
+	  .count = offsetof(struct conf, nresolver), .group = "DNS",
+	  .def_words = "those of /etc/resolv.conf", .example = "{ \"127.0.0.1:53\" }",
+	  .help = "DNS servers, as address or address:port. A validating resolver on this host "
+	    "is recommended." },
+	{ .name = "dns-timeout", ROOT(dns_timeout_ms), TIME("3s", 1, MIN),
+	  .help = "Waiting time of one try." },
+	{ .name = "dns-tries", ROOT(dns_tries), COUNT("3", 1, 10),
+	  .help = "Tries per name." },
+	{ .name = "dns-cache-max", ROOT(dns_cache_max), COUNT("20000", 1, 10000000),
+	  .help = "Names kept in memory, per relay process." },
+	{ .name = "dns-ttl-max", ROOT(dns_ttl_max_ms), TIME("1d", 1, 7 * DAY),
+	  .help = "Answers are kept no longer than this, whatever their own time to live." },
+	{ .name = "dns-ttl-min", ROOT(dns_ttl_min_ms), TIME("5s", 1, HOUR),
+	  .help = "Answers are kept at least this long." },
+
+	/* deliveries */
+	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
+	  .min = 1, .max = 65535, .group = "Deliveries",
+	  .help = "The port of MX hosts. Another one than 25 is for tests." },
+	{ .name = "deliver-to-loopback", ROOT(deliver_to_loopback), .type = CONF_BOOL,
+	  .def = "no",
+	  .help = "Whether MX hosts may be on loopback addresses. For tests and demos only; "
+	    "routes to a primary may always be." },
+	{ .name = "connections-max", ROOT(connections_max), COUNT("10", 1, 1000),
+	  .help = "Connections to one destination at a time." },
+	{ .name = "deliveries-max", ROOT(deliveries_max), COUNT("500", 1, 100000),
+	  .help = "Deliveries under way over all destinations." },
+	{ .name = "messages-per-connection", ROOT(messages_per_connection),
+	  COUNT("100", 1, 100000),
+	  .help = "Messages sent over one connection before it is closed." },
+	{ .name = "connect-timeout", ROOT(connect_timeout_ms), TIME("30s", 1, 10 * MIN),
+	  .help = "Waiting time for a connection to one address." },
+	{ .name = "reply-timeout", ROOT(reply_timeout_ms), TIME("300s", 1, HOUR),
+	  .help = "Waiting time for the reply to a command (RFC 5321 4.5.3.2: 5 minutes); twice "
+	    "as long for the reply to a message." },
+	{ .name = "send-timeout", ROOT(send_timeout_ms), TIME("180s", 1, HOUR),
+	  .help = "How long a destination may take nothing while a message is sent." },
+	{ .name = "idle-timeout", ROOT(idle_timeout_ms), TIME("10s", 1, 10 * MIN),
+	  .help = "How long a connection is kept open for the next message." },
+	{ .name = "retry-min", ROOT(retry_min_ms), TIME("60s", 1, DAY),
+	  .help = "First pause after a temporary failure; it doubles up to retry-max." },
+	{ .name = "retry-max", ROOT(retry_max_ms), TIME("1h", 1, 7 * DAY),
+	  .help = "Longest pause between tries." },
+	{ .name = "forward-ttl", ROOT(forward_ttl_ms), TIME("48h", 1, 30 * DAY),
+	  .help = "Age at which a forwarded copy is given up. The held message is not touched." },
+	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
+	  .help = "How long mail is held for the primary." },
+
+	/* spool */
+	{ .name = "segment-size", ROOT(segment_size), SIZE("64M", 64 * KB, 16 * GB),
+	  .group = "Spool",
+	  .help = "Size at which a spool file is closed and the next begun. Space comes back "
+	    "file by file." },
+	{ .name = "disk-reserve", ROOT(disk_reserve), SIZE("512M", 0, 16 * TB),
+	  .help = "Free space on the disk of state-dir below which new mail gets 452." },
+	{ .name = "window-max", ROOT(window_max), COUNT("100000", 1, 10000000),
+	  .help = "Deliveries held in memory because they are due soon. The rest stays on disk, "
+	    "however many they are." },
+
+	/* listen "address:port" */
+	{ .name = "tls", LISTEN(tls), .type = CONF_BOOL, .def = "yes",
+	  .help = "Whether STARTTLS is offered here, once there is a tls-cert-file." },
+
+	/* forwarder */
+	{ .name = "domain", FORWARDER(domain), .type = CONF_HOSTNAME, .required = true,
+	  .example = "fwd.example.it", .shown = true,
+	  .help = "The return-path domain. Its MX is this relay, its SPF record names this "
+	    "relay's addresses, and it serves nothing else." },
+	{ .name = "secret-file", FORWARDER(secret_file), .type = CONF_PATH, .required = true,
+	  .example = "/etc/salvaposta/forward.secret", .shown = true,
+	  .help = "Secrets that sign return paths, one a line; the first signs, all verify. To "
+	    "rotate, put a new one on top and drop the old one after max-age and a day." },
+	{ .name = "node", FORWARDER(node), .type = CONF_NODE, .def = "a",
+	  .help = "This relay's own word in its return paths: 1 to 8 of a-z and 0-9, different "
+	    "on each relay that shares the domain." },
+	{ .name = "dkim-selector", FORWARDER(dkim_selector), .type = CONF_SELECTOR,
+	  .def_words = "none; copies are not signed by us", .example = "s2026",
+	  .help = "Selector of the key that signs forwarded copies in the name of the "
+	    "return-path domain." },
+	{ .name = "dkim-key-file", FORWARDER(dkim_key_file), .type = CONF_PATH,
+	  .def_words = "none", .example = "/etc/salvaposta/dkim/s2026.pem",
+	  .help = "Its private key, PEM, RSA or Ed25519." },
+	{ .name = "hash-length", FORWARDER(hash_length), COUNT("8", 4, 27),
+	  .help = "Characters of the hash in a return path." },
+	{ .name = "hash-min", FORWARDER(hash_min), COUNT("8", 4, 27),
+	  .help = "Shorter hashes are refused. 4 is for sites that share their secret with "
+	    "older software; 4 characters can be guessed." },
+	{ .name = "max-age", FORWARDER(max_age_days), .type = CONF_DAYS, .def = "21d",
+	  .min = DAY, .max = 1000 * DAY,
+	  .help = "How long a return path takes bounces, in whole days." },
+	{ .name = "alphabet", FORWARDER(alphabet_base64), .type = CONF_CHOICE_BOOL,
+	  .def = "base64url", .choices = alphabets,
+	  .help = "Alphabet of the hash. base64 is for sites that share their secret with "
+	    "postsrsd before 2.2.6, libsrs2 or Mail::SRS." },
+
+	/* domain "name" */
+	{ .name = "primary", DOMAIN(primary), .type = CONF_ROUTE, .required = true,
+	  .example = "lmtp://store.example.it:24", .shown = true,
+	  .help = "Where the mailboxes are: lmtp://host:port, smtp://host:port, or mx for the "
+	    "MX hosts of the domain that are better than this one. The port is 24 for lmtp and "
+	    "25 for smtp when left out." },
+	{ .name = "failover", DOMAIN(failover), .type = CONF_CHOICE, .def = "off",
+	  .choices = failover_modes,
+	  .help = "The mode the domain has until the first `salvaposta failover` command: off "
+	    "hands mail on to the primary, on holds and forwards it." },
+	{ .name = "return-path", DOMAIN(return_path), .type = CONF_CHOICE, .def = "opaque",
+	  .choices = return_paths,
+	  .help = "Sender of the forwarded copies: a token that only this relay can resolve, "
+	    "the sender in SRS form (which shows bounces, and so the recovery address, to "
+	    "strangers), or the null sender." },
+	{ .name = "forward-to", DOMAIN(forward_opted_in_only), .type = CONF_CHOICE_BOOL,
+	  .def = "registered", .choices = forward_to,
+	  .help = "Whose mail is forwarded: every user with a registered recovery address, or "
+	    "only who has opted in. Who has opted out never is." },
+	{ .name = "fold-local", DOMAIN(fold_local), .type = CONF_BOOL, .def = "yes",
+	  .help = "Whether upper and lower case are the same before the @." },
+	{ .name = "subaddress", DOMAIN(subaddress), .type = CONF_SEPARATORS, .def = "+",
+	  .help = "Characters that separate a user from a tag (user+tag), none to have no "
+	    "tags." },
+
+	/* shard "name" inside a domain */
+	{ .name = "primary", SHARD(primary), .type = CONF_ROUTE, .required = true,
+	  .example = "lmtp://store2.example.it:24", .shown = true,
+	  .help = "Where the mailboxes of this shard are; as primary of the domain." },
+};
+const size_t conf_nkeys = sizeof(conf_keys) / sizeof(conf_keys[0]);
+
+const struct conf_section_info conf_sections[CONF_SECTION_MAX] = {
+	[CONF_ROOT] = { .name = "" },
+	[CONF_LISTEN] = { .name = "listen", .titled = true,
+	    .title_words = "address:port", .example_title = "0.0.0.0:25",
+	    .help = "An address this relay takes mail on; may be given several times. Without "
+	    "any it is 0.0.0.0:25 and [::]:25." },
+	[CONF_FORWARDER] = { .name = "forwarder",
+	    .help = "How forwarded copies are sent. Without this section mail is held and "
+	    "replayed, not forwarded, unless return-path is null." },
+	[CONF_DOMAIN] = { .name = "domain", .titled = true,
+	    .title_words = "name", .example_title = "example.it",
+	    .help = "A domain whose mail is taken; at least one. Names beyond ASCII are written "
+	    "in their xn-- form." },
+	[CONF_SHARD] = { .name = "shard", .parent = CONF_DOMAIN, .titled = true,
+	    .title_words = "name", .example_title = "s2",
+	    .help = "A group of users with a store of its own, inside a domain section. The "
+	    "directory's column `shard' says who belongs to it; who belongs to none is at the "
+	    "domain's primary." },
+};
