@@ -60,9 +60,34 @@ tools: $(TOOLS)
 check: $(O)/salvaposta $(TESTS)
 	@tests/unit.sh $(TESTS)
 
+# The main job with real mail: needs nothing but this checkout and Debian 12.
+demo:
+	@packaging/deps.sh demo
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(O)/salvaposta
+	@/usr/bin/python3 tests/demo/demo.py
+
+test:
+	@packaging/deps.sh test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
+	@tests/run.sh
+
+bench:
+	@packaging/deps.sh bench
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools
+	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
+
+install: $(O)/salvaposta
+	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
+	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example
+	install -D -m 644 docs/salvaposta.8 $(DESTDIR)$(PREFIX)/share/man/man8/salvaposta.8
+	install -D -m 644 docs/relay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/relay.conf.5
+
+format:
+	clang-format -i $(LIB_SRC) relay/main.c $(wildcard */*.h base/proto/*.h tests/*/*.c)
+
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all check clean tests-built tools
+.PHONY: all bench check clean demo format install test tests-built tools
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
