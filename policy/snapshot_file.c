@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/snapshot_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crypto.h"
+#include "base/mem.h"
+#include "base/role.h"
+#include "policy/snapshot.h"
+#include "policy/snapshot_db.h"
+
+#define IMPORT_FILE	"directory.import"
+#define LOCK_FILE	"directory.lock"
+
+struct snapshot_file {
+	const struct conf *conf;	/* borrowed */
+	int		 state;		/* state-dir */
+	int		 dir;		/* state-dir/directory */
+	int		 lock;		/* held while we live */
+	bool		 made;		/* the import file is ours to remove */
+	bool		 rotate;	/* users.db is whole and worth keeping */
+	char		 path[4096];	/* of the import file, for SQLite */
+};
+
+__attribute__((format(printf, 2, 3))) static int
+file_fail(char *why, const char *fmt, ...)
+{
+	int err = errno;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(why, SNAPSHOT_WHY, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && n < SNAPSHOT_WHY && err != 0)
+		snprintf(why + n, SNAPSHOT_WHY - (size_t)n, ": %s", strerror(err));
+	return -1;
+}
+
+/* The role's own uid, when there is one to give the files to. */
+static bool
+role_uid(const struct conf *c, uid_t *id)
+{
+	*id = c->uid_base + (uid_t)ROLE_DIRECTORY;
+	return geteuid() == 0;
+}
+
+static int
+open_folders(struct snapshot_file *f, char *why)
+{
+	const char *state = f->conf->state_dir;
+	uid_t id;
+
+	if (mkdir(state, 0711) != 0 && errno != EEXIST)
+		return file_fail(why, "%s (state-dir)", state);
+	f->state = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (f->state < 0)
+		return file_fail(why, "%s (state-dir)", state);
+	if (mkdirat(f->state, DIRECTORY_FOLDER, 0700) != 0 && errno != EEXIST)
+		return file_fail(why, "%s/%s", state, DIRECTORY_FOLDER);
+	f->dir = openat(f->state, DIRECTORY_FOLDER,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (f->dir < 0)
+		return file_fail(why, "%s/%s", state, DIRECTORY_FOLDER);
+	if (role_uid(f->conf, &id) && (fchown(f->dir, id, id) != 0 || fchmod(f->dir, 0700) != 0))
+		return file_fail(why, "%s/%s: cannot be given to uid %u", state, DIRECTORY_FOLDER,
+		    id);
+	return 0;
+}
+
+static int
+take_lock(struct snapshot_file *f, char *why)
+{
+	f->lock = openat(f->state, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (f->lock < 0)
+		return file_fail(why, "%s/%s", f->conf->state_dir, LOCK_FILE);
+	if (flock(f->lock, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK)
+			return file_fail(why, "%s/%s", f->conf->state_dir, LOCK_FILE);
+		errno = 0;
+		return file_fail(why, "another import is at work");
+	}
+	return 0;
+}
+
+struct snapshot_file *
+snapshot_file_begin(const struct conf *c, char *why)
+{
+	struct snapshot_file *f = mem_new(sizeof(*f));
+	int fd = -1, n;
+
+	f->conf = c;
+	f->state = f->dir = f->lock = -1;
+	n = snprintf(f->path, sizeof(f->path), "%s/%s", c->state_dir, IMPORT_FILE);
+	if (n < 0 || n >= (int)sizeof(f->path)) {
+		snprintf(why, SNAPSHOT_WHY, "state-dir is too long a path");
+		goto fail;
+	}
+	if (open_folders(f, why) != 0 || take_lock(f, why) != 0)
+		goto fail;
+	/* what a killed import left */
+	if (unlinkat(f->state, IMPORT_FILE, 0) != 0 && errno != ENOENT) {
+		file_fail(why, "%s", f->path);
+		goto fail;
+	}
+	fd = openat(f->state, IMPORT_FILE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+	    0600);
+	if (fd < 0) {
+		file_fail(why, "%s", f->path);
+		goto fail;
+	}
+	f->made = true;
+	close(fd);
+	return f;
+fail:
+	snapshot_file_end(&f);
+	return NULL;
+}
+
+const char *
+snapshot_file_path(const struct snapshot_file *f)
+{
+	return f->path;
+}
+
+struct directory *
+snapshot_file_before(struct snapshot_file *f)
+{
+	int which;
+	struct directory *d = directory_open_best(f->dir, &which);
+
+	/* A damaged users.db is not pushed down the line: it would push a good one out. */
+	f->rotate = d != NULL && which == 0;
+	return d;
+}
+
+static int
+checksum(int fd, size_t n, uint32_t *sum)
+{
+	void *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -1;
+	*sum = crc32c(0, p, n);
+	munmap(p, n);
+	return 0;
+}
+
+/* The trailer goes on last and only then is the file synced: a file with a trailer that
+ * fits is a whole one. */
+static int
+seal_file(struct snapshot_file *f, uint64_t *bytes, char *why)
+{
+	char text[SNAPDB_TRAILER + 1];
+	struct stat st;
+	uint32_t sum;
+	uid_t id;
+	int ret = -1, n;
+	int fd = openat(f->state, IMPORT_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size <= 0 ||
+	    checksum(fd, (size_t)st.st_size, &sum) != 0)
+		goto out;
+	memset(text, ' ', sizeof(text));
+	n = snprintf(text, sizeof(text), "salvaposta-users 1 %016llx %08x",
+	    (unsigned long long)st.st_size, sum);
+	CHECK(n > 0 && n < SNAPDB_TRAILER);
+	text[n] = ' ';
+	text[SNAPDB_TRAILER - 1] = '\n';
+	if (pwrite(fd, text, SNAPDB_TRAILER, st.st_size) != SNAPDB_TRAILER)
+		goto out;
+	if (fchmod(fd, 0600) != 0 || (role_uid(f->conf, &id) && fchown(fd, id, id) != 0))
+		goto out;
+	if (fsync(fd) != 0)
+		goto out;
+	*bytes = (uint64_t)st.st_size + SNAPDB_TRAILER;
+	ret = 0;
+out:
+	if (ret != 0)
+		file_fail(why, "%s", f->path);
+	if (fd >= 0 && close(fd) != 0 && ret == 0)
+		ret = file_fail(why, "%s", f->path);
+	return ret;
+}
+
+static int
+read_back(struct snapshot_file *f, char *why)
+{
+	char text[256] = "";
+	struct directory *d = directory_open(f->state, IMPORT_FILE, text, sizeof(text));
+	int ret = -1;
+
+	errno = 0;
+	if (d == NULL)
+		file_fail(why, "%s: cannot be read back: %s", f->path, text);
+	else if (directory_verify(d, UINT64_MAX) != 0)
+		file_fail(why, "%s: reads back other than it was written: mistrust this disk",
+		    f->path);
+	else
+		ret = 0;
+	directory_close(&d);
+	return ret;
+}
+
+static int
+rotate(struct snapshot_file *f, char *why)
+{
+	const char *const *name = directory_files;
+
+	if (!f->rotate)
+		return 0;
+	for (int i = DIRECTORY_GENERATIONS - 1; i > 1; i--)
+		if (renameat(f->dir, name[i - 1], f->dir, name[i]) != 0 && errno != ENOENT)
+			return file_fail(why, "%s/%s", DIRECTORY_FOLDER, name[i]);
+	/* a link, not a rename: at no instant is there no users.db */
+	if (linkat(f->dir, name[0], f->dir, name[1], 0) != 0 && errno != ENOENT)
+		return file_fail(why, "%s/%s", DIRECTORY_FOLDER, name[1]);
+	return 0;
+}
+
+int
+snapshot_file_install(struct snapshot_file *f, uint64_t *bytes, char *why)
+{
+	if (seal_file(f, bytes, why) != 0 || read_back(f, why) != 0 || rotate(f, why) != 0)
+		return -1;
+	if (renameat(f->state, IMPORT_FILE, f->dir, directory_files[0]) != 0)
+		return file_fail(why, "%s: rename to %s/%s%s", f->path, DIRECTORY_FOLDER,
+		    directory_files[0], errno == EXDEV ? " (both must be on one file system)" : "");
+	f->made = false;
+	if (fsync(f->dir) != 0 || fsync(f->state) != 0)
+		return file_fail(why, "%s/%s: the new directory is in place, but may not survive "
+		    "a power failure", f->conf->state_dir, DIRECTORY_FOLDER);
+	return 0;
+}
+
+void
+snapshot_file_end(struct snapshot_file **fp)
+{
+	struct snapshot_file *f = *fp;
+
+	if (f == NULL)
+		return;
+	if (f->made)
+		unlinkat(f->state, IMPORT_FILE, 0);
+	if (f->lock >= 0)
+		close(f->lock);
+	if (f->dir >= 0)
+		close(f->dir);
+	if (f->state >= 0)
+		close(f->state);
+	free(f);
+	*fp = NULL;
+}
