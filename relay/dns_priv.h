@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shared by dns.c and dns_batch.c only. */
+#ifndef RELAY_DNS_PRIV_H
+#define RELAY_DNS_PRIV_H
+
+#include "relay/dns.h"
+
+struct loop *dns_loop(const struct dns *d);
+
+#endif
