@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Roles die, configurations change, the relay stops: nothing acknowledged is lost."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.lib import mail
+from tests.lib.relay import BINARY, alive, children
+
+SENDER, USER = "news@sender.example", "mario@shop.example"
+
+
+def test_each_role_is_a_process_of_its_own(world):
+    relay = world.relay()
+    kinds = {r["role"] for r in relay.roles()}
+    assert kinds == {"relay", "verify", "directory", "seal", "queue"}
+    pids = [r["pid"] for r in relay.roles()]
+    assert len(set(pids)) == len(pids) and set(pids) <= set(children(relay.process.pid))
+    for r in relay.roles():
+        status = open("/proc/%d/status" % r["pid"]).read()
+        assert "NoNewPrivs:\t1" in status
+        if os.getuid() == 0:
+            uid = int(status.split("Uid:")[1].split()[0])
+            assert uid != 0
+    if os.getuid() == 0:
+        uids = {r["role"]: open("/proc/%d/status" % r["pid"]).read().split("Uid:")[1].split()[0]
+                for r in relay.roles()}
+        assert len(set(uids.values())) == len(uids)
+
+
+@pytest.mark.parametrize("role", ["relay", "verify", "directory", "seal", "queue"])
+def test_a_killed_role_comes_back_and_loses_nothing(world, role):
+    relay = world.relay()
+    world.down()
+    relay.failover("on")
+    sent = []
+    for turn in range(3):
+        data = mail.message(SENDER, USER, "turn%d" % turn)
+        assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+        sent.append(data)
+        for r in relay.roles(role):
+            os.kill(r["pid"], signal.SIGKILL)
+        relay.wait_ready()
+    data = mail.message(SENDER, USER, "after")
+    end = time.monotonic() + 20
+    while True:        # a session may see 421/451 while the role is away, never 5xx
+        try:
+            code = mail.send(relay.port, SENDER, USER, data)[0]
+        except (OSError, EOFError, __import__("smtplib").SMTPException):
+            code = 421
+        if code == 250:
+            break
+        assert 400 <= code < 500 and time.monotonic() < end
+        time.sleep(0.1)
+    sent.append(data)
+    got = world.recovery.wait(4)
+    for d in sent:
+        assert any(mail.below_trace(m.data, d) for m in got)
+    world.up()
+    relay.failover("off")
+    relay.wait_balance(replayed=4, held=0)
+    for d in sent:
+        assert any(mail.below_trace(m.data, d) for m in world.store.messages)
+
+
+def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(world):
+    relay = world.relay(users=None, start=False)
+    relay.import_users(world.USERS)
+    relay.start()
+    assert mail.send(relay.port, SENDER, "x@second.example", mail.message(SENDER, USER))[0] == 550
+    relay.write_conf(more='domain "second.example" { primary = "mx"\n colour = "red" }')
+    relay.process.send_signal(signal.SIGHUP)
+    wait_log(relay, "result=kept-old")
+    assert "colour" in relay.log()
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+    relay.write_conf(more='domain "second.example" { primary = "lmtp://127.0.0.1:%d" }' % world.store.port)
+    relay.import_users(world.USERS + ["x@second.example,"])
+    relay.process.send_signal(signal.SIGHUP)
+    wait_log(relay, "result=ok")
+    end = time.monotonic() + 5
+    while mail.send(relay.port, SENDER, "x@second.example", mail.message(SENDER, USER))[0] != 250:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert len(world.store.wait(2)) == 2
+
+
+def wait_log(relay, text, timeout=10):
+    end = time.monotonic() + timeout
+    while text not in relay.log():
+        assert time.monotonic() < end, relay.log()[-3000:]
+        time.sleep(0.05)
+
+
+def test_sigterm_stops_cleanly_and_leaves_nothing(world):
+    relay = world.relay()
+    pids = children(relay.process.pid)
+    assert len(pids) >= 5
+    relay.stop(expect=0)
+    assert not any(alive(p) for p in pids)
+    assert not os.path.exists(os.path.join(relay.state, "control.sock"))
+
+
+def test_the_roles_go_when_the_supervisor_is_killed(world):
+    relay = world.relay()
+    pids = children(relay.process.pid)
+    relay.process.kill()
+    relay.process.wait()
+    end = time.monotonic() + 5
+    while any(alive(p) for p in pids):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    relay.start()        # over the stale socket
+
+
+def refused(relay):
+    r = subprocess.run([BINARY, "run", "-c", relay.conf], capture_output=True, text=True, timeout=30)
+    assert r.returncode != 0
+    return r.stderr
+
+
+def test_a_port_in_use_is_named(world):
+    relay = world.relay()
+    other = world.relay(start=False, port=relay.port)
+    text = refused(other)
+    assert "127.0.0.1:%d" % relay.port in text and "in use" in text
+
+
+def test_a_second_relay_on_the_same_state_is_refused(world):
+    relay = world.relay()
+    relay.write_conf(port=relay.port + 1 if relay.port < 65000 else relay.port - 1)
+    assert "stop it first" in refused(relay)
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+
+
+def test_an_unreadable_key_is_named(world):
+    relay = world.relay(start=False)
+    os.unlink(os.path.join(relay.folder, "secret"))
+    text = refused(relay)
+    assert "secret-file" in text and relay.folder + "/secret" in text
+
+
+def test_a_broken_certificate_is_named(world):
+    bad = os.path.join(world.folder, "bad.pem")
+    open(bad, "w").write("not a certificate\n")
+    relay = world.relay(start=False, top='tls-cert-file = "%s"\ntls-key-file = "%s"' % (bad, bad))
+    assert "tls-cert" in refused(relay)
+
+
+def test_a_read_only_state_directory_is_named(world):
+    if os.getuid() != 0:
+        relay = world.relay(start=False, users=None)
+        os.makedirs(relay.state, exist_ok=True)
+        os.chmod(relay.state, 0o500)
+        text = refused(relay)
+        os.chmod(relay.state, 0o700)
+    else:
+        relay = world.relay(start=False, users=None)
+        os.makedirs(relay.state, exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", relay.state],
+                          capture_output=True).returncode != 0:
+            pytest.skip("this host allows neither a read-only mount nor an unprivileged user")
+        try:
+            text = refused(relay)
+        finally:
+            subprocess.run(["umount", relay.state], check=True)
+    assert relay.state in text and "state-dir" in text
+
+
+def test_a_full_state_directory_gives_452_and_recovers(world):
+    """P2: never 5xx for the state of the disk; accepting resumes by itself."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to mount a small tmpfs")
+    relay = world.relay(start=False, users=None, top="segment-size = 1M")
+    os.makedirs(relay.state, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=711", "tmpfs", relay.state],
+                      capture_output=True).returncode != 0:
+        pytest.skip("this host does not allow a tmpfs mount")
+    try:
+        relay.import_users(world.USERS)
+        relay.start()
+        world.down()
+        hog = os.path.join(relay.state, "hog")
+        with open(hog, "wb") as f:
+            try:
+                while f.write(b"x" * 65536):
+                    f.flush()
+            except OSError:
+                pass
+        deadline = time.monotonic() + 10
+        while True:
+            code, text = mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+            assert code in (250, 452), (code, text)
+            if code == 452:
+                break
+            assert time.monotonic() < deadline
+        kept = relay.balance()["received"]
+        os.unlink(hog)
+        deadline = time.monotonic() + 6
+        while mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] != 250:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        world.up()
+        relay.wait_balance(received=kept + 1, replayed=kept + 1, held=0)
+        relay.stop()
+    finally:
+        relay.stop(expect=None)
+        subprocess.run(["umount", relay.state], check=False)
