@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The audit log: who changed what, when and why, as JSON lines in `audit.log` of the
+ * queue's directory. Only appended to; a line is on stable storage when the call
+ * returns 0. A torn last line (crash, full disk) is closed before the next one is
+ * written, so that each line parses by itself or is recognisably broken.
+ */
+#ifndef QUEUE_AUDIT_H
+#define QUEUE_AUDIT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct audit;
+
+struct audit_who {	/* of a control client; the queue itself is pid 0 */
+	uid_t	uid;
+	pid_t	pid;
+};
+
+struct audit_record {
+	const char	*event;		/* "failover", "phase", "content-shown", "retry" */
+	struct audit_who who;
+	const char	*domain, *shard;	/* NULL: left out */
+	const char	*from, *to;	/* NULL: left out */
+	const char	*reason;	/* NULL: left out */
+	const char	*id;		/* message, NULL: left out */
+};
+
+/* Borrows `dirfd` for its life. NULL with errno. */
+struct audit *audit_open(int dirfd);
+void audit_close(struct audit **ap);
+__attribute__((warn_unused_result)) int audit_write(struct audit *a, const struct audit_record *r);
+
+#endif

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The failover state of each domain and shard: the mode the operator wants, the phase
+ * that holds, since when, who and why.
+ *
+ *	phase      hold leg born   forward leg born   how it ends
+ *	standby    WAITING, now    ABSENT             mode on -> active
+ *	active     PARKED          WAITING            mode off -> replay
+ *	replay     PARKED          ABSENT             backlog drained -> standby
+ *
+ * The state is one file, `failover.json` in the queue's directory: a change is in the
+ * audit log and in that file, both on stable storage, before it counts. What was
+ * persisted wins over the mode in the configuration, which only says how a domain is
+ * born. State of domains that left the configuration is kept for their return.
+ *
+ * A crash between two writes is harmless: the audit log may have a line more than
+ * the state file, never less.
+ */
+#ifndef QUEUE_FAILOVER_H
+#define QUEUE_FAILOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "queue/audit.h"
+
+enum { FAILOVER_REASON_MAX = 512 };
+
+enum failover_phase { PHASE_STANDBY, PHASE_ACTIVE, PHASE_REPLAY, PHASE_MAX };
+const char *failover_phase_name(enum failover_phase p);
+const char *failover_mode_name(enum conf_failover m);	/* "on", "off" */
+
+struct failover_group {		/* read-only for callers; lives until failover_close */
+	char			*domain;	/* owned, lower case */
+	char			*shard;		/* owned, "" for the domain itself */
+	uint64_t		 id;		/* spool_group of both */
+	bool			 served;	/* in the present configuration */
+	enum conf_failover	 mode;
+	enum failover_phase	 phase;
+	int64_t			 since_ms;	/* wall clock, of the phase */
+	char			*reason;	/* owned */
+	struct audit_who	 who;		/* who set the mode */
+};
+
+struct failover;
+
+/* Borrows both for its life. NULL after logging why (a state file that cannot be read is
+ * not guessed around: a wrong guess forwards or bounces the mail of a whole domain). */
+struct failover *failover_open(int dirfd, const struct conf *c, struct audit *a);
+void failover_close(struct failover **fp);
+/* Domains come and go; 0, or -1 when the new state could not be persisted. */
+int failover_reload(struct failover *f, const struct conf *c);
+
+size_t failover_count(const struct failover *f);
+struct failover_group *failover_at(struct failover *f, size_t i);	/* i < count */
+struct failover_group *failover_find(struct failover *f, uint64_t id);	/* or NULL */
+/* The group of a served domain and shard; an unknown shard is the domain's own group. */
+struct failover_group *failover_of(struct failover *f, struct slice domain, struct slice shard);
+
+/* The operator's switch. 0 (also when nothing changes), or -1 with errno: nothing changed. */
+int failover_set_mode(struct failover *f, struct failover_group *g, enum conf_failover m,
+    struct audit_who who, const char *reason);
+/* The queue's own transition (replay -> standby). 0 or -1 with errno. */
+int failover_set_phase(struct failover *f, struct failover_group *g, enum failover_phase p,
+    const char *reason);
+
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What is decided about a leg: how it is born, whether it may run now, where it goes
+ * and what a result makes of it. Pure: configuration, failover group, entry and time
+ * come in, a new state goes out; queue/attempt.c and the schedule do the work.
+ *
+ * The states in use:
+ *
+ *	hold     PARKED, attempts 0	backlog of an outage; replay drains it
+ *	         PARKED, attempts > 0	primary refused it (spec 11.2: not believed) or it
+ *					cannot be sent; waits for an operator's retry or the
+ *					next failover change, which sets attempts to 0
+ *	         WAITING		on its way: next_ms
+ *	         DELIVERED		the primary has it
+ *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT
+ *
+ * No result of a forward leg ever touches the hold leg (0.1).
+ */
+#ifndef QUEUE_LEGS_H
+#define QUEUE_LEGS_H
+
+#include "queue/dest.h"
+#include "queue/failover.h"
+#include "queue/spool.h"
+
+enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24 };
+
+#define LEGS_NOTE_OFF	"failover-off"	/* a forward leg that may come back */
+
+/* `g` is NULL when the domain is not served (any more). */
+void legs_birth(const struct conf *c, const struct failover_group *g, const struct envelope *e,
+    const struct envelope_rcpt *r, struct spool_birth *out);
+
+enum legs_verdict {
+	LEGS_RUN,
+	LEGS_WAIT,	/* not before next_ms */
+	LEGS_PASS,	/* not in this phase; something will announce the change */
+	LEGS_SETTLE	/* it ends here: write `to` */
+};
+
+struct legs_change {
+	struct spool_leg leg;
+	char		 note[LEGS_NOTE_MAX];
+};
+
+enum legs_verdict legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e,
+    enum leg_kind leg, int64_t now, struct legs_change *to);
+/* It waits for the replay of its group. */
+bool legs_is_backlog(const struct spool_entry *e);
+
+struct legs_route {
+	enum conf_route_kind	kind;
+	uint16_t		port;
+	const char		*host;		/* borrowed from the conf */
+	const char		*rcpt;		/* instead of the original recipient, or NULL */
+};
+/* Where the hold leg goes. -1 when it has no way now. `key` (DEST_KEY_MAX) may be NULL. */
+int legs_route_hold(const struct conf *c, struct failover *f, const struct spool_entry *e,
+    struct legs_route *out, char *key);
+
+enum legs_after {
+	LEGS_DONE,	/* write `to`: settled or parked */
+	LEGS_RETRY,	/* write `to`: its own next_ms */
+	LEGS_HOST	/* the destination failed: the leg is untouched */
+};
+/* `token` is the forward leg's, "" for hold; `random` any 32 bits, for the jitter. */
+enum legs_after legs_result(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, enum leg_kind leg, const struct queue_delivered *r,
+    const char *token, int64_t now, uint32_t random, struct legs_change *to);
+
+/* Pause before attempt n + 1 after n failures: doubling from min to max, +-20 % (8.6). */
+int64_t legs_backoff(const struct conf *c, unsigned failures, uint32_t random);
+/* The forward leg that could not be prepared: one more attempt, later. */
+void legs_retry_forward(const struct conf *c, const struct spool_entry *e, const char *token,
+    int64_t now, uint32_t random, struct legs_change *to);
+void legs_end(const struct spool_entry *e, enum leg_kind leg, enum leg_state st, uint16_t code,
+    struct slice note, struct legs_change *to);
+
+/* Failover was switched: what becomes of this leg. False: nothing. */
+bool legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind leg,
+    const char *note, int64_t now, struct legs_change *to);
+bool legs_switch_off(const struct spool_entry *e, enum leg_kind leg, const char *note,
+    struct legs_change *to);
+/* An operator asked for another try. False: nothing to retry. */
+bool legs_operator_retry(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,
+    struct legs_change *to);
+
+#endif

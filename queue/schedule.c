@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "queue/schedule_priv.h"
+
+enum {
+	SCHEDULE_STARTS_MAX = 128,	/* per turn: each reads a body */
+	SCHEDULE_IDLE_MS = 1000,
+	SCHEDULE_SWEEP_MS = 30 * 1000,
+	SCHEDULE_STEP_MS = 2 * 60 * 1000,	/* wall clock corrections taken at once */
+	SCHEDULE_OVERFLOW_MS = 5 * 1000,	/* least pause of a leg that found no room */
+	SCHEDULE_SPACING_MS = 10,		/* between two such legs */
+	SCHEDULE_BUCKETS = 16384
+};
+
+/* ---- time ---- */
+
+int64_t
+schedule_now(struct schedule *s)
+{
+	int64_t mono = clock_mono_ms(), real = clock_wall_ms();
+	int64_t now = s->wall_ms + (mono - s->mono_ms);
+	int64_t off = real - now;
+
+	/* Small corrections are followed. A jump is not: a year forward would expire
+	 * every forward leg at once, a year back would stop every retry. */
+	if (off <= SCHEDULE_STEP_MS && off >= -SCHEDULE_STEP_MS)
+		now = real;
+	s->wall_ms = now;
+	s->mono_ms = mono;
+	return now;
+}
+
+static uint32_t
+schedule_random(void)
+{
+	uint32_t r;
+
+	crypto_random(&r, sizeof(r));
+	return r;
+}
+
+/* ---- the window ---- */
+
+static size_t
+window_bucket(const struct schedule *s, struct spool_ref ref, enum leg_kind leg)
+{
+	uint64_t h = (ref.segment * 0x9e3779b97f4a7c15ULL) ^ ((uint64_t)ref.entry << 1 | leg);
+
+	h *= 0xff51afd7ed558ccdULL;
+	return (size_t)((h ^ h >> 32) % s->nbucket);
+}
+
+struct item *
+window_find(const struct schedule *s, struct spool_ref ref, enum leg_kind leg)
+{
+	struct item *it = s->bucket[window_bucket(s, ref, leg)];
+
+	while (it != NULL && (it->e.ref.segment != ref.segment || it->e.ref.entry != ref.entry ||
+	    it->leg != leg))
+		it = it->next;
+	return it;
+}
+
+bool
+window_room(const struct schedule *s)
+{
+	return s->nitem < s->conf->window_max;
+}
+
+static struct item *
+window_add(struct schedule *s, const struct spool_entry *e, enum leg_kind leg)
+{
+	struct item *it = mem_new(sizeof(*it));
+	size_t b = window_bucket(s, e->ref, leg);
+
+	it->e = *e;
+	it->leg = leg;
+	it->next = s->bucket[b];
+	s->bucket[b] = it;
+	s->nitem++;
+	return it;
+}
+
+static void
+window_remove(struct schedule *s, struct item *it)
+{
+	struct item **at = &s->bucket[window_bucket(s, it->e.ref, it->leg)];
+
+	while (*at != it)
+		at = &(*at)->next;
+	*at = it->next;
+	s->nitem--;
+	s->ops->forget(s->arg, it);
+	free(it);
+}
+
+/* A destination that has to prove itself holds one leg; others a fair part. */
+unsigned
+schedule_share(const struct schedule *s, const struct dest *d)
+{
+	unsigned least = s->conf->connections_max * 4, part = s->conf->window_max / 8;
+
+	if (d->failures > 0)
+		return 1;
+	if (s->nitem > s->conf->window_max / 2)
+		part = 0;
+	return part > least ? part : least;
+}
+
+/* ---- starting ---- */
+
+static void
+dest_ready(struct schedule *s, struct dest *d)
+{
+	if (d->in_ring || d->queued == 0 || dest_closed(d, clock_mono_ms()) ||
+	    d->in_flight >= dest_limit(d, s->conf->connections_max))
+		return;
+	d->in_ring = true;
+	TAILQ_INSERT_TAIL(&s->ring, d, ring);
+	schedule_kick(s);
+}
+
+static void
+dest_queue(struct schedule *s, struct dest *d, struct item *it)
+{
+	it->dest = d;
+	it->state = ITEM_QUEUED;
+	TAILQ_INSERT_TAIL(&d->queue, it, link);
+	d->queued++;
+	dest_ready(s, d);
+}
+
+static struct item *
+dest_pop(struct dest *d)
+{
+	struct item *it = TAILQ_FIRST(&d->queue);
+
+	TAILQ_REMOVE(&d->queue, it, link);
+	d->queued--;
+	return it;
+}
+
+static void
+item_start(struct schedule *s, struct item *it)
+{
+	it->state = ITEM_RUNNING;
+	it->started_ms = clock_mono_ms();
+	it->dest->in_flight++;
+	s->in_flight++;
+	s->stats.started++;
+	s->ops->start(s->arg, it);
+}
+
+/* True when it stopped for its own bound, not for lack of work. */
+static bool
+schedule_dispatch(struct schedule *s)
+{
+	for (unsigned n = 0; n < SCHEDULE_STARTS_MAX; n++) {
+		struct dest *d = TAILQ_FIRST(&s->ring);
+
+		if (d == NULL || s->in_flight >= s->conf->deliveries_max)
+			return false;
+		TAILQ_REMOVE(&s->ring, d, ring);
+		d->in_ring = false;
+		if (d->queued == 0 || dest_closed(d, clock_mono_ms()) ||
+		    d->in_flight >= dest_limit(d, s->conf->connections_max))
+			continue;
+		struct item *it = dest_pop(d);
+		item_start(s, it);
+		dest_ready(s, d);	/* to the end of the ring: others come first */
+	}
+	return TAILQ_FIRST(&s->ring) != NULL;
+}
+
+enum enter
+window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg, int64_t *at,
+    char full_key[DEST_KEY_MAX])
+{
+	struct legs_route route;
+
+	full_key[0] = '\0';
+	if (!window_room(s))
+		return ENTER_FULL;
+	if (leg == LEG_FORWARD) {
+		if (s->resolving >= FEED_RESOLVING_MAX)
+			return ENTER_FULL;
+		struct item *it = window_add(s, e, leg);
+		it->state = ITEM_RESOLVING;
+		s->resolving++;
+		s->ops->resolve(s->arg, it);
+		return ENTER_IN;
+	}
+	if (legs_route_hold(s->conf, s->failover, e, &route, full_key) < 0)
+		return ENTER_NO_ROUTE;
+	struct dest *d = dests_get(s->dests, full_key);
+	if (dest_closed(d, clock_mono_ms())) {
+		*at = d->ready_ms;
+		return ENTER_BUSY;
+	}
+	if (d->queued >= schedule_share(s, d))
+		return ENTER_FULL;
+	dest_queue(s, d, window_add(s, e, leg));
+	return ENTER_IN;
+}
+
+/* ---- the ways out ---- */
+
+void
+schedule_write(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    const struct legs_change *to)
+{
+	if (spool_set(s->spool, e->ref, leg, &to->leg, slice_str(to->note)) < 0)
+		return;
+	if (to->leg.state != LEG_WAITING)
+		return;
+	int64_t wait = to->leg.next_ms - schedule_now(s);
+	feed_poke(feed_get(s, e->group, leg), clock_mono_ms() + (wait > 0 ? wait : 0));
+	schedule_kick(s);
+}
+
+/* A forward leg keeps its attempts and its token and comes again later. */
+static void
+forward_put_off(struct schedule *s, const struct spool_entry *e, int64_t after_ms)
+{
+	struct spool_entry now;
+	struct legs_change to;
+
+	if (spool_get(s->spool, e->ref, &now) < 0 || now.leg[LEG_FORWARD].state != LEG_WAITING)
+		return;
+	to.leg = now.leg[LEG_FORWARD];
+	to.leg.next_ms = schedule_now(s) + after_ms;
+	if (spool_note(s->spool, e->ref, LEG_FORWARD, to.note, sizeof(to.note)) < 0)
+		to.note[0] = '\0';
+	s->stats.put_off++;
+	schedule_write(s, &now, LEG_FORWARD, &to);
+}
+
+/* Back to the spool: it is found again at `at` (monotonic). */
+static void
+item_give_back(struct schedule *s, struct item *it, int64_t at)
+{
+	int64_t wait = at - clock_mono_ms();
+
+	if (it->leg == LEG_HOLD)
+		feed_restart(feed_get(s, it->e.group, LEG_HOLD), at);
+	else
+		forward_put_off(s, &it->e, wait > 0 ? wait : 0);
+	window_remove(s, it);
+}
+
+static int64_t
+spread(int64_t ms)
+{
+	return ms <= 0 ? 0 : (int64_t)(schedule_random() % (uint64_t)ms);
+}
+
+static void
+dest_evict(struct schedule *s, struct dest *d)
+{
+	while (d->queued > 0) {
+		struct item *it = dest_pop(d);
+		int64_t at = d->ready_ms + (it->leg == LEG_FORWARD ? spread(d->backoff_ms) : 0);
+
+		item_give_back(s, it, at);
+	}
+}
+
+void
+schedule_place(struct schedule *s, struct item *it, const char *key)
+{
+	struct dest *d = dests_get(s->dests, key);
+	int64_t now = clock_mono_ms();
+
+	CHECK(it->state == ITEM_RESOLVING);
+	s->resolving--;
+	schedule_kick(s);
+	it->state = ITEM_QUEUED;
+	if (dest_closed(d, now)) {
+		item_give_back(s, it, d->ready_ms + spread(d->backoff_ms));
+		return;
+	}
+	if (d->queued >= schedule_share(s, d)) {
+		if (d->overflow_ms < now + SCHEDULE_OVERFLOW_MS)
+			d->overflow_ms = now + SCHEDULE_OVERFLOW_MS;
+		d->overflow_ms += SCHEDULE_SPACING_MS;
+		item_give_back(s, it, d->overflow_ms);
+		return;
+	}
+	dest_queue(s, d, it);
+}
+
+void
+schedule_at_relay(struct schedule *s, struct item *it, unsigned relay)
+{
+	(void)s;
+	CHECK(it->state == ITEM_RUNNING && !it->at_relay && relay < ROLE_PEERS_MAX);
+	it->relay = (uint8_t)relay;
+	it->at_relay = true;
+	it->dest->at_relay[relay]++;
+}
+
+void
+schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int64_t after_ms)
+{
+	struct dest *d = it->dest;
+	int64_t now = clock_mono_ms(), at = now + after_ms;
+
+	if (it->state == ITEM_RESOLVING)
+		s->resolving--;
+	if (it->state == ITEM_RUNNING) {
+		d->in_flight--;
+		s->in_flight--;
+		if (it->at_relay)
+			d->at_relay[it->relay]--;
+	}
+	schedule_kick(s);
+	switch (end) {
+	case SCHEDULE_WORKED:
+		dest_worked(d);
+		window_remove(s, it);
+		break;
+	case SCHEDULE_NEUTRAL:
+		window_remove(s, it);
+		break;
+	case SCHEDULE_AGAIN:
+		item_give_back(s, it, at);
+		break;
+	case SCHEDULE_HOST_FAILED:
+		dest_failed(d, it->started_ms, now, it->leg == LEG_HOLD ? DEST_BACKOFF_MAX_MS :
+		    s->conf->retry_max_ms);
+		log_info("destination-down", "dest=%s failures=%u pause_ms=%lld queued=%u",
+		    it->leg == LEG_HOLD ? log_escs(d->key) : log_hash(slice_str(d->key)),
+		    d->failures, (long long)d->backoff_ms, d->queued);
+		item_give_back(s, it, d->ready_ms + (it->leg == LEG_FORWARD ?
+		    spread(d->backoff_ms / 4) : 0));
+		dest_evict(s, d);
+		break;
+	}
+	if (d != NULL)
+		dest_ready(s, d);
+}
+
+/* ---- coming in ---- */
+
+void
+schedule_fresh(struct schedule *s, struct spool_ref ref)
+{
+	struct spool_entry e;
+	struct legs_change to;
+	char key[DEST_KEY_MAX];
+
+	if (spool_get(s->spool, ref, &e) < 0)
+		return;
+	for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++) {
+		enum leg_kind k = (enum leg_kind)leg;
+		const struct failover_group *g = failover_find(s->failover, e.group);
+		struct feed *f = feed_get(s, e.group, k);
+		int64_t at = clock_mono_ms();
+
+		if (window_find(s, ref, k) != NULL)
+			continue;
+		if (k == LEG_HOLD && g != NULL && g->phase == PHASE_REPLAY && e.kind == RCPT_USER) {
+			feed_poke(f, at);	/* behind the backlog */
+			continue;
+		}
+		switch (legs_admit(s->conf, s->failover, &e, k, schedule_now(s), &to)) {
+		case LEGS_SETTLE:
+			schedule_write(s, &e, k, &to);
+			break;
+		case LEGS_RUN:
+			if (!s->stopped && window_enter(s, &e, k, &at, key) != ENTER_IN)
+				feed_poke(f, at);
+			break;
+		case LEGS_WAIT:
+			feed_poke(f, at);
+			break;
+		case LEGS_PASS:
+			break;
+		}
+	}
+	schedule_kick(s);
+}
+
+void
+schedule_restart(struct schedule *s, uint64_t group)
+{
+	feed_restart(feed_get(s, group, LEG_HOLD), clock_mono_ms());
+	schedule_kick(s);
+}
+
+void
+schedule_restart_forward(struct schedule *s)
+{
+	feed_restart(s->feed[0], clock_mono_ms());
+	schedule_kick(s);
+}
+
+void
+schedule_restart_all(struct schedule *s)
+{
+	for (size_t i = 0; i < s->nfeed; i++)
+		feed_restart(s->feed[i], clock_mono_ms());
+	schedule_kick(s);
+}
+
+/* ---- turns and life ---- */
+
+int64_t
+schedule_turn(struct schedule *s)
+{
+	int64_t now = clock_mono_ms();
+	bool more;
+
+	s->kicked = false;
+	(void)schedule_now(s);
+	if (s->stopped)
+		return SCHEDULE_IDLE_MS;
+	if (now - s->swept_ms >= SCHEDULE_SWEEP_MS) {
+		s->swept_ms = now;
+		dests_sweep(s->dests, now);
+	}
+	more = schedule_dispatch(s);
+	more |= feeds_turn(s);
+	if (more || (TAILQ_FIRST(&s->ring) != NULL && s->in_flight < s->conf->deliveries_max))
+		return 0;
+	int64_t wait = feeds_next(s) - now;
+	return wait < 1 ? 1 : wait > SCHEDULE_IDLE_MS ? SCHEDULE_IDLE_MS : wait;
+}
+
+static void
+schedule_timer(void *arg)
+{
+	struct schedule *s = arg;
+	int64_t wait = schedule_turn(s);
+
+	if (!s->kicked)
+		timer_arm(s->timer, wait);
+}
+
+void
+schedule_kick(struct schedule *s)
+{
+	if (s->kicked)
+		return;
+	s->kicked = true;
+	timer_arm(s->timer, 0);
+}
+
+struct schedule *
+schedule_new(struct loop *l, const struct conf *c, struct spool *sp, struct failover *f,
+    const struct schedule_ops *ops, void *arg)
+{
+	struct schedule *s = mem_new(sizeof(*s));
+
+	s->loop = l;
+	s->conf = c;
+	s->spool = sp;
+	s->failover = f;
+	s->ops = ops;
+	s->arg = arg;
+	s->wall_ms = clock_wall_ms();
+	s->mono_ms = s->swept_ms = clock_mono_ms();
+	s->dests = dests_new();
+	TAILQ_INIT(&s->ring);
+	s->nbucket = SCHEDULE_BUCKETS;
+	s->bucket = mem_array(s->nbucket, sizeof(struct item *));
+	s->timer = timer_new(l, schedule_timer, s);
+	feeds_init(s);
+	schedule_kick(s);
+	return s;
+}
+
+void
+schedule_free(struct schedule **sp)
+{
+	struct schedule *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	timer_free(&s->timer);
+	for (size_t i = 0; i < s->nbucket; i++) {
+		while (s->bucket[i] != NULL) {
+			struct item *it = s->bucket[i];
+
+			if (it->state == ITEM_QUEUED) {
+				TAILQ_REMOVE(&it->dest->queue, it, link);
+				it->dest->queued--;
+			}
+			if (it->state == ITEM_RUNNING)
+				it->dest->in_flight--;
+			window_remove(s, it);
+		}
+	}
+	for (struct dest *d = TAILQ_FIRST(&s->ring); d != NULL; d = TAILQ_FIRST(&s->ring)) {
+		TAILQ_REMOVE(&s->ring, d, ring);
+		d->in_ring = false;
+	}
+	dests_free(&s->dests);
+	feeds_fini(s);
+	free(s->bucket);
+	free(s);
+}
+
+void
+schedule_reload(struct schedule *s, const struct conf *c)
+{
+	s->conf = c;
+	feeds_reload(s);
+	schedule_restart_all(s);
+}
+
+void
+schedule_stop(struct schedule *s)
+{
+	s->stopped = true;
+}
+
+unsigned
+schedule_in_flight(const struct schedule *s)
+{
+	return s->in_flight;
+}
+
+unsigned
+schedule_of_group(const struct schedule *s, uint64_t group)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->nbucket; i++)
+		for (const struct item *it = s->bucket[i]; it != NULL; it = it->next)
+			n += it->leg == LEG_HOLD && it->e.group == group;
+	return n;
+}
+
+void
+schedule_stats(const struct schedule *s, struct schedule_stats *out)
+{
+	*out = s->stats;
+	out->window = s->nitem;
+	out->in_flight = s->in_flight;
+	out->destinations = dests_count(s->dests);
+	out->closed = dests_closed(s->dests, clock_mono_ms());
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Which legs run when. RAM holds a bounded window of legs that are due (conf->window_max);
+ * the rest stays in the spool's index and is found by walking it: one feed per group for
+ * hold legs, so that replay is oldest first and a dead primary is simply not read, and one
+ * feed for all forward legs. Fresh legs enter the window directly while there is room.
+ *
+ * Each destination has a queue inside the window, a bounded share of it and a limit of
+ * legs in flight; destinations take turns. One that fails as a host gives its legs back:
+ * hold legs untouched, their feed starts again when the pause is over; forward legs
+ * put off (next_ms), since their destination is only known after asking the directory.
+ *
+ * Time: pauses are monotonic. next_ms is wall clock on disk, compared with schedule_now,
+ * which follows the wall clock but never jumps with it by more than two minutes.
+ */
+#ifndef QUEUE_SCHEDULE_H
+#define QUEUE_SCHEDULE_H
+
+#include "queue/dest.h"
+#include "queue/legs.h"
+#include "queue/spool.h"
+
+enum item_state { ITEM_RESOLVING, ITEM_QUEUED, ITEM_RUNNING };
+
+struct item {			/* a leg in the window */
+	struct spool_entry	 e;		/* as it was when it entered or was refreshed */
+	uint8_t			 leg;		/* enum leg_kind */
+	uint8_t			 state;		/* enum item_state */
+	uint8_t			 relay;		/* RUNNING, when at_relay is set */
+	bool			 at_relay;
+	struct dest		*dest;		/* QUEUED, RUNNING */
+	int64_t			 started_ms;	/* monotonic */
+	void			*work;		/* of the attempt; NULL or its own to free */
+	TAILQ_ENTRY(item)	 link;		/* in dest->queue */
+	struct item		*next;		/* same hash bucket */
+};
+
+struct schedule;
+
+struct schedule_ops {
+	/* Finds the destination of a forward leg; then schedule_place or schedule_finish,
+	 * maybe before returning. */
+	void	(*resolve)(void *arg, struct item *it);
+	/* Sends it on its way; ends in schedule_finish, maybe before returning. */
+	void	(*start)(void *arg, struct item *it);
+	/* The item leaves the window without a result: free it->work. */
+	void	(*forget)(void *arg, struct item *it);
+	/* A whole lap over a group in replay found no backlog. */
+	void	(*drained)(void *arg, uint64_t group);
+};
+
+struct schedule *schedule_new(struct loop *l, const struct conf *c, struct spool *sp,
+    struct failover *f, const struct schedule_ops *ops, void *arg);
+void schedule_free(struct schedule **sp);
+void schedule_reload(struct schedule *s, const struct conf *c);
+void schedule_stop(struct schedule *s);		/* starts nothing any more */
+
+/* Wall clock without jumps. */
+int64_t schedule_now(struct schedule *s);
+/* One turn of work, bounded; runs by its timer, tests call it. Returns ms to the next. */
+int64_t schedule_turn(struct schedule *s);
+
+/* A recipient was just committed. */
+void schedule_fresh(struct schedule *s, struct spool_ref ref);
+/* Something of this group changed (phase, retry, new legs): read it again from the start. */
+void schedule_restart(struct schedule *s, uint64_t group);
+void schedule_restart_forward(struct schedule *s);
+void schedule_restart_all(struct schedule *s);
+
+/* The forward leg goes to `key`. It is queued, or put off when that is closed or full. */
+void schedule_place(struct schedule *s, struct item *it, const char *key);
+/* It went to that relay (for reuse of connections and the per-relay count). */
+void schedule_at_relay(struct schedule *s, struct item *it, unsigned relay);
+
+enum schedule_end {
+	SCHEDULE_WORKED,	/* the destination answered: healthy */
+	SCHEDULE_NEUTRAL,	/* says nothing about the destination */
+	SCHEDULE_HOST_FAILED,	/* back-off; the leg comes again with its destination */
+	SCHEDULE_AGAIN		/* our trouble: the leg comes again after `after_ms` */
+};
+/* The item leaves the window and is freed. For WORKED and NEUTRAL what became of the leg
+ * has been written already. */
+void schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int64_t after_ms);
+
+/* spool_set; tells the feeds when the leg is due again. */
+void schedule_write(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    const struct legs_change *to);
+
+struct schedule_stats {
+	unsigned window, in_flight, destinations, closed;
+	uint64_t started, put_off, laps;
+};
+void schedule_stats(const struct schedule *s, struct schedule_stats *out);
+unsigned schedule_in_flight(const struct schedule *s);
+/* Legs of that group in the window. */
+unsigned schedule_of_group(const struct schedule *s, uint64_t group);
+
+#endif

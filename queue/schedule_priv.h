@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shared by queue/schedule.c (window, dispatch, results) and queue/feed.c (finding due
+ * legs in the spool). Nobody else includes it. */
+#ifndef QUEUE_SCHEDULE_PRIV_H
+#define QUEUE_SCHEDULE_PRIV_H
+
+#include "queue/schedule.h"
+
+enum {
+	FEED_TURN_MAX = 4096,		/* index entries looked at in one turn, all feeds */
+	FEED_SLICE_MAX = 1024,		/* ... one feed */
+	FEED_BUSY_MAX = 64,		/* closed destinations in a row: give the lap up */
+	FEED_RESOLVING_MAX = 512,	/* look-ups in flight */
+	FEED_PAUSE_MS = 50,		/* least time between two laps */
+	FEED_RELAP_MS = 200,		/* when all that was found is already in the window */
+	FEED_NO_ROUTE_MS = 60 * 1000
+};
+
+struct feed {
+	uint64_t	 group;		/* 0: the feed of all forward legs */
+	enum leg_kind	 leg;
+	struct spool_cursor cursor;
+	bool		 lap;		/* a lap is under way from cursor */
+	int64_t		 lap_ms;	/* !lap: start of the next one, monotonic; INT64_MAX never */
+	int64_t		 next_ms;	/* lap: earliest time for the lap after it */
+	uint64_t	 looked;	/* in this lap: entries */
+	uint64_t	 backlog;	/* in this lap: legs waiting for replay */
+	unsigned	 busy;		/* in a row */
+	char		*full;		/* key of the destination without room, owned; or NULL */
+};
+
+struct schedule {
+	struct loop		*loop;
+	const struct conf	*conf;
+	struct spool		*spool;
+	struct failover		*failover;
+	const struct schedule_ops *ops;
+	void			*arg;
+	struct timer		*timer;
+	bool			 kicked;	/* the timer is set to now */
+	bool			 stopped;
+	struct dests		*dests;
+	struct dest_ring	 ring;		/* destinations that may start something */
+	struct item		**bucket;	/* the window by (ref, leg) */
+	size_t			 nbucket;
+	unsigned		 nitem, in_flight, resolving;
+	struct feed		**feed;		/* owned; feed[0] is the forward feed */
+	size_t			 nfeed, feed_next;
+	int64_t			 wall_ms, mono_ms;	/* schedule_now's last reading */
+	int64_t			 swept_ms;
+	struct schedule_stats	 stats;
+};
+
+/* schedule.c */
+struct item *window_find(const struct schedule *s, struct spool_ref ref, enum leg_kind leg);
+bool window_room(const struct schedule *s);
+unsigned schedule_share(const struct schedule *s, const struct dest *d);
+enum enter {
+	ENTER_IN,		/* it is in the window now */
+	ENTER_BUSY,		/* its destination is closed: *at says until when */
+	ENTER_FULL,		/* no room: full_key says for whom ("" the window) */
+	ENTER_NO_ROUTE
+};
+enum enter window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    int64_t *at, char full_key[DEST_KEY_MAX]);
+void schedule_kick(struct schedule *s);
+
+/* feed.c */
+void feeds_init(struct schedule *s);
+void feeds_fini(struct schedule *s);
+void feeds_reload(struct schedule *s);
+struct feed *feed_get(struct schedule *s, uint64_t group, enum leg_kind leg);
+void feed_restart(struct feed *f, int64_t at);	/* from the oldest, at that time */
+void feed_poke(struct feed *f, int64_t at);	/* a lap no later than that */
+bool feeds_turn(struct schedule *s);		/* true: more to do at once */
+int64_t feeds_next(const struct schedule *s);	/* when, monotonic */
+
+#endif
