@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The forward copy of a held message (spec 3): a new return path, a header block to put
+ * above the bytes that were kept, and the runs of them that stay behind. Those bytes are
+ * read, never copied and never changed. The recovery address is not known here, so it
+ * cannot leak (P4).
+ */
+#ifndef POLICY_FORWARD_H
+#define POLICY_FORWARD_H
+
+#include "base/conf.h"
+#include "base/envelope.h"
+#include "policy/sign.h"
+#include "policy/srs.h"
+
+enum { FORWARD_PREFIX_MAX = 64 * 1024, FORWARD_TAG_LEN = 32, FORWARD_CUTS_MAX = 256 };
+
+/* With no secret only the mode RETURN_NULL can be served; then there is no loop tag. */
+struct forward_keys {
+	struct srs		 srs;
+	struct sign_key		*dkim;		/* NULL: copies are not signed */
+	struct slice		 selector;
+	struct sign_body	*body;		/* work space */
+};
+
+struct forward_request {
+	const struct envelope		*env;
+	const struct envelope_rcpt	*rcpt;
+	struct slice			 content;	/* as kept */
+	enum conf_return_path		 mode;
+	struct slice			 token;		/* of an earlier attempt, "" for a new one */
+	int64_t				 now_ms;	/* wall clock */
+};
+
+enum forward_result {
+	FORWARD_OK,
+	FORWARD_HOLD,		/* not this message, ever: copy.reason */
+	FORWARD_ERROR		/* our trouble or a damaged envelope: copy.reason, for the log */
+};
+
+struct forward_copy {
+	const char	*reason;		/* static text, "" when OK */
+	char		 token[SRS_TOKEN_LEN + 1];	/* "" when the return path holds none */
+	struct buf	 mail_from;		/* no brackets, empty for the null sender */
+	struct buf	 prefix;		/* to be sent above the content */
+	struct slice	 cuts;			/* to be left out of it; the envelope's */
+};
+
+void forward_copy_init(struct forward_copy *c);
+void forward_copy_fini(struct forward_copy *c);
+
+/* Fills `c`, which starts empty; slices borrow from the envelope. */
+enum forward_result forward_build(const struct forward_keys *k, const struct forward_request *rq,
+    struct forward_copy *c);
+
+/* The value of X-Fwd-Loop for an address, lower-case hex (spec 9.1). */
+void forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
+    char out[FORWARD_TAG_LEN + 1]);
+
+#endif

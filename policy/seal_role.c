@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/seal_role.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/body.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proto/queue_seal.h"
+#include "base/proto/relay_seal.h"
+#include "policy/address.h"
+#include "policy/forward.h"
+
+enum {
+	SECRET_FILE_MAX = 16 * 1024,
+	KEY_FILE_MAX = 64 * 1024,
+	RSA_ADVISED = 2048,		/* bits; RFC 8301 3.2 */
+	/* room for hash and node in a local part: 64 without "SRS0=" "=TT=" "=" and token */
+	OPAQUE_ROOM = ADDRESS_LOCAL_MAX - 5 - 4 - 1 - SRS_TOKEN_LEN
+};
+
+/* Everything that comes from the configuration; replaced as a whole. */
+struct seal_keys {
+	struct forward_keys	 fwd;		/* slices into the rest */
+	char			*domain;	/* owned; NULL: there is no forwarder */
+	char			*node, *selector;	/* owned */
+	char			*secrets;	/* owned, wiped */
+	size_t			 nsecrets;	/* octets of it */
+};
+
+struct seal {
+	struct seal_keys	 keys;
+	struct sign_body	*body;		/* owned; work space of all keys */
+	uint64_t		 prepared, held, errors;	/* answers to SEAL_PREPARE */
+	uint64_t		 checked, invalid;		/* answers to SEAL_CHECK */
+};
+
+static void
+wipe(char **p, size_t n)
+{
+	if (*p != NULL)
+		OPENSSL_cleanse(*p, n);
+	free(*p);
+	*p = NULL;
+}
+
+static void
+keys_fini(struct seal_keys *k)
+{
+	sign_key_free(&k->fwd.dkim);
+	wipe(&k->secrets, k->nsecrets);
+	free(k->domain);
+	free(k->node);
+	free(k->selector);
+	*k = (struct seal_keys){ 0 };
+}
+
+static int
+load_secrets(struct role *r, struct seal_keys *k)
+{
+	const char *file = r->conf->forwarder.secret_file;
+
+	k->secrets = role_resource_text(r, "forward-secret", SECRET_FILE_MAX, &k->nsecrets);
+	if (k->secrets == NULL) {
+		log_error("seal-keys", "key=forwarder.secret-file file=%s error=\"cannot be read\" "
+		    "fix=\"create it with mode 0600, one secret a line: openssl rand -hex 32\"",
+		    log_escs(file));
+		return -1;
+	}
+	if (srs_secrets(&k->fwd.srs, slice_make(k->secrets, k->nsecrets)) < 0) {
+		log_error("seal-keys", "key=forwarder.secret-file file=%s error=\"holds no secret, "
+		    "or more than %d\" fix=\"one secret a line, the newest first\"",
+		    log_escs(file), SRS_SECRETS_MAX);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+load_dkim(struct role *r, struct seal_keys *k)
+{
+	const struct conf_forwarder *f = &r->conf->forwarder;
+	const char *why = "";
+	char *pem;
+	size_t n = 0;
+
+	if (f->dkim_selector == NULL || f->dkim_key_file == NULL)
+		return 0;
+	pem = role_resource_text(r, "forward-dkim-key", KEY_FILE_MAX, &n);
+	if (pem == NULL)
+		why = "cannot be read";
+	else
+		k->fwd.dkim = sign_key_new(slice_make(pem, n), &why);
+	wipe(&pem, n);
+	if (k->fwd.dkim == NULL) {
+		log_error("seal-keys", "key=forwarder.dkim-key-file file=%s error=\"%s\" "
+		    "fix=\"openssl genrsa -out FILE 2048, mode 0600; or leave dkim-selector and "
+		    "dkim-key-file out\"", log_escs(f->dkim_key_file), why);
+		return -1;
+	}
+	if (strcmp(sign_key_algorithm(k->fwd.dkim), "rsa-sha256") == 0 &&
+	    sign_key_bits(k->fwd.dkim) < RSA_ADVISED)
+		log_warn("seal-keys", "key=forwarder.dkim-key-file file=%s bits=%u "
+		    "fix=\"use 2048 bits\"", log_escs(f->dkim_key_file),
+		    sign_key_bits(k->fwd.dkim));
+	k->selector = mem_str(f->dkim_selector);
+	k->fwd.selector = slice_str(k->selector);
+	return 0;
+}
+
+/* Lengths that could never work are said at start, not with every message. */
+static int
+check_lengths(const struct conf_forwarder *f)
+{
+	if (f->hash_length + strlen(f->node) > OPAQUE_ROOM) {
+		log_error("seal-keys", "key=forwarder.hash-length value=%u error=\"the return path "
+		    "would be over 64 octets\" fix=\"at most %zu with node %s\"", f->hash_length,
+		    OPAQUE_ROOM - strlen(f->node), log_escs(f->node));
+		return -1;
+	}
+	if (f->hash_min > f->hash_length) {
+		log_error("seal-keys", "key=forwarder.hash-min value=%u error=\"no return path of "
+		    "ours would be valid\" fix=\"at most hash-length, %u\"", f->hash_min,
+		    f->hash_length);
+		return -1;
+	}
+	return 0;
+}
+
+/* What the configuration asks for; 0, or -1 with everything said. `k` starts empty. */
+static int
+keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
+{
+	const struct conf_forwarder *f = &r->conf->forwarder;
+	struct srs *s = &k->fwd.srs;
+	int bad = 0;
+
+	if (f->domain == NULL)
+		return 0;
+	k->domain = mem_str(f->domain);
+	k->node = mem_str(f->node);
+	k->fwd.body = body;
+	*s = (struct srs){
+		.domain = slice_str(k->domain), .node = slice_str(k->node),
+		.hash_length = f->hash_length, .hash_min = f->hash_min,
+		.max_age_days = f->max_age_days, .base64 = f->alphabet_base64,
+		.separator = '='
+	};
+	/* all of them, so that one start tells of all that is wrong */
+	bad |= check_lengths(f);
+	bad |= load_secrets(r, k);
+	bad |= load_dkim(r, k);
+	if (bad != 0)
+		keys_fini(k);
+	return bad != 0 ? -1 : 0;
+}
+
+static int
+seal_start(struct role *r)
+{
+	struct seal *s = mem_new(sizeof(*s));
+
+	s->body = sign_body_new();
+	if (keys_load(r, s->body, &s->keys) < 0) {
+		sign_body_free(&s->body);
+		free(s);
+		return -1;
+	}
+	r->priv = s;
+	return 0;
+}
+
+static void
+seal_reload(struct role *r)
+{
+	struct seal *s = r->priv;
+	struct seal_keys k = { 0 };
+
+	if (s == NULL)
+		return;
+	if (keys_load(r, s->body, &k) < 0) {
+		log_error("seal-keys", "action=\"the keys from before stay in force\"");
+		return;
+	}
+	keys_fini(&s->keys);
+	s->keys = k;
+}
+
+/* The recipient of that index, 0 or -1. */
+static int
+find_rcpt(const struct envelope *env, unsigned index, struct envelope_rcpt *out)
+{
+	struct slice list = env->rcpts;
+
+	do {
+		if (wire_item_next(&list, &envelope_rcpt_wire, out) != 1)
+			return -1;
+	} while (index-- > 0);
+	return 0;
+}
+
+static enum forward_result
+copy_refused(struct forward_copy *c, enum forward_result r, const char *reason)
+{
+	c->reason = reason;
+	return r;
+}
+
+static enum forward_result
+build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *env, int fd,
+    struct forward_copy *c)
+{
+	struct seal *s = r->priv;
+	const struct conf_domain *d;
+	struct envelope_rcpt rcpt;
+	struct forward_request rq = {
+		.env = env, .rcpt = &rcpt, .token = q->token, .now_ms = (int64_t)q->now_ms
+	};
+	enum forward_result res;
+
+	if ((env->flags & ENV_HOLD_ONLY) != 0)
+		return copy_refused(c, FORWARD_HOLD, "hold-only");
+	if (find_rcpt(env, q->rcpt_index, &rcpt) < 0)
+		return copy_refused(c, FORWARD_ERROR, "no-such-recipient");
+	d = conf_domain_find(r->conf, rcpt.domain);
+	rq.mode = d == NULL ? RETURN_OPAQUE : d->return_path;
+	if (s->keys.domain == NULL && rq.mode != RETURN_NULL)
+		return copy_refused(c, FORWARD_HOLD, "no-forwarder");
+	if (body_map(fd, &rq.content) < 0)
+		return copy_refused(c, FORWARD_ERROR, "body-not-sealed");
+	if (rq.content.n != env->body_size)
+		res = copy_refused(c, FORWARD_ERROR, "body-size");
+	else
+		res = forward_build(&s->keys.fwd, &rq, c);
+	body_unmap(&rq.content);
+	return res;
+}
+
+static enum seal_status
+count_status(struct seal *s, enum forward_result res)
+{
+	switch (res) {
+	case FORWARD_OK:
+		s->prepared++;
+		return SEAL_OK;
+	case FORWARD_HOLD:
+		s->held++;
+		return SEAL_HOLD;
+	case FORWARD_ERROR:
+		break;
+	}
+	s->errors++;
+	return SEAL_ERROR;
+}
+
+static void
+on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
+{
+	struct seal_prepare q;
+	struct seal_prepared a = { 0 };
+	struct envelope env = { 0 };
+	struct forward_copy c;
+	char id[MSGID_TEXT + 1];
+	enum forward_result res;
+
+	if (wire_get(body, &seal_prepare_wire, &q) < 0) {
+		log_error("seal-prepare", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	forward_copy_init(&c);
+	if (wire_get(q.envelope, &envelope_wire, &env) < 0 || env.version != ENVELOPE_VERSION)
+		res = copy_refused(&c, FORWARD_ERROR, "bad-envelope");
+	else
+		res = build_copy(r, &q, &env, fd, &c);
+	a.req = q.req;
+	a.status = (uint8_t)count_status(r->priv, res);
+	a.reason = slice_str(c.reason);
+	/* the rule that verify or the queue named is the better answer */
+	if (res == FORWARD_HOLD && (env.flags & ENV_HOLD_ONLY) != 0 && env.reason.n > 0)
+		a.reason = env.reason;
+	if (res == FORWARD_OK) {
+		a.token = slice_str(c.token);
+		a.mail_from = buf_slice(&c.mail_from);
+		a.prefix = buf_slice(&c.prefix);
+		a.cuts = c.cuts;
+	} else if (res == FORWARD_ERROR) {
+		msgid_print(env.id, id);
+		log_error("seal-prepare", "id=%s error=%s", id, c.reason);
+	}
+	if (ipc_send(ch, SEAL_PREPARED, &seal_prepared_wire, &a, -1) < 0)
+		log_error("seal-prepare", "error=\"no answer could be sent\"");
+	forward_copy_fini(&c);
+}
+
+/* Opaque first: its form is the narrower one (1.4). `text` holds what the answer borrows. */
+static void
+check_address(const struct srs *s, struct slice address, struct buf *text,
+    struct seal_checked *a)
+{
+	uint32_t day = srs_day(clock_wall_ms());
+	struct slice node, token;
+	enum srs_result res = srs_opaque_check(s, day, address, &node, &token);
+
+	a->status = SEAL_INVALID;
+	if (res == SRS_OK) {
+		/* relays fold case; the journal knows lower case only */
+		if (buf_put_slice(text, node) < 0 || buf_put_slice(text, token) < 0)
+			return;
+		bytes_lower(text->p + text->off, buf_len(text));
+		a->status = SEAL_VALID_OPAQUE;
+		a->node = slice_sub(buf_slice(text), 0, node.n);
+		a->token = slice_sub(buf_slice(text), node.n, node.n + token.n);
+		return;
+	}
+	if (res == SRS_NOT_SRS)
+		res = srs_reverse(s, day, address, text);
+	if (res == SRS_OK) {
+		a->status = SEAL_VALID_SRS;
+		a->original = buf_slice(text);
+	} else if (res == SRS_EXPIRED) {
+		a->status = SEAL_EXPIRED;
+	}
+}
+
+static void
+on_check(struct role *r, struct ipc *ch, struct slice body)
+{
+	struct seal *s = r->priv;
+	struct seal_check q;
+	struct seal_checked a = { 0 };
+	struct buf text;
+
+	if (wire_get(body, &seal_check_wire, &q) < 0) {
+		log_error("seal-check", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	buf_init(&text, 2 * ADDRESS_PATH_MAX);
+	a.status = SEAL_INVALID;
+	if (s->keys.domain != NULL)
+		check_address(&s->keys.fwd.srs, q.address, &text, &a);
+	a.req = q.req;
+	s->checked++;
+	s->invalid += a.status == SEAL_INVALID || a.status == SEAL_EXPIRED;
+	if (ipc_send(ch, SEAL_CHECKED, &seal_checked_wire, &a, -1) < 0)
+		log_error("seal-check", "error=\"no answer could be sent\"");
+	buf_fini(&text);
+}
+
+static void
+seal_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch,
+    uint32_t type, struct slice body, int fd)
+{
+	(void)index;
+	/* what still comes while we stop is asked again of our successor */
+	if (r->priv == NULL)
+		log_debug("seal-message", "type=%u error=stopping", type);
+	else if (peer == ROLE_QUEUE && type == SEAL_PREPARE)
+		on_prepare(r, ch, body, fd);
+	else if (peer == ROLE_RELAY && type == SEAL_CHECK)
+		on_check(r, ch, body);
+	else
+		log_error("seal-message", "peer=%u type=%u error=unexpected", (unsigned)peer, type);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void
+seal_status(struct role *r, struct buf *out)
+{
+	const struct seal *s = r->priv;
+
+	if (s == NULL)
+		return;
+	/* a status line that does not fit is left out; nobody waits for it */
+	if (buf_printf(out, "\"prepared\":%llu,\"held\":%llu,\"errors\":%llu,\"checked\":%llu,"
+	    "\"invalid\":%llu,\"signs\":%s", (unsigned long long)s->prepared,
+	    (unsigned long long)s->held, (unsigned long long)s->errors,
+	    (unsigned long long)s->checked, (unsigned long long)s->invalid,
+	    s->keys.fwd.dkim != NULL ? "true" : "false") < 0)
+		return;
+}
+
+static void
+seal_stop(struct role *r)
+{
+	struct seal *s = r->priv;
+
+	/* every request was answered in the turn it came */
+	keys_fini(&s->keys);
+	sign_body_free(&s->body);
+	free(s);
+	r->priv = NULL;
+	role_done(r);
+}
+
+const struct role_ops seal_ops = {
+	.kind = ROLE_SEAL,
+	.start = seal_start,
+	.message = seal_message,
+	.reload = seal_reload,
+	.stop = seal_stop,
+	.status = seal_status,
+};
