@@ -1,0 +1,298 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Salvaposta against Debian's Postfix in one run, the same client, the same sink, the
+same machine: accept (mail is kept for a store that is down) and forward (mail leaves
+for a recovery host). Prints ratios; a figure alone says more about the machine.
+
+    make bench                  everything, some minutes
+    make bench BENCH="--quick"  smaller counts"""
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+
+from tests.lib.dnsd import Dns, reverse  # noqa: E402
+from tests.lib.ports import free_port  # noqa: E402
+from tests.lib.relay import BINARY, Relay, children  # noqa: E402
+
+LOAD = os.path.join(ROOT, "build", "tests", "bench", "load")
+SINK = os.path.join(ROOT, "build", "tests", "bench", "sink")
+DOMAIN, RECOVERY = "shop.example", "recovery.example"
+
+
+def tree(pid):
+    found = [pid]
+    for p in found:
+        found += children(p)
+    return found
+
+
+def pss_kib(pid):
+    total = 0
+    for p in tree(pid):
+        try:
+            with open("/proc/%d/smaps_rollup" % p) as f:
+                total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
+        except (OSError, AttributeError):
+            pass
+    return total
+
+
+class Peak(threading.Thread):
+    """Samples the memory (PSS of the whole tree) until stopped."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.on = pid, 0, True
+        self.start()
+
+    def run(self):
+        while self.on:
+            self.peak = max(self.peak, pss_kib(self.pid))
+            time.sleep(0.25)
+
+
+class Sink:
+    def __init__(self):
+        self.port = free_port()
+        self.process = subprocess.Popen([SINK, "--port", str(self.port)], stdout=subprocess.PIPE, text=True)
+        wait_port(self.port)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=20)
+        return json.loads(out)
+
+
+def wait_port(port, process=None, timeout=20):
+    import socket
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as s:
+                if s.recv(3) == b"220":
+                    return
+        except OSError:
+            pass
+        if process is not None and process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError("nothing answers on port %d" % port)
+
+
+class Salvaposta:
+    name = "salvaposta"
+
+    def __init__(self, folder, job, sink_port, users, dns):
+        self.relay = Relay(os.path.join(folder, "salvaposta"), "lmtp://127.0.0.1:9", dns.port, sink_port,
+                           top="messages-max = 1000000\nlog-level = warn\nconnections-max = 20\n"
+                               "messages-per-connection = 100")
+        if job == "accept":
+            # Hold only: what a relay without a forwarding part does.
+            text = open(self.relay.conf).read()
+            open(self.relay.conf, "w").write(re.sub(r"forwarder \{.*?\n\}", "", text, flags=re.S))
+        self.relay.import_users(["u%d@%s,u%d@%s" % (i, DOMAIN, i, RECOVERY if job == "forward" else "x.example")
+                                 for i in range(users)])
+        self.port = self.relay.port
+
+    def start(self, wrap=()):
+        self.log = open(self.relay.log_file, "ab")
+        self.process = subprocess.Popen([*wrap, BINARY, "run", "-c", self.relay.conf],
+                                        stdout=self.log, stderr=self.log)
+        self.relay.process = self.process
+        self.relay.wait_ready()
+        self.relay.failover("on")
+
+    def stop(self):
+        pid = self.process.pid
+        if self.process.args[0] == "strace":
+            pid = children(pid)[0]
+        os.kill(pid, signal.SIGTERM)
+        return finished(self.process)
+
+
+def finished(process):
+    """(exit status, CPU seconds of it and of all it waited for)"""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Postfix:
+    name = "postfix"
+
+    def __init__(self, folder, job, sink_port, users, dns):
+        self.base = os.path.join(folder, "postfix")
+        self.port = free_port()
+        for sub in ("etc", "queue", "data"):
+            os.makedirs(os.path.join(self.base, sub))
+        etc = os.path.join(self.base, "etc")
+        shutil.chown(os.path.join(self.base, "data"), "postfix", "postfix")
+        with open(os.path.join(etc, "main.cf"), "w") as f:
+            f.write("""compatibility_level = 3.6
+queue_directory = {b}/queue
+data_directory = {b}/data
+myhostname = mx2.relay.example
+mydestination =
+local_recipient_maps =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 192.0.2.1/32
+smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_relay_restrictions = reject_unauth_destination
+relay_recipient_maps = texthash:{e}/users
+virtual_alias_domains =
+maillog_file = {b}/log
+default_process_limit = 200
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+alias_maps =
+alias_database =
+smtp_dns_support_level = disabled
+smtputf8_enable = no
+in_flow_delay = 0
+maillog_file_prefixes = /
+""".format(b=self.base, e=etc))
+            if job == "accept":
+                f.write("relay_domains = %s\ndefer_transports = relay, smtp\n" % DOMAIN)
+            else:
+                f.write("relay_domains = %s %s\nvirtual_alias_maps = texthash:%s/alias\n"
+                        "transport_maps = inline:{{%s=smtp:[127.0.0.1]:%d}}\n"
+                        % (DOMAIN, RECOVERY, etc, RECOVERY, sink_port))
+        with open(os.path.join(etc, "users"), "w") as f, open(os.path.join(etc, "alias"), "w") as a:
+            for i in range(users):
+                f.write("u%d@%s x\n" % (i, DOMAIN))
+                a.write("u%d@%s u%d@%s\n" % (i, DOMAIN, i, RECOVERY))
+        with open("/etc/postfix/master.cf.proto" if os.path.exists("/etc/postfix/master.cf.proto")
+                  else "/usr/share/postfix/master.cf.dist") as f:
+            master = re.sub(r"^(\S+\s+(?:unix|fifo|inet|pass)\s+\S+\s+\S+\s+)[yn-](\s)", r"\1n\2",
+                            f.read(), flags=re.M)
+        master = re.sub(r"^smtp\s+inet.*$", "127.0.0.1:%d inet n - n - - smtpd" % self.port, master, flags=re.M)
+        with open(os.path.join(etc, "master.cf"), "w") as f:
+            f.write(master)
+        subprocess.run(["postfix", "-c", etc, "set-permissions"], capture_output=True)
+        self.etc = etc
+
+    def start(self, wrap=()):
+        # The first start builds the queue; `check` does it outside the measurement.
+        subprocess.run(["postfix", "-c", self.etc, "check"], capture_output=True, check=True)
+        env = dict(os.environ, MAIL_CONFIG=self.etc)
+        self.process = subprocess.Popen([*wrap, "/usr/lib/postfix/sbin/master", "-d", "-c", self.etc], env=env,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_port(self.port, self.process)
+
+    def stop(self):
+        with open(os.path.join(self.base, "queue", "pid", "master.pid")) as f:
+            os.kill(int(f.read()), signal.SIGTERM)
+        return finished(self.process)
+
+
+def measure(kind, job, size, messages, sessions, users, dns, wrap=()):
+    folder = tempfile.mkdtemp(prefix="salvaposta-bench-")
+    os.chmod(folder, 0o755)
+    sink = Sink()
+    server = kind(folder, job, sink.port, users, dns)
+    try:
+        server.start(wrap)
+        idle = pss_kib(server.process.pid)
+        peak = Peak(server.process.pid)
+        began = time.monotonic()
+        r = json.loads(subprocess.run(
+            [LOAD, "--host", "127.0.0.1", "--port", str(server.port), "--sessions", str(sessions),
+             "--messages", str(messages), "--size", str(size), "--per-connection", "100",
+             "--from", "news@sender.example", "--to", "u%d@" + DOMAIN, "--users", str(users), "--pipeline"],
+            capture_output=True, text=True, check=True, timeout=600).stdout)
+        if job == "forward":
+            wait_sink(sink, messages, began)
+            seconds = time.monotonic() - began
+        else:
+            seconds = r["seconds"]
+        peak.on = False
+        cpu = server.stop()
+        return dict(rate=messages / seconds, cpu_ms=cpu * 1000 / messages, idle_mib=idle / 1024,
+                    peak_mib=peak.peak / 1024, ok=r["messages"], p99=r.get("p99_ms"))
+    finally:
+        if server.process.returncode is None:
+            for p in reversed(tree(server.process.pid)):
+                try:
+                    os.kill(p, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        if sink.process.poll() is None:
+            sink.process.kill()
+            sink.process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_sink(sink, messages, began):
+    """The sink ends by itself after `messages` (--count) or we ask with USR1; it
+    prints its count on one line for each USR1."""
+    while time.monotonic() - began < 600:
+        sink.process.send_signal(signal.SIGUSR1)
+        if json.loads(sink.process.stdout.readline())["messages"] >= messages:
+            return
+        time.sleep(0.02)
+    raise RuntimeError("the forwarded mail did not all arrive")
+
+
+def syncs(kind, job, size, messages, sessions, users, dns):
+    """fdatasync and fsync calls per message, counted in a run of its own: tracing is
+    slow and would spoil the rates."""
+    trace = tempfile.NamedTemporaryFile(prefix="salvaposta-sync-", delete=False)
+    trace.close()
+    try:
+        measure(kind, job, size, messages, sessions, users, dns,
+                ("strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o", trace.name))
+        with open(trace.name) as f:
+            return sum(1 for line in f if re.search(r"\bf(data)?sync\(", line)) / messages
+    finally:
+        os.unlink(trace.name)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--sessions", type=int, default=100)
+    p.add_argument("--only", choices=["salvaposta", "postfix"])
+    p.add_argument("--job", choices=["accept", "forward"])
+    p.add_argument("--size", type=int)
+    p.add_argument("--no-syncs", action="store_true")
+    p.add_argument("--json", action="store_true")
+    a = p.parse_args()
+    if os.getuid() != 0:
+        sys.exit("make bench needs root: Debian's Postfix runs only as root")
+    dns = Dns({"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]},
+               reverse("127.0.0.1"): {"PTR": ["localhost."]},
+               RECOVERY: {"MX": ["10 mx." + RECOVERY + "."]}, "mx." + RECOVERY: {"A": ["127.0.0.1"]}})
+    users = 100
+    print("%-8s %7s  %-11s %9s %8s %9s %9s %9s %8s" % ("job", "bytes", "server", "msg/s", "CPU ms",
+                                                       "idle MiB", "peak MiB", "syncs/msg", "ratio"))
+    for job in [a.job] if a.job else ["accept", "forward"]:
+        for size in [a.size] if a.size else [4096, 51200]:
+            messages = (4000 if size < 10000 else 1500) if a.quick else (20000 if size < 10000 else 6000)
+            rows = {}
+            for kind in (Postfix, Salvaposta):
+                if a.only and kind.name != a.only:
+                    continue
+                r = measure(kind, job, size, messages, a.sessions, users, dns)
+                r["syncs"] = 0.0 if a.no_syncs else syncs(kind, job, size, 1000, a.sessions, users, dns)
+                rows[kind.name] = r
+                ratio = r["rate"] / rows["postfix"]["rate"] if "postfix" in rows else 0
+                print("%-8s %7d  %-11s %9.0f %8.3f %9.1f %9.1f %9.3f %8s" %
+                      (job, size, kind.name, r["rate"], r["cpu_ms"], r["idle_mib"], r["peak_mib"], r["syncs"],
+                       "%.2f" % ratio if kind is Salvaposta and ratio else ""), flush=True)
+    dns.close()
+
+
+if __name__ == "__main__":
+    main()
