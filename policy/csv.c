@@ -71,7 +71,6 @@ static void
 csv_fail(struct csv *c, const char *error)
 {
 	c->rec.error = error;
-	c->rec.error_line = c->line;
 	c->state = CSV_SKIP;
 }
 

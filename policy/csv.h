@@ -18,7 +18,6 @@ enum { CSV_FIELDS_MAX = 64, CSV_RECORD_MAX = 64 * 1024 /* bytes of all fields */
 struct csv_record {
 	uint64_t	 line;		/* where it begins, from 1 */
 	const char	*error;		/* static text, or NULL when the record is good */
-	uint64_t	 error_line;	/* where the error was seen */
 	size_t		 n;		/* fields; 0 with an error */
 	struct slice	 field[CSV_FIELDS_MAX];	/* quotes resolved; borrowed until return */
 };

@@ -28,7 +28,6 @@ struct file_mark {	/* tells one users.db from another */
 };
 
 struct directory_role {
-	int			 dirfd;		/* borrowed resource, -1 for none */
 	struct directory	*now;		/* answers; NULL: unavailable */
 	struct directory	*next;		/* being checked */
 	struct file_mark	 seen;		/* users.db taken or refused last */
@@ -39,13 +38,20 @@ struct directory_role {
 	uint64_t		 lookups, unknown, unavailable, targets, reloads, refused;
 };
 
+/* Asked for each time: a reload brings a new descriptor and closes the old. */
+static int
+folder(struct role *r)
+{
+	return role_resource(r, "directory-dir");
+}
+
 static bool
-mark_file(const struct directory_role *p, struct file_mark *m)
+mark_file(struct role *r, struct file_mark *m)
 {
 	struct stat st;
 
 	memset(m, 0, sizeof(*m));
-	if (p->dirfd < 0 || fstatat(p->dirfd, directory_files[0], &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(folder(r), directory_files[0], &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return false;
 	m->dev = st.st_dev;
 	m->ino = st.st_ino;
@@ -139,8 +145,8 @@ begin_reload(struct role *r)
 
 	/* a check under way may be of the file before this one */
 	directory_close(&p->next);
-	mark_file(p, &p->seen);
-	p->next = directory_open(p->dirfd, directory_files[0], why, sizeof(why));
+	mark_file(r, &p->seen);
+	p->next = directory_open(folder(r), directory_files[0], why, sizeof(why));
 	if (p->next == NULL) {
 		refuse_next(r, why);
 		return;
@@ -161,7 +167,7 @@ on_timer(void *arg)
 		return;
 	}
 	timer_arm(p->look, LOOK_MS);
-	if (mark_file(p, &m) && !same_file(&m, &p->seen))
+	if (mark_file(r, &m) && !same_file(&m, &p->seen))
 		begin_reload(r);
 }
 
@@ -172,17 +178,16 @@ directory_start(struct role *r)
 	int which = 0;
 
 	r->priv = p;
-	p->dirfd = role_resource(r, "directory-dir");
 	p->look = timer_new(r->loop, on_timer, r);
-	if (p->dirfd < 0) {
+	if (folder(r) < 0) {
 		log_error("directory-start", "error=\"no folder was given\" state-dir=%s",
 		    log_escs(r->conf->state_dir));
 		return -1;
 	}
 	/* Checked whole before the first answer: a damaged page could make a user
 	 * look unknown, and that is a 550 (P2). */
-	mark_file(p, &p->seen);
-	p->now = directory_open_best(p->dirfd, &which);
+	mark_file(r, &p->seen);
+	p->now = directory_open_best(folder(r), &which);
 	if (p->now != NULL)
 		log_taken(r, directory_files[which]);
 	else
@@ -290,6 +295,8 @@ directory_message(struct role *r, enum role_kind peer, unsigned index, struct ip
 {
 	if (fd >= 0)
 		close(fd);	/* nobody has one to give to us */
+	if (r->priv == NULL)
+		return;		/* stopped */
 	if (peer == ROLE_RELAY && type == DIR_LOOKUP)
 		answer_lookup(r, ch, body);
 	else if (peer == ROLE_QUEUE && type == DIR_TARGET)
@@ -313,7 +320,7 @@ directory_link_down(struct role *r, enum role_kind peer, unsigned index)
 	struct directory_role *p = r->priv;
 
 	(void)index;
-	if (peer == ROLE_QUEUE)
+	if (p != NULL && peer == ROLE_QUEUE)
 		p->nwaiter = 0;	/* its requests died with it */
 }
 
@@ -323,9 +330,11 @@ directory_reload(struct role *r)
 	struct directory_role *p = r->priv;
 	struct file_mark m;
 
+	if (p == NULL)
+		return;
 	if (p->now != NULL)
 		directory_compare(p->now, r->conf);
-	if (mark_file(p, &m))
+	if (mark_file(r, &m))
 		begin_reload(r);
 }
 
@@ -334,8 +343,12 @@ directory_status(struct role *r, struct buf *out)
 {
 	const struct directory_role *p = r->priv;
 	const struct directory_info none = { 0 };
-	const struct directory_info *i = p->now == NULL ? &none : directory_info(p->now);
+	const struct directory_info *i = &none;
 
+	if (p == NULL)
+		return;
+	if (p->now != NULL)
+		i = directory_info(p->now);
 	if (buf_printf(out, "\"available\":%s,\"users\":%" PRIu64 ",\"names\":%" PRIu64
 	    ",\"generation\":%" PRIu64 ",\"created_ms\":%" PRId64 ",\"lookups\":%" PRIu64
 	    ",\"unknown\":%" PRIu64 ",\"unavailable\":%" PRIu64 ",\"targets\":%" PRIu64

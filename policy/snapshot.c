@@ -30,6 +30,7 @@ struct snapshot {
 	struct snapdb			*db;
 	struct directory		*before;	/* the present snapshot, or NULL */
 	struct snapshot_totals		 n;
+	uint64_t			*domain_users;	/* as many as conf->ndomain */
 	uint64_t			 line;	/* of the row being added */
 	struct buf			 key;	/* of the name being added */
 	struct buf			 added[SNAPSHOT_ALIASES_MAX + 1];	/* keys of this row */
@@ -274,6 +275,18 @@ check_small(struct snapshot *s, const struct snapshot_row *row, struct directory
 	return 0;
 }
 
+/* A domain without shards in the configuration goes to one store whatever the row says. */
+static bool
+shard_known(const struct conf_domain *d, struct slice shard)
+{
+	if (shard.n == 0 || d->nshard == 0)
+		return true;
+	for (size_t i = 0; i < d->nshard; i++)
+		if (slice_eq(shard, slice_str(d->shard[i].name)))
+			return true;
+	return false;
+}
+
 /* 0 good, -1 bad (reported), -2 the disk. */
 static int
 add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
@@ -304,6 +317,11 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 	s->n.names += s->nadded;
 	s->n.no_recovery += u.recovery.n == 0;
 	s->n.chain += u.flag == DIRECTORY_CHAIN;
+	s->n.unknown_shard += !shard_known(user.served, u.shard);
+	s->domain_users[user.served - s->conf->domain]++;
+	if (u.flag == DIRECTORY_CHAIN)
+		s->report(s->arg, false, s->line, "recovery", "is in a domain served here: the "
+		    "user is kept, but not forwarded");
 	return 0;
 }
 
@@ -365,6 +383,7 @@ snapshot_begin(const struct conf *c, const struct snapshot_options *o,
 	struct snapshot *s = mem_new(sizeof(*s));
 
 	s->conf = c;
+	s->domain_users = mem_array(c->ndomain + 1, sizeof(*s->domain_users));
 	s->opt = *o;
 	s->report = report;
 	s->arg = arg;
@@ -428,6 +447,21 @@ put_tail(struct snapshot *s)
 	return snapdb_finish(s->db);
 }
 
+static void
+warn_empty_domains(struct snapshot *s)
+{
+	char text[512];
+
+	for (size_t i = 0; i < s->conf->ndomain; i++) {
+		if (s->domain_users[i] != 0)
+			continue;
+		s->n.domains_empty++;
+		snprintf(text, sizeof(text), "\"%s\" has no user here: its addresses will get a "
+		    "451 (the import replaces the whole directory)", s->conf->domain[i].name);
+		s->report(s->arg, false, 0, "domain", text);
+	}
+}
+
 enum snapshot_result
 snapshot_finish(struct snapshot *s, char *why)
 {
@@ -435,6 +469,7 @@ snapshot_finish(struct snapshot *s, char *why)
 
 	if (r != SNAPSHOT_OK)
 		return r;
+	warn_empty_domains(s);
 	if (put_tail(s) != SNAPDB_OK) {
 		snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
 		return SNAPSHOT_FAIL;
@@ -460,6 +495,7 @@ snapshot_free(struct snapshot **sp)
 		if (s->added[i].max != 0)
 			buf_fini(&s->added[i]);
 	buf_fini(&s->key);
+	free(s->domain_users);
 	snapdb_free(&s->db);
 	directory_close(&s->before);
 	snapshot_file_end(&s->file);

@@ -51,6 +51,7 @@ struct snapshot_totals {
 	uint64_t	before;		/* users of the present snapshot, 0 for none */
 	uint64_t	no_recovery, chain;	/* users that are not forwarded because of it */
 	uint64_t	shared, shared_addresses;
+	uint64_t	unknown_shard;	/* users of a shard the configuration has not */
 	unsigned	domains_empty;	/* served, but without a user */
 	uint64_t	generation;
 	uint64_t	bytes;

@@ -23,8 +23,8 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_OWNER] = "SELECT user FROM names WHERE name=?",
 	[STMT_DROP_NAME] = "DELETE FROM names WHERE name=?",
 	[STMT_PUT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
-	[STMT_GET] = "SELECT u.id,u.address,u.recovery,u.shard,u.language,u.state,u.flag,u.verified"
-	    " FROM names n JOIN users u ON u.id=n.user WHERE n.name=?",
+	[STMT_GET] = ("SELECT u.id,u.address,u.recovery,u.shard,u.language,u.state,u.flag,u.verified"
+	    " FROM names n JOIN users u ON u.id=n.user WHERE n.name=?"),
 	[STMT_META] = "SELECT value FROM meta WHERE key=?",
 };
 

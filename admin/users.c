@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `salvaposta users`: who is in the directory. Reads the snapshot itself, so it works
+ * without a running relay. */
+#include "admin/users.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "policy/directory.h"
+
+static const char users_help[] =
+    "usage: salvaposta users import FILE.csv [options]\n"
+    "       salvaposta users show ADDRESS\n"
+    "       salvaposta users audit\n"
+    "\n"
+    "import  builds the directory anew from a CSV file (- is standard input), checks it\n"
+    "        and puts it in place; a running relay takes it over at once. The first line\n"
+    "        names the columns, in any order:\n"
+    "          address      the user's mailbox, in a served domain\n"
+    "          recovery     where mail is forwarded; may be empty\n"
+    "          state        registered (default), opted-in, opted-out, unverified\n"
+    "          shard        the store group, as in the configuration\n"
+    "          aliases      further addresses, separated by spaces or ';'\n"
+    "          language     it, en, ... for notices\n"
+    "          verified_at  2026-11-22 or 2026-11-22T20:36:00Z\n"
+    "        Each bad row is named with line, column and reason; then nothing is imported.\n"
+    "show    one user: row, names, whether mail is forwarded and if not why\n"
+    "audit   counts by domain, state and reason\n"
+    "\n"
+    "  --force             keep users whose recovery address is in a served domain (they\n"
+    "                      are not forwarded); import also with less than 80 % of the\n"
+    "                      present rows\n"
+    "  --skip-bad          leave bad rows out and import the rest\n"
+    "  --separator C       fields are separated by C instead of a comma\n"
+    "  --confirm-shared A  these recovery addresses (by commas) may belong to more than\n"
+    "                      5 users; remembered in later imports\n"
+    "  --quiet             no progress\n"
+    "  -c, --config FILE   default /etc/salvaposta/relay.conf\n"
+    "  --json              print JSON\n";
+
+/* The snapshot in use; NULL after saying why there is none. */
+static struct directory *
+open_present(const struct conf *c, const char *command)
+{
+	char path[4096];
+	struct directory *d = NULL;
+	int fd, which;
+	int n = snprintf(path, sizeof(path), "%s/%s", c->state_dir, DIRECTORY_FOLDER);
+
+	if (n < 0 || n >= (int)sizeof(path)) {
+		fprintf(stderr, "salvaposta %s: state-dir is too long a path\n", command);
+		return NULL;
+	}
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno != ENOENT) {
+		fprintf(stderr, "salvaposta %s: %s: %s%s\n", command, path, strerror(errno),
+		    errno == EACCES ? " (run it as root)" : "");
+		return NULL;
+	}
+	if (fd >= 0) {
+		d = directory_open_best(fd, &which);
+		close(fd);
+	}
+	if (d == NULL)
+		fprintf(stderr, "salvaposta %s: %s: no usable directory; import one with "
+		    "salvaposta users import FILE.csv\n", command, path);
+	else if (which != 0)
+		fprintf(stderr, "salvaposta %s: %s is missing or damaged, this is %s\n", command,
+		    directory_files[0], directory_files[which]);
+	return d;
+}
+
+static void
+add_text(void *arg, struct slice name)
+{
+	json_array_append_new(arg, json_stringn_nocheck(name.n == 0 ? "" : name.p, name.n));
+}
+
+static json_t *
+user_json(struct directory *d, const struct conf *c, const struct directory_user *u)
+{
+	const char *refusal = directory_refusal(c, u);
+	json_t *names = json_array();
+	char when[40] = "";
+	json_t *o;
+
+	if (u->verified_ms != 0)
+		clock_iso8601(u->verified_ms, when, sizeof(when));
+	o = json_pack("{s:s%, s:s, s:s%, s:s%, s:s%, s:s, s:b, s:s, s:I}", "address",
+	    u->address.p, u->address.n, "state", directory_state_name(u->state), "recovery",
+	    u->recovery.n == 0 ? "" : u->recovery.p, u->recovery.n, "shard",
+	    u->shard.n == 0 ? "" : u->shard.p, u->shard.n, "language",
+	    u->language.n == 0 ? "" : u->language.p, u->language.n, "verified_at", when,
+	    "forwarded", refusal == NULL, "reason", refusal == NULL ? "" : refusal, "line",
+	    (json_int_t)u->line);
+	/* the last use of u: the scan moves the statement its slices point into */
+	if (directory_names(d, u->line, add_text, names) != 0)
+		fprintf(stderr, "salvaposta users: the names could not be read\n");
+	json_object_set_new(o, "names", names);
+	json_object_set_new(o, "generation",
+	    json_integer((json_int_t)directory_info(d)->generation));
+	return o;
+}
+
+static void
+print_user(const json_t *o)
+{
+	static const char *const key[] = { "address", "state", "recovery", "shard", "language",
+	    "verified_at" };
+	const char *reason = json_string_value(json_object_get(o, "reason"));
+	size_t i;
+	json_t *name;
+
+	for (i = 0; i < sizeof(key) / sizeof(key[0]); i++) {
+		const char *value = json_string_value(json_object_get(o, key[i]));
+
+		printf("%-12s %s\n", key[i], value == NULL || value[0] == '\0' ? "-" : value);
+	}
+	printf("%-12s %s%s\n", "forwarded", reason[0] == '\0' ? "yes" : "no: ", reason);
+	printf("%-12s", "names");
+	json_array_foreach(json_object_get(o, "names"), i, name)
+		printf(" %s", json_string_value(name));
+	printf("\n%-12s line %lld of import %lld\n", "from",
+	    (long long)json_integer_value(json_object_get(o, "line")),
+	    (long long)json_integer_value(json_object_get(o, "generation")));
+}
+
+static int
+users_show(const struct cli *cli, const struct conf *c, const char *address)
+{
+	struct directory *d = open_present(c, "users show");
+	struct directory_user u;
+	json_t *o = NULL;
+
+	if (d == NULL)
+		return CLI_FAILED;
+	switch (directory_find(d, c, slice_str(address), true, &u)) {
+	case DIRECTORY_FOUND:
+		o = user_json(d, c, &u);
+		break;
+	case DIRECTORY_UNKNOWN:
+		fprintf(stderr, "salvaposta users show: %s: no such user\n", address);
+		break;
+	case DIRECTORY_UNAVAILABLE:
+		fprintf(stderr, "salvaposta users show: %s: the directory cannot tell: its domain "
+		    "is not served, or was not imported\n", address);
+		break;
+	}
+	if (o != NULL && cli->json) {
+		json_dumpf(o, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else if (o != NULL) {
+		print_user(o);
+	}
+	directory_close(&d);
+	if (o == NULL)
+		return CLI_FAILED;
+	json_decref(o);
+	return CLI_OK;
+}
+
+struct audit {
+	json_t	*states, *reasons, *domains;	/* borrowed objects: name -> users */
+};
+
+static void
+audit_add(json_t *o, const char *key, size_t n, uint64_t users)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%.*s", (int)n, key);
+	json_object_set_new(o, name, json_integer((json_int_t)users +
+	    json_integer_value(json_object_get(o, name))));
+}
+
+static void
+audit_row(void *arg, const struct directory_count *n)
+{
+	struct audit *a = arg;
+	const char *state = directory_state_name(n->state), *reason = "";
+
+	audit_add(a->domains, n->domain.p, n->domain.n, n->users);
+	audit_add(a->states, state, strlen(state), n->users);
+	/* in the order of directory_refusal */
+	if (n->state == DIRECTORY_OPTED_OUT || n->state == DIRECTORY_UNVERIFIED)
+		reason = state;
+	else if (!n->recovery)
+		reason = "no-recovery";
+	else if (n->flag != DIRECTORY_CLEAR)
+		reason = directory_flag_name(n->flag);
+	if (reason[0] != '\0')
+		audit_add(a->reasons, reason, strlen(reason), n->users);
+}
+
+static void
+print_counts(const char *title, json_t *o)
+{
+	const char *key;
+	json_t *value;
+
+	printf("\n%s\n", title);
+	if (json_object_size(o) == 0)
+		printf("  none\n");
+	json_object_foreach(o, key, value)
+		printf("  %-32s %14s\n", key, users_number((uint64_t)json_integer_value(value)));
+}
+
+static int
+users_audit(const struct cli *cli, const struct conf *c)
+{
+	struct directory *d = open_present(c, "users audit");
+	const struct directory_info *i;
+	struct audit a;
+	char when[40];
+	json_t *o;
+	int rc;
+
+	if (d == NULL)
+		return CLI_FAILED;
+	i = directory_info(d);
+	clock_iso8601(i->created_ms, when, sizeof(when));
+	o = json_pack("{s:I, s:I, s:I, s:s, s:s, s:{}, s:{}, s:{}}", "users",
+	    (json_int_t)i->users, "names", (json_int_t)i->names, "generation",
+	    (json_int_t)i->generation, "created", when, "source", i->source, "domains", "states",
+	    "not_forwarded");
+	a.domains = json_object_get(o, "domains");
+	a.states = json_object_get(o, "states");
+	a.reasons = json_object_get(o, "not_forwarded");
+	rc = directory_audit(d, audit_row, &a);
+	if (rc != 0) {
+		fprintf(stderr, "salvaposta users audit: the directory is damaged; import the "
+		    "users again\n");
+	} else if (cli->json) {
+		json_dumpf(o, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		printf("%s users, %s names; import %llu of %s, from %s\n", users_number(i->users),
+		    users_number(i->names), (unsigned long long)i->generation, when, i->source);
+		print_counts("by domain", a.domains);
+		print_counts("by state", a.states);
+		print_counts("not forwarded, by reason", a.reasons);
+	}
+	json_decref(o);
+	directory_close(&d);
+	return rc == 0 ? CLI_OK : CLI_FAILED;
+}
+
+static int
+dispatch(const struct cli *cli, const struct conf *c, char **argv, const struct users_import *u)
+{
+	if (strcmp(argv[1], "import") == 0)
+		return users_import(cli, c, u);
+	if (strcmp(argv[1], "show") == 0)
+		return users_show(cli, c, argv[2]);
+	return users_audit(cli, c);
+}
+
+int
+cmd_users(int argc, char **argv)
+{
+	struct users_import u = { 0 };
+	const struct cli_option opt[] = {
+		{ "force", NULL, &u.force },
+		{ "skip-bad", NULL, &u.skip_bad },
+		{ "quiet", NULL, &u.quiet },
+		{ "separator", &u.separator, NULL },
+		{ "confirm-shared", &u.confirm, NULL },
+	};
+	struct cli cli = { 0 };
+	struct conf *c;
+	int status;
+
+	if (cli_options(&argc, argv, opt, sizeof(opt) / sizeof(opt[0]), users_help, &cli,
+	    &status) != 0)
+		return status;
+	if (argc < 2)
+		return cli_usage("users", "import, show or audit?");
+	if (strcmp(argv[1], "import") == 0 && argc != 3)
+		return cli_usage("users", "import needs one file");
+	if (strcmp(argv[1], "show") == 0 && argc != 3)
+		return cli_usage("users", "show needs one address");
+	if (strcmp(argv[1], "audit") == 0 && argc != 2)
+		return cli_usage("users", "audit takes no argument");
+	if (strcmp(argv[1], "import") != 0 && strcmp(argv[1], "show") != 0 &&
+	    strcmp(argv[1], "audit") != 0)
+		return cli_usage("users", "\"%s\" is none of import, show, audit", argv[1]);
+	if (u.separator != NULL && (strlen(u.separator) != 1 || strchr("\"\r\n", u.separator[0])
+	    != NULL))
+		return cli_usage("users", "--separator takes one character, and no quote");
+	u.file = argc == 3 ? argv[2] : NULL;
+	c = cli_conf(&cli);
+	if (c == NULL)
+		return CLI_FAILED;
+	status = dispatch(&cli, c, argv, &u);
+	conf_free(&c);
+	return status;
+}

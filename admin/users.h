@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `salvaposta users import`, beside show and audit in admin/users.c. */
+#ifndef ADMIN_USERS_H
+#define ADMIN_USERS_H
+
+#include "admin/cli.h"
+
+struct users_import {
+	const char	*file;		/* CSV; "-" is standard input */
+	const char	*separator;	/* one character; NULL: comma */
+	const char	*confirm;	/* recovery addresses that may be shared, by commas */
+	bool		 force, skip_bad, quiet;
+};
+
+/* The exit status. */
+int users_import(const struct cli *cli, const struct conf *c, const struct users_import *u);
+
+/* "1,234,567". Valid until four more calls. */
+const char *users_number(uint64_t n);
+
+#endif

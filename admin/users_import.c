@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From a CSV file to the directory in use. Every bad row is named with file, line,
+ * column and reason; nothing is imported by halves.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "admin/control.h"
+#include "admin/users.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "policy/csv.h"
+#include "policy/snapshot.h"
+
+enum {
+	READ_BYTES = 256 * 1024,
+	PROGRESS_MS = 1000,
+	JSON_ERRORS_MAX = 1000,		/* the rest is on standard error only */
+	CONFIRM_MAX = 256
+};
+
+enum column {
+	COL_ADDRESS, COL_RECOVERY, COL_STATE, COL_SHARD, COL_ALIASES, COL_LANGUAGE,
+	COL_VERIFIED_AT, COL_MAX
+};
+
+static const char *const column_names[COL_MAX] = {
+	"address", "recovery", "state", "shard", "aliases", "language", "verified_at"
+};
+
+struct import {
+	const struct cli	*cli;
+	const struct conf	*conf;
+	const struct users_import *opt;
+	struct snapshot		*snap;
+	struct csv		*csv;
+	int			 at[COL_MAX];	/* field of each column, -1 for none */
+	size_t			 nfield;	/* of the header; 0 before it */
+	uint64_t		 read, size;	/* bytes of the file; size 0: unknown */
+	uint64_t		 rows;
+	int64_t			 start_ms, told_ms;	/* monotonic */
+	bool			 tty, told;	/* progress: to a terminal; at least once */
+	json_t			*errors;
+	char			 why[SNAPSHOT_WHY];
+};
+
+const char *
+users_number(uint64_t n)
+{
+	static char text[4][32];
+	static unsigned turn;
+	char plain[24], *out = text[turn++ % 4];
+	int len = snprintf(plain, sizeof(plain), "%llu", (unsigned long long)n);
+	size_t o = 0;
+
+	for (int i = 0; i < len; i++) {
+		out[o++] = plain[i];
+		if ((len - i) % 3 == 1 && i + 1 < len)
+			out[o++] = ',';
+	}
+	out[o] = '\0';
+	return out;
+}
+
+/* Bytes of the file as they can be shown on a terminal. */
+static void
+print_safe(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c < 32 || c == 127)
+			fprintf(stderr, "\\x%02x", c);
+		else
+			fputc(c, stderr);
+	}
+}
+
+static void
+report(void *arg, bool bad, uint64_t line, const char *column, const char *text)
+{
+	struct import *m = arg;
+
+	if (m->tty && m->told)
+		fputs("\r\033[K", stderr);
+	fputs(m->opt->file, stderr);
+	if (line != 0)
+		fprintf(stderr, ":%llu", (unsigned long long)line);
+	fprintf(stderr, ": %s%s: ", bad ? "" : "warning: ", column);
+	print_safe(text);
+	fputc('\n', stderr);
+	if (json_array_size(m->errors) < JSON_ERRORS_MAX)
+		json_array_append_new(m->errors, json_pack("{s:I, s:s, s:s+, s:b}", "line",
+		    (json_int_t)line, "column", column, "text", "", text, "bad", bad));
+}
+
+static void
+progress(struct import *m)
+{
+	int64_t now = clock_mono_ms();
+	double seconds = (double)(now - m->start_ms) / 1000;
+
+	if (m->opt->quiet || now - m->told_ms < PROGRESS_MS)
+		return;
+	m->told_ms = now;
+	m->told = true;
+	fprintf(stderr, "%s%s: %s rows", m->tty ? "\r\033[K" : "", m->opt->file,
+	    users_number(m->rows));
+	if (m->size > 0)
+		fprintf(stderr, ", %u %%", (unsigned)(m->read * 100 / m->size));
+	fprintf(stderr, ", %s rows/s%s", users_number((uint64_t)((double)m->rows / seconds)),
+	    m->tty ? "" : "\n");
+	fflush(stderr);
+}
+
+__attribute__((format(printf, 2, 3))) static int
+header_fail(struct import *m, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(m->why, sizeof(m->why), fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static int
+read_header(struct import *m, const struct csv_record *rec)
+{
+	char hint[64] = "";
+
+	for (int i = 0; i < COL_MAX; i++)
+		m->at[i] = -1;
+	for (size_t f = 0; f < rec->n; f++) {
+		struct slice name = slice_trim(rec->field[f]);
+		int i = 0;
+
+		while (i < COL_MAX && !slice_ieq(name, slice_str(column_names[i])))
+			i++;
+		if (i == COL_MAX) {
+			char text[128];
+
+			snprintf(text, sizeof(text), "\"%.*s\" is not known and is left aside",
+			    (int)(name.n > 64 ? 64 : name.n), name.p);
+			report(m, false, rec->line, "header", text);
+		} else if (m->at[i] >= 0) {
+			return header_fail(m, "header: column \"%s\" is there twice",
+			    column_names[i]);
+		} else {
+			m->at[i] = (int)f;
+		}
+	}
+	if (rec->n == 1 && slice_find(rec->field[0], ';') < rec->field[0].n)
+		snprintf(hint, sizeof(hint), " (fields separated by ';'? then add --separator ';')");
+	if (m->at[COL_ADDRESS] < 0)
+		return header_fail(m, "header: column \"address\" is missing; the first line names "
+		    "the columns: address,recovery[,state,shard,aliases,language,verified_at]%s",
+		    hint);
+	if (m->at[COL_RECOVERY] < 0)
+		return header_fail(m, "header: column \"recovery\" is missing%s", hint);
+	m->nfield = rec->n;
+	return 0;
+}
+
+static struct slice
+field(const struct import *m, const struct csv_record *rec, enum column c)
+{
+	return m->at[c] < 0 ? SLICE_NONE : rec->field[m->at[c]];
+}
+
+static int
+on_record(void *arg, const struct csv_record *rec)
+{
+	struct import *m = arg;
+	struct snapshot_row row = { .line = rec->line };
+	char text[96];
+
+	if (m->nfield == 0) {
+		if (rec->error == NULL)
+			return read_header(m, rec);
+		return header_fail(m, "header: %s", rec->error);
+	}
+	m->rows++;
+	if (m->rows % 1024 == 0)
+		progress(m);
+	if (rec->error != NULL) {
+		snapshot_bad(m->snap, rec->line, "record", rec->error);
+		return 0;
+	}
+	if (rec->n != m->nfield) {
+		snprintf(text, sizeof(text), "%zu fields where the header has %zu", rec->n,
+		    m->nfield);
+		snapshot_bad(m->snap, rec->line, "record", text);
+		return 0;
+	}
+	row.address = field(m, rec, COL_ADDRESS);
+	row.recovery = field(m, rec, COL_RECOVERY);
+	row.state = field(m, rec, COL_STATE);
+	row.shard = field(m, rec, COL_SHARD);
+	row.aliases = field(m, rec, COL_ALIASES);
+	row.language = field(m, rec, COL_LANGUAGE);
+	row.verified_at = field(m, rec, COL_VERIFIED_AT);
+	return snapshot_add(m->snap, &row, m->why);
+}
+
+static int
+read_file(struct import *m, int fd)
+{
+	char *block = mem_new(READ_BYTES);
+	ssize_t n;
+	int rc = 0;
+
+	do {
+		n = read(fd, block, READ_BYTES);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			snprintf(m->why, sizeof(m->why), "cannot be read: %s", strerror(errno));
+			rc = -1;
+		} else if (n > 0) {
+			m->read += (uint64_t)n;
+			rc = csv_feed(m->csv, slice_make(block, (size_t)n));
+		}
+	} while (rc == 0 && n != 0);
+	if (rc == 0)
+		rc = csv_end(m->csv);
+	if (rc == 0 && m->nfield == 0)
+		rc = header_fail(m, "header: the file is empty");
+	explicit_bzero(block, READ_BYTES);
+	free(block);
+	return rc;
+}
+
+static int
+open_file(struct import *m)
+{
+	struct stat st;
+	int fd = strcmp(m->opt->file, "-") == 0 ? dup(0) :
+	    open(m->opt->file, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		snprintf(m->why, sizeof(m->why), "cannot be opened: %s", strerror(errno));
+	} else if (S_ISDIR(st.st_mode)) {
+		snprintf(m->why, sizeof(m->why), "is a folder; a CSV file is wanted");
+	} else {
+		m->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* Whether somebody listens there; in doubt, yes. */
+static bool
+relay_listens(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	bool there = true;
+	int fd;
+
+	if (slice_cstr(slice_str(path), un.sun_path, sizeof(un.sun_path)) != 0)
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
+		there = errno != ENOENT && errno != ECONNREFUSED && errno != ENOTDIR;
+	close(fd);
+	return there;
+}
+
+/* Tells the running relay, if there is one. What came of it, for people and in one word. */
+static const char *
+tell_relay(struct import *m, const char **state)
+{
+	const char *path = m->cli->socket != NULL ? m->cli->socket : m->conf->control_socket;
+	json_t *req, *reply;
+
+	*state = "not-running";
+	if (!relay_listens(path))
+		return "no relay is running; it will be used at the next start";
+	req = json_pack("{s:s, s:I, s:s}", "cmd", "directory-reload", "users",
+	    (json_int_t)snapshot_totals(m->snap)->users, "source", m->opt->file);
+	reply = control_ask(path, req, m->why, sizeof(m->why));
+	if (reply == NULL) {
+		*state = "unconfirmed";
+		fprintf(stderr, "%s: the directory is in place, but the running relay did not "
+		    "confirm it (%s); it looks for a new one every few seconds\n", m->opt->file,
+		    m->why);
+		return "the running relay did not confirm the new snapshot";
+	}
+	json_decref(reply);
+	*state = "reloaded";
+	return "the running relay uses the new snapshot";
+}
+
+static void
+print_json(const struct import *m, bool ok, const char *relay)
+{
+	static const struct snapshot_totals none;
+	const struct snapshot_totals *n = m->snap == NULL ? &none : snapshot_totals(m->snap);
+	json_t *o = json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}",
+	    "ok", ok, "file", m->opt->file, "rows", (json_int_t)m->rows, "bad", (json_int_t)n->bad,
+	    "users", (json_int_t)n->users, "names", (json_int_t)n->names, "before",
+	    (json_int_t)n->before, "no_recovery", (json_int_t)n->no_recovery, "chain",
+	    (json_int_t)n->chain, "shared", (json_int_t)n->shared, "unknown_shard",
+	    (json_int_t)n->unknown_shard, "generation", (json_int_t)n->generation, "bytes",
+	    (json_int_t)n->bytes, "empty_domains", (int)n->domains_empty);
+
+	json_object_set_new(o, "seconds",
+	    json_real((double)(clock_mono_ms() - m->start_ms) / 1000));
+	if (ok)
+		json_object_set_new(o, "relay", json_string(relay));
+	else
+		json_object_set_new(o, "error", json_string(m->why));
+	json_object_set(o, "errors", m->errors);
+	json_dumpf(o, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(o);
+}
+
+static void
+print_text(const struct import *m, const char *said)
+{
+	const struct snapshot_totals *n = snapshot_totals(m->snap);
+
+	printf("%s: %s users (%s names) imported in %.1f s, generation %llu", m->opt->file,
+	    users_number(n->users), users_number(n->names),
+	    (double)(clock_mono_ms() - m->start_ms) / 1000, (unsigned long long)n->generation);
+	if (n->before != 0)
+		printf("; %s users before", users_number(n->before));
+	printf("\n");
+	if (n->bad != 0)
+		printf("%s bad rows left out\n", users_number(n->bad));
+	if (n->no_recovery != 0)
+		printf("%s users without a recovery address: held, not forwarded\n",
+		    users_number(n->no_recovery));
+	if (n->chain != 0)
+		printf("%s users with a recovery address in a served domain: held, not forwarded\n",
+		    users_number(n->chain));
+	if (n->shared != 0)
+		printf("%s users share %s recovery addresses with more than %d users: held, not "
+		    "forwarded until confirmed (--confirm-shared ADDRESS)\n",
+		    users_number(n->shared), users_number(n->shared_addresses), SNAPSHOT_SHARED_MAX);
+	if (n->unknown_shard != 0)
+		printf("%s users of shards that the configuration does not have: they go to the "
+		    "domain's primary\n", users_number(n->unknown_shard));
+	printf("%s\n", said);
+}
+
+/* "a@b,c@d" in place into `list`. */
+static size_t
+split_confirmed(char *text, const char **list)
+{
+	size_t n = 0;
+
+	while (text != NULL && n < CONFIRM_MAX) {
+		char *one = strsep(&text, ", ");
+
+		if (one[0] != '\0')
+			list[n++] = one;
+	}
+	return n;
+}
+
+static enum snapshot_result
+run(struct import *m, int fd)
+{
+	const char *confirmed[CONFIRM_MAX];
+	char *text = mem_str(m->opt->confirm);
+	struct snapshot_options o = {
+		.force = m->opt->force, .skip_bad = m->opt->skip_bad, .source = m->opt->file,
+		.confirmed = confirmed, .nconfirmed = split_confirmed(text, confirmed),
+	};
+	enum snapshot_result r = SNAPSHOT_FAIL;
+
+	m->snap = snapshot_begin(m->conf, &o, report, m, m->why);
+	free(text);
+	if (m->snap == NULL)
+		return SNAPSHOT_FAIL;
+	if (read_file(m, fd) == 0)
+		r = snapshot_finish(m->snap, m->why);
+	if (m->tty && m->told)
+		fputs("\r\033[K", stderr);
+	return r;
+}
+
+int
+users_import(const struct cli *cli, const struct conf *c, const struct users_import *u)
+{
+	struct import m = { .cli = cli, .conf = c, .opt = u };
+	const char *state = "", *said = "";
+	char separator = u->separator == NULL ? ',' : u->separator[0];
+	bool ok = false;
+	int fd;
+
+	m.errors = json_array();
+	m.csv = csv_new(separator, on_record, &m);
+	m.start_ms = m.told_ms = clock_mono_ms();
+	m.tty = isatty(2) == 1;
+	fd = open_file(&m);
+	if (fd >= 0)
+		ok = run(&m, fd) == SNAPSHOT_OK;
+	if (ok)
+		said = tell_relay(&m, &state);
+	else
+		fprintf(stderr, "%s: %s\n", u->file, m.why);
+	if (cli->json)
+		print_json(&m, ok, state);
+	else if (ok)
+		print_text(&m, said);
+	if (fd >= 0)
+		close(fd);
+	snapshot_free(&m.snap);
+	csv_free(&m.csv);
+	json_decref(m.errors);
+	return ok ? CLI_OK : CLI_FAILED;
+}
