@@ -348,7 +348,7 @@ complete(struct load *l)
 
 	if (c->hostname == NULL) {
 		c->hostname = own_name();
-		if (strchr(c->hostname, '.') == NULL)
+		if (strchr(c->hostname, '.') == NULL && conf_place(l->places, "/hostname") == 0)
 			conf_warn(l->err, l->file, 0, "hostname", "this host calls itself \"%s\", "
 			    "which is no full name: set hostname", c->hostname);
 	}

@@ -159,7 +159,7 @@ check_domains(const struct check *k)
 	bool forwards = k->c->forwarder.domain != NULL || line_of(k, "forwarder") != 0;
 
 	/* One that was refused for another fault is not missing as well. */
-	if (k->c->ndomain == 0 && line_of(k, "domain") == 0)
+	if (k->c->ndomain == 0 && line_of(k, "any domain") == 0)
 		conf_error(k->err, k->c->file, 0, "domain", "there is none, so no mail would be "
 		    "taken: add domain \"example.it\" { primary = \"lmtp://host:24\" }");
 	for (size_t i = 0; i < k->c->ndomain; i++) {

@@ -598,9 +598,9 @@ scan_section(struct scan *s, enum conf_section parent, const char *path,
 	    conf_sections[sec].name, called.n > 0 ? " " : "", SLICE_FMT(called));
 	CHECK(n >= 0 && (size_t)n < sizeof(full));
 	bytes_lower(full, (size_t)n);
-	if (conf_sections[sec].titled)	/* that there is one at all, for conf_check */
-		(void)place_add(s->places, conf_sections[sec].name, name->line);
-	int before = place_add(s->places, full, name->line);
+	if (sec == CONF_DOMAIN)		/* that there is one at all, for conf_check */
+		(void)place_add(s->places, "any domain", name->line);
+	int before = good ? place_add(s->places, full, name->line) : 0;
 	if (before != 0) {
 		conf_error(s->err, s->file, name->line, shown(slice_str(full), w),
 		    "section given twice, first in line %d: put all into one", before);

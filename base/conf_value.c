@@ -161,7 +161,8 @@ static const char *
 set_route(struct conf_route *r, const char *text)
 {
 	static const char *const wrong =
-	    "write mx, smtp://host:port or lmtp://host:port; an IPv6 address in [ ]";
+	    "is not a route: write mx, smtp://host:port or lmtp://host:port, an IPv6 address "
+	    "in [ ]";
 	struct slice s = slice_str(text), host;
 
 	if (slice_ieq(s, SLICE_LIT("mx"))) {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/control_client.h"
+#include "admin/table.h"
+
+static const char help[] =
+    "usage: salvaposta status\n"
+    "\n"
+    "The processes, the queue, and for each domain the balance of recipients:\n"
+    "received = replayed + forwarded-only + bounced + dropped + held.\n"
+    "Exit status 1 when a balance does not come out.\n";
+
+/* Members beside the named ones, as "key=value ...". */
+static void
+put_rest(const json_t *o, const char *const *but, struct buf *out)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)o, key, v) {
+		bool skip = false;
+		for (size_t i = 0; but[i] != NULL && !skip; i++)
+			skip = strcmp(but[i], key) == 0;
+		char *text = skip ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+		if (text != NULL)
+			(void)!buf_printf(out, "%s%s=%s", buf_len(out) > 0 ? " " : "", key, text);
+		free(text);
+	}
+}
+
+static void
+print_roles(const json_t *list)
+{
+	static const char *const head[] = { "ROLE", "#INDEX", "#PID", "DETAILS", NULL };
+	static const char *const but[] = { "role", "index", "pid", NULL };
+	struct table t;
+	struct buf rest;
+	size_t i;
+	const json_t *r;
+
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, r) {
+		buf_init(&rest, 4096);
+		put_rest(r, but, &rest);
+		table_cell(&t, member_text(r, "role"));
+		table_cellf(&t, "%lld", (long long)member_int(r, "index"));
+		table_cellf(&t, "%lld", (long long)member_int(r, "pid"));
+		struct slice s = buf_slice(&rest);
+		table_cellf(&t, "%.*s", SLICE_FMT(s));
+		buf_fini(&rest);
+	}
+	table_print(&t, stdout);
+}
+
+static void
+print_queue(const json_t *q)
+{
+	const char *key;
+	json_t *v;
+	char words[32];
+
+	printf("\nqueue\n");
+	json_object_foreach((json_t *)(uintptr_t)q, key, v) {
+		bool bytes = strncmp(key, "bytes", 5) == 0 || strstr(key, "_bytes") != NULL;
+		bool when = strcmp(key, "oldest") == 0 || strcmp(key, "oldest_ms") == 0;
+		printf("  ");
+		text_print(stdout, key);
+		printf("%*s ", (int)(strlen(key) < 18 ? 18 - strlen(key) : 0), "");
+		if (json_is_integer(v) && bytes) {
+			size_words((uint64_t)json_integer_value(v), words, sizeof(words));
+			printf("%s\n", words);
+		} else if (json_is_integer(v) && when) {
+			time_words((int64_t)json_integer_value(v), words, sizeof(words));
+			printf("%s\n", words);
+		} else {
+			char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+			text_print(stdout, text == NULL ? "" : text);
+			printf("\n");
+			free(text);
+		}
+	}
+}
+
+/* received against what became of it; P7 is exact or broken. */
+static int64_t
+missing(const json_t *d)
+{
+	return member_int(d, "received") - member_int(d, "replayed") -
+	    member_int(d, "forwarded_only") - member_int(d, "bounced") -
+	    member_int(d, "dropped") - member_int(d, "held");
+}
+
+static void
+print_balance(const json_t *list)
+{
+	static const char *const head[] = { "DOMAIN", "SHARD", "#RECEIVED", "#REPLAYED",
+	    "#FWD-ONLY", "#BOUNCED", "#DROPPED", "#HELD", "BALANCE", "#FORWARDED", "#WAITING",
+	    "#FAILED", "#SKIPPED", NULL };
+	static const char *const before[] = { "received", "replayed", "forwarded_only",
+	    "bounced", "dropped", "held", NULL };
+	static const char *const after[] = { "forwarded", "forward_waiting", "forward_failed",
+	    "forward_skipped", NULL };
+	struct table t;
+	size_t i;
+	const json_t *d;
+
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		table_cell(&t, member_text(d, "domain"));
+		table_cell(&t, member_text(d, "shard"));
+		for (size_t j = 0; before[j] != NULL; j++)
+			table_cellf(&t, "%lld", (long long)member_int(d, before[j]));
+		int64_t m = missing(d);
+		if (m == 0)
+			table_cell(&t, "ok");
+		else
+			table_cellf(&t, "OFF BY %lld", (long long)m);
+		for (size_t j = 0; after[j] != NULL; j++)
+			table_cellf(&t, "%lld", (long long)member_int(d, after[j]));
+	}
+	printf("\n");
+	table_print(&t, stdout);
+}
+
+int
+cmd_status(int argc, char **argv)
+{
+	struct cli cli;
+	int status = CLI_OK;
+	size_t i;
+	const json_t *d;
+
+	if (cli_options(&argc, argv, NULL, 0, help, &cli, &status) != 0)
+		return status;
+	if (argc != 1)
+		return cli_usage("status", "takes no arguments");
+	json_t *r = control_call(&cli, json_pack("{s:s}", "cmd", "status"));
+	if (r == NULL)
+		return CLI_FAILED;
+	json_array_foreach(json_object_get(r, "domains"), i, d) {
+		if (missing(d) != 0)
+			status = CLI_FAILED;
+	}
+	if (cli.json) {
+		control_print(r);
+	} else {
+		print_roles(json_object_get(r, "roles"));
+		print_queue(json_object_get(r, "queue"));
+		print_balance(json_object_get(r, "domains"));
+	}
+	if (status != CLI_OK)
+		fprintf(stderr, "salvaposta: the balance of a domain does not come out: keep the "
+		    "state directory as it is and report this\n");
+	json_decref(r);
+	return status;
+}
