@@ -44,7 +44,8 @@ struct mx_result {
 /* Our own addresses: listeners of the configuration, and the addresses of this machine
  * for those that listen on all of them. */
 struct mx_self;
-struct mx_self *mx_self_new(const struct conf *c);
+/* `old` (or NULL): an earlier one, whose addresses of this machine are taken over. */
+struct mx_self *mx_self_new(const struct conf *c, const struct mx_self *old);
 void mx_self_free(struct mx_self **sp);
 bool mx_self_is(const struct mx_self *s, const struct sockaddr *sa);
 

@@ -79,7 +79,7 @@ self_interfaces(struct mx_self *s)
 }
 
 struct mx_self *
-mx_self_new(const struct conf *c)
+mx_self_new(const struct conf *c, const struct mx_self *old)
 {
 	static const struct self_address none, any4 = { { [10] = 0xff, [11] = 0xff } };
 	struct mx_self *s = mem_new(sizeof(*s));
@@ -87,7 +87,12 @@ mx_self_new(const struct conf *c)
 	struct self_listen *l;
 	size_t i;
 
-	self_interfaces(s);
+	if (old != NULL) {
+		memcpy(s->local, old->local, sizeof(s->local));
+		s->nlocal = old->nlocal;
+	} else {
+		self_interfaces(s);
+	}
 	s->listen = mem_array(c->nlisten + 1, sizeof(*s->listen));
 	for (i = 0; i < c->nlisten; i++) {
 		if (dns_server_parse(slice_str(c->listen[i].address), &a) != 0)

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Shared by deliver.c (requests, destinations, who gets which connection) and
+ * deliver_session.c (one connection and its client machine) only.
+ */
+#ifndef RELAY_DELIVER_PRIV_H
+#define RELAY_DELIVER_PRIV_H
+
+#include <sys/queue.h>
+
+#include "relay/conn.h"
+#include "relay/deliver.h"
+#include "relay/mx.h"
+#include "relay/smtp_client.h"
+
+struct deliver_dest;
+
+/* One request; owns its strings and the mapped body. */
+struct deliver_req {
+	TAILQ_ENTRY(deliver_req) link;	/* waiting of its destination */
+	struct queue_deliver	 q;	/* slices point into text */
+	struct buf		 text;	/* encoded copy of the request */
+	struct slice		 body;	/* mapped; body_unmap */
+	bool			 fresh;	/* a reused connection died under it: wants a new one */
+};
+TAILQ_HEAD(deliver_reqs, deliver_req);
+
+enum session_state {
+	SESSION_RESOLVE,	/* waiting for the route */
+	SESSION_CONNECT,	/* waiting for an address to answer */
+	SESSION_OPEN,		/* greeting, hello, TLS */
+	SESSION_BUSY,		/* a transaction under way */
+	SESSION_RESET,		/* its result is told, RSET is not answered yet */
+	SESSION_IDLE,
+	SESSION_QUIT,
+};
+
+struct session {
+	TAILQ_ENTRY(session)	 link;		/* sessions of its destination */
+	struct deliver		*deliver;	/* borrowed */
+	struct deliver_dest	*dest;		/* borrowed, outlives us */
+	struct deliver_req	*req;		/* owned while RESOLVE..BUSY */
+	enum session_state	 state;
+	struct mx_lookup	*lookup;	/* RESOLVE */
+	struct mx_target	*target;	/* owned, ntarget of them */
+	size_t			 ntarget, at;	/* at: the one in use */
+	char			*group;		/* owned */
+	struct conn		*conn;		/* owned */
+	struct smtp_client	*client;	/* owned */
+	struct client_result	 fail;		/* of the last address tried */
+	unsigned		 served;	/* transactions begun here */
+	unsigned		 progress;	/* client_progress at the last deadline */
+	bool			 reached;	/* a server said hello: the route works */
+	bool			 blocked;	/* conn_write was full */
+	bool			 tls_started;
+	struct client_rcpt	 rcpt;		/* of the transaction; slices of req */
+	int64_t			 end_ms;	/* no transaction goes on after this */
+	int64_t			 idle_ms;	/* monotonic, since when */
+};
+TAILQ_HEAD(sessions, session);
+
+struct deliver_dest {
+	struct deliver		*deliver;	/* borrowed */
+	TAILQ_ENTRY(deliver_dest) link;		/* all */
+	TAILQ_ENTRY(deliver_dest) dirty_link;
+	bool			 dirty;		/* on the list of work to do */
+	uint8_t			 route;		/* enum conf_route_kind */
+	uint16_t		 port;
+	char			*host;		/* owned, lower case */
+	struct deliver_reqs	 waiting;
+	struct sessions		 sessions;
+	unsigned		 nsession;
+	int64_t			 hold_ms;	/* until then no more connections beside those */
+};
+TAILQ_HEAD(deliver_dests, deliver_dest);
+
+struct deliver {
+	struct loop		*loop;		/* borrowed, as the next three */
+	const struct conf	*conf;
+	struct dns		*dns;
+	struct tls_context	*tls;		/* NULL: no STARTTLS */
+	struct mx_self		*self;		/* owned */
+	deliver_fn		*fn;
+	void			*arg;
+	struct timer		*work;		/* runs the dirty list, outside all callbacks */
+	void			*table;		/* tsearch root of destinations */
+	struct deliver_dests	 all, dirty;
+	unsigned		 nsession;
+	unsigned		 in_flight;	/* requests without a result */
+	bool			 starved;	/* somebody waits for a connection of another */
+	struct deliver_stats	 stats;
+};
+
+/* Tells the result and frees the request. `s` NULL: it never had a connection. */
+void deliver_done(struct deliver *d, struct deliver_req *r, const struct client_result *res,
+    const struct session *s);
+/* The destination has something to do: requests, a free connection, nothing at all. */
+void deliver_touch(struct deliver_dest *t);
+/* The route of a destination does not work: everybody who waits for it hears so. */
+void deliver_fail_waiting(struct deliver_dest *t, const struct client_result *res,
+    const struct session *s);
+
+/* Takes the request and a place among the destination's sessions. */
+void session_start(struct deliver_dest *t, struct deliver_req *r);
+/* Gives an idle session its next request (taken). */
+void session_take(struct session *s, struct deliver_req *r);
+void session_quit(struct session *s);	/* an idle one */
+/* The configuration and `self` changed: lookups under way begin again. */
+void session_reroute(struct deliver *d);
+void session_end(struct session *s);	/* at once; a request it still has is freed untold */
+
+#endif

@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One connection: route, address after address until one greets us, then transactions
+ * until it is idle too long, has served its share or dies. session_enter is the only
+ * writer of the state; session_step moves bytes and asks the client machine what next.
+ *
+ * A server that closes between two transactions is no failure: what was just begun on
+ * such a connection and got no reply goes back to the head of the line (spec 14.4.13).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "relay/deliver_priv.h"
+#include "relay/reply.h"
+
+enum {
+	SESSION_CHUNK = 32 * 1024,		/* bytes given to conn_write at once */
+	SESSION_QUIT_MS = 5 * 1000,		/* how long we wait for 221 */
+	SESSION_TRANSACTION_MS = 3600 * 1000,	/* a server may not dribble for ever */
+	SESSION_HOLD_MS = 30 * 1000,		/* no new connection after a refused one */
+};
+
+static const char *const session_names[] = {
+	[SESSION_RESOLVE] = "resolve", [SESSION_CONNECT] = "connect", [SESSION_OPEN] = "open",
+	[SESSION_BUSY] = "busy", [SESSION_RESET] = "reset", [SESSION_IDLE] = "idle",
+	[SESSION_QUIT] = "quit",
+};
+
+static size_t session_input(void *arg, struct slice in);
+static void session_event(void *arg, enum conn_event ev);
+static void session_step(struct session *s);
+static void session_connect(struct session *s);
+
+static const struct conn_ops session_ops = { session_input, session_event };
+
+static const char *
+session_peer(const struct session *s)
+{
+	return s->at < s->ntarget ? s->target[s->at].peer : "";
+}
+
+static void
+session_enter(struct session *s, enum session_state st)
+{
+	log_debug("deliver-state", "peer=%s from=%s to=%s", log_escs(session_peer(s)),
+	    session_names[s->state], session_names[st]);
+	s->state = st;
+}
+
+static void
+session_hang_up(struct session *s)
+{
+	conn_close(&s->conn);
+	client_free(&s->client);
+	s->blocked = false;
+}
+
+void
+session_end(struct session *s)
+{
+	struct deliver_dest *t = s->dest;
+	struct deliver *d = s->deliver;
+
+	if (s->req != NULL) {	/* not told yet: somebody else's turn */
+		TAILQ_INSERT_HEAD(&t->waiting, s->req, link);
+		s->req = NULL;
+	}
+	mx_cancel(&s->lookup);
+	session_hang_up(s);
+	TAILQ_REMOVE(&t->sessions, s, link);
+	t->nsession--;
+	d->nsession--;
+	free(s->target);
+	free(s->group);
+	free(s);
+	deliver_touch(t);
+}
+
+static void
+session_report(struct session *s, const struct client_result *res)
+{
+	struct deliver_req *r = s->req;
+
+	s->req = NULL;
+	if (r != NULL)
+		deliver_done(s->deliver, r, res, s);
+}
+
+/* Does another connection of this destination show that its route works? */
+static bool
+session_alone(const struct session *s)
+{
+	const struct session *o;
+
+	TAILQ_FOREACH(o, &s->dest->sessions, link)
+		if (o != s && o->reached)
+			return false;
+	return true;
+}
+
+/* No address is left, or the route is none: this request and, where nothing speaks for
+ * the host, all that wait for it; one by one they would wait out the same timeout. */
+static void
+session_no_route(struct session *s, const struct client_result *res)
+{
+	struct client_result copy = *res;
+
+	if (copy.outcome == DELIVER_TEMP && !session_alone(s)) {
+		/* It takes no more connections, but those it has work: wait for one. */
+		s->dest->hold_ms = clock_mono_ms() + SESSION_HOLD_MS;
+		session_end(s);
+		return;
+	}
+	log_info("deliver-host-failed", "host=%s peer=%s outcome=%u text=%s",
+	    log_escs(s->dest->host), log_escs(s->ntarget > 0 ? s->target[s->ntarget - 1].peer :
+	    ""), copy.outcome, log_escs(copy.text));
+	session_report(s, &copy);
+	deliver_fail_waiting(s->dest, &copy, s);
+	session_end(s);
+}
+
+static void
+session_note(struct session *s, const char *text)
+{
+	memset(&s->fail, 0, sizeof(s->fail));
+	s->fail.outcome = DELIVER_TEMP;
+	s->fail.scope = SCOPE_HOST;
+	(void)snprintf(s->fail.enhanced, sizeof(s->fail.enhanced), "4.4.1");
+	reply_printable(slice_str(text), s->fail.text, sizeof(s->fail.text));
+}
+
+/* From address `at` on: the first that can be started. */
+static void
+session_connect(struct session *s)
+{
+	const struct mx_target *t;
+
+	session_enter(s, SESSION_CONNECT);
+	for (; s->at < s->ntarget; s->at++) {
+		t = &s->target[s->at];
+		s->conn = conn_connect(s->deliver->loop, &t->addr.sa, t->len, NULL, 0,
+		    &session_ops, s);
+		if (s->conn != NULL) {
+			conn_deadline(s->conn, s->deliver->conf->connect_timeout_ms);
+			return;
+		}
+		session_note(s, strerror(errno));
+	}
+	session_no_route(s, &s->fail);
+}
+
+static void
+session_next_address(struct session *s)
+{
+	log_debug("deliver-address-failed", "peer=%s text=%s", log_escs(session_peer(s)),
+	    log_escs(s->fail.text));
+	session_hang_up(s);
+	s->at++;
+	session_connect(s);
+}
+
+static void
+session_routed(void *arg, const struct mx_result *r)
+{
+	struct session *s = arg;
+	struct client_result res;
+
+	s->lookup = NULL;
+	s->group = mem_str(r->group);
+	if (r->outcome != DELIVER_OK) {
+		memset(&res, 0, sizeof(res));
+		res.outcome = r->outcome;
+		res.scope = SCOPE_HOST;
+		(void)snprintf(res.enhanced, sizeof(res.enhanced), "%s", r->enhanced);
+		(void)snprintf(res.text, sizeof(res.text), "%s", r->text);
+		session_no_route(s, &res);
+		return;
+	}
+	s->target = mem_array(r->n, sizeof(*s->target));
+	memcpy(s->target, r->target, r->n * sizeof(*s->target));
+	s->ntarget = r->n;
+	session_connect(s);
+}
+
+static void
+session_resolve(struct session *s)
+{
+	struct deliver *d = s->deliver;
+
+	s->lookup = mx_resolve(d->dns, d->conf, d->self, s->dest->route,
+	    slice_str(s->dest->host), s->dest->port, session_routed, s);
+}
+
+void
+session_reroute(struct deliver *d)
+{
+	struct deliver_dest *t;
+	struct session *s;
+
+	TAILQ_FOREACH(t, &d->all, link)
+		TAILQ_FOREACH(s, &t->sessions, link) {
+			if (s->lookup == NULL)
+				continue;
+			mx_cancel(&s->lookup);
+			session_resolve(s);
+		}
+}
+
+void
+session_start(struct deliver_dest *t, struct deliver_req *r)
+{
+	struct session *s = mem_new(sizeof(*s));
+
+	s->deliver = t->deliver;
+	s->dest = t;
+	s->req = r;
+	s->state = SESSION_RESOLVE;
+	s->group = NULL;
+	TAILQ_INSERT_TAIL(&t->sessions, s, link);
+	t->nsession++;
+	t->deliver->nsession++;
+	session_resolve(s);
+}
+
+static void
+session_begin(struct session *s)
+{
+	const struct queue_deliver *q = &s->req->q;
+	struct client_message m = {
+		.mail_from = q->mail_from, .prefix = q->prefix, .body = s->req->body,
+		.cuts = q->cuts, .suffix = q->suffix, .envid = q->envid, .ret = q->ret,
+		.need_8bit = q->need_8bit != 0, .need_utf8 = q->need_utf8 != 0,
+	};
+	struct client_rcpt rcpt = { q->rcpt, q->orcpt, q->notify };
+
+	if (s->served++ > 0)
+		s->deliver->stats.reused++;
+	s->reached = true;
+	s->end_ms = clock_mono_ms() + SESSION_TRANSACTION_MS;
+	s->rcpt = rcpt;
+	session_enter(s, SESSION_BUSY);
+	client_send(s->client, &m, &s->rcpt, 1);
+}
+
+void
+session_take(struct session *s, struct deliver_req *r)
+{
+	CHECK(s->state == SESSION_IDLE && s->req == NULL);
+	s->req = r;
+	session_begin(s);
+	session_step(s);
+}
+
+void
+session_quit(struct session *s)
+{
+	client_quit(s->client);
+	session_enter(s, SESSION_QUIT);
+	session_step(s);
+}
+
+/* The transaction is over: its result is told. Sessions stay; returns false when this
+ * one is gone. */
+static bool
+session_result(struct session *s)
+{
+	struct client_result res = client_results(s->client)[0];
+	bool dead = client_need(s->client) == CLIENT_DEAD;
+
+	if (dead && s->served > 1 && client_untouched(s->client) &&
+	    res.outcome == DELIVER_TEMP) {
+		s->req->fresh = true;
+		TAILQ_INSERT_HEAD(&s->dest->waiting, s->req, link);
+		s->req = NULL;
+		log_debug("deliver-stale", "peer=%s", log_escs(session_peer(s)));
+	} else {
+		session_report(s, &res);
+	}
+	if (!dead) {
+		session_enter(s, SESSION_RESET);	/* or ready at once */
+		return true;
+	}
+	session_end(s);
+	return false;
+}
+
+/* READY and nothing to do: wait for more, or leave when it served its share. */
+static void
+session_rest(struct session *s)
+{
+	if (s->served >= s->deliver->conf->messages_per_connection ||
+	    s->deliver->conf->idle_timeout_ms <= 0) {
+		client_quit(s->client);
+		session_enter(s, SESSION_QUIT);
+		return;
+	}
+	s->idle_ms = clock_mono_ms();
+	session_enter(s, SESSION_IDLE);
+	deliver_touch(s->dest);
+}
+
+static void
+session_flush(struct session *s)
+{
+	struct slice out;
+
+	while (!s->blocked && (out = client_output(s->client, SESSION_CHUNK)).n > 0) {
+		if (conn_write(s->conn, out) != 0)
+			s->blocked = true;
+		else
+			client_sent(s->client, out.n);
+	}
+}
+
+/* Machine dead: what that means depends on how far we were. */
+static void
+session_dead(struct session *s)
+{
+	switch (s->state) {
+	case SESSION_OPEN:
+		s->fail = *client_failure(s->client);
+		session_next_address(s);
+		break;
+	case SESSION_BUSY:
+		(void)session_result(s);
+		break;
+	case SESSION_RESOLVE:
+	case SESSION_CONNECT:
+	case SESSION_RESET:
+	case SESSION_IDLE:
+	case SESSION_QUIT:
+		session_end(s);
+		break;
+	}
+}
+
+/* The deadline follows what is waited for, and moves only when something was achieved:
+ * a server that sends a byte of reply a minute gets no more time for it. */
+static void
+session_rearm(struct session *s, bool progress)
+{
+	const struct conf *c = s->deliver->conf;
+	unsigned now = client_progress(s->client);
+	int64_t ms = c->reply_timeout_ms, left = s->end_ms - clock_mono_ms();
+
+	if (!progress && now == s->progress && s->state != SESSION_IDLE)
+		return;
+	s->progress = now;
+	if (s->state == SESSION_IDLE)
+		ms = c->idle_timeout_ms;
+	else if (s->state == SESSION_QUIT)
+		ms = SESSION_QUIT_MS;
+	else if (client_sending(s->client))
+		ms = c->send_timeout_ms;
+	else if (client_awaits_end(s->client))
+		ms = 2 * c->reply_timeout_ms;	/* RFC 5321 4.5.3.2.6: twice the others */
+	if (s->state == SESSION_BUSY && left < ms)
+		ms = left > 0 ? left : 0;
+	conn_deadline(s->conn, ms);
+}
+
+/* One move of the machine; false when it waits for the network or is gone. */
+static bool
+session_advance(struct session *s, bool *gone)
+{
+	switch (client_need(s->client)) {
+	case CLIENT_DEAD:
+		*gone = true;
+		session_dead(s);
+		return false;
+	case CLIENT_NEED_TLS:
+		if (s->tls_started)
+			return false;
+		s->tls_started = true;
+		if (conn_start_tls(s->conn, s->deliver->tls, s->target[s->at].host) == 0)
+			return false;
+		client_lost(s->client, 0, "TLS cannot be started");
+		return true;
+	case CLIENT_READY:
+	case CLIENT_BUSY:
+		break;
+	}
+	if (s->state == SESSION_BUSY && client_finished(s->client)) {
+		*gone = !session_result(s);
+		return !*gone;
+	}
+	if (client_need(s->client) == CLIENT_BUSY)
+		return false;
+	switch (s->state) {
+	case SESSION_OPEN:
+		session_begin(s);
+		return true;
+	case SESSION_RESET:
+		session_rest(s);
+		return true;
+	case SESSION_RESOLVE:
+	case SESSION_CONNECT:
+	case SESSION_BUSY:
+	case SESSION_IDLE:
+	case SESSION_QUIT:
+		break;
+	}
+	return false;
+}
+
+static void
+session_step(struct session *s)
+{
+	enum session_state was = s->state;
+	bool gone = false, sending = client_sending(s->client);
+
+	do
+		session_flush(s);
+	while (session_advance(s, &gone));
+	if (!gone)
+		session_rearm(s, was != s->state || sending || client_sending(s->client));
+}
+
+static size_t
+session_input(void *arg, struct slice in)
+{
+	struct session *s = arg;
+	size_t used;
+
+	used = client_input(s->client, in);
+	session_step(s);
+	return used;
+}
+
+/* The connection is no use any more. */
+static void
+session_lost(struct session *s, const char *why)
+{
+	if (s->state == SESSION_CONNECT) {
+		session_note(s, why);
+		session_next_address(s);
+		return;
+	}
+	client_lost(s->client, conn_pending(s->conn), why);
+	session_dead(s);
+}
+
+static void
+session_connected(struct session *s)
+{
+	struct client_config cfg = {
+		.lmtp = s->dest->route == ROUTE_LMTP,
+		.tls = s->deliver->tls != NULL,
+		.helo = s->deliver->conf->hostname,
+	};
+
+	s->deliver->stats.connections++;
+	s->client = client_new(&cfg);
+	s->tls_started = false;
+	s->progress = 0;
+	session_enter(s, SESSION_OPEN);
+	conn_deadline(s->conn, s->deliver->conf->reply_timeout_ms);
+}
+
+static void
+session_event(void *arg, enum conn_event ev)
+{
+	struct session *s = arg;
+
+	switch (ev) {
+	case CONN_CONNECTED:
+		session_connected(s);
+		break;
+	case CONN_TLS:
+		client_tls_done(s->client);
+		session_step(s);
+		break;
+	case CONN_WRITABLE:
+		s->blocked = false;
+		session_step(s);
+		break;
+	case CONN_EOF:
+		session_lost(s, "connection closed by the server");
+		break;
+	case CONN_ERROR:
+		session_lost(s, conn_error(s->conn));
+		break;
+	case CONN_TIMEOUT:
+		if (s->state == SESSION_IDLE)
+			session_quit(s);
+		else
+			session_lost(s, "timeout");
+		break;
+	}
+}
