@@ -29,7 +29,6 @@
 enum {
 	OUT_BOUND	= 128 * 1024,	/* refuse big writes from here on */
 	OUT_MAX		= OUT_BOUND + CONN_WRITE_MAX,
-	OUT_LOW		= 32 * 1024,	/* CONN_WRITABLE below it */
 	OUT_KEEP	= 4 * 1024,	/* a bigger buffer is given back when empty */
 	READ_DEFAULT	= 16 * 1024,
 	READS_PER_TURN	= 4,		/* then the others have their turn */
@@ -65,6 +64,8 @@ struct conn {
 	int			 fd;		/* owned, -1 when dead */
 	uint8_t			 state;		/* enum conn_state */
 	bool			 paused;
+	bool			 knocked;	/* input came while paused: stop watching */
+	bool			 backpressure;	/* no input while much output waits */
 	bool			 in_input;	/* ops->input is on the stack */
 	bool			 turn_due;	/* conn_turn will run */
 	bool			 refused;	/* conn_write said full: owes a CONN_WRITABLE */
@@ -90,6 +91,19 @@ conn_turn_soon(struct conn *c)
 	loop_later(c->loop, conn_turn, c);
 }
 
+/* A peer that sends commands without reading our answers has to wait. */
+static bool
+conn_listens(const struct conn *c)
+{
+	return !c->paused && !(c->backpressure && buf_len(&c->out) >= CONN_OUT_LOW);
+}
+
+static bool
+conn_readable(const struct conn *c)
+{
+	return c->state == CONN_S_OPEN && conn_listens(c);
+}
+
 static void
 conn_interest(struct conn *c)
 {
@@ -102,7 +116,9 @@ conn_interest(struct conn *c)
 		want = LOOP_WRITE;
 		break;
 	case CONN_S_OPEN:
-		if (!c->paused)
+		/* A pause is mostly over before the peer says more: the loop is not told
+		 * until it does, which saves two system calls a pause. */
+		if (conn_listens(c) || !c->knocked)
 			want |= c->read_wants_write ? LOOP_WRITE : LOOP_READ;
 		if (output)
 			want |= c->write_wants_read ? LOOP_READ : LOOP_WRITE;
@@ -303,17 +319,15 @@ conn_flush(struct conn *c)
 	}
 	if (buf_len(&c->out) == 0)
 		conn_drained(c);
+	if (c->backpressure && !c->in_input && buf_len(&c->in) > 0 && conn_readable(c)) {
+		c->offer = true;
+		conn_turn_soon(c);
+	}
 	conn_interest(c);
-	if (c->refused && buf_len(&c->out) < OUT_LOW && c->state == CONN_S_OPEN) {
+	if (c->refused && buf_len(&c->out) < CONN_OUT_LOW && c->state == CONN_S_OPEN) {
 		c->refused = false;
 		conn_event(c, CONN_WRITABLE);
 	}
-}
-
-static bool
-conn_readable(const struct conn *c)
-{
-	return c->state == CONN_S_OPEN && !c->paused;
 }
 
 /* Offers bytes until the owner wants no more of them now; returns how many it took. */
@@ -396,6 +410,7 @@ conn_read(struct conn *c)
 	unsigned rounds = 0;
 
 	c->more = false;
+	c->knocked = false;
 	while (conn_readable(c)) {
 		size_t room = CONN_INPUT - buf_len(&c->in);
 		size_t want = c->read_size < room ? c->read_size : room;
@@ -416,6 +431,7 @@ conn_read(struct conn *c)
 			break;
 		if (got == 0) {
 			/* Told once; the owner decides what its own output is still worth. */
+			c->knocked = true;
 			conn_pause(c);
 			conn_event(c, CONN_EOF);
 			return;
@@ -430,6 +446,17 @@ conn_read(struct conn *c)
 		c->more = true;
 	if (c->more && conn_readable(c))
 		conn_turn_soon(c);
+	conn_interest(c);
+}
+
+static void
+conn_knock(struct conn *c)
+{
+	if (conn_readable(c)) {
+		conn_read(c);
+		return;
+	}
+	c->knocked = true;
 	conn_interest(c);
 }
 
@@ -476,7 +503,7 @@ conn_ready(void *arg, int fd, unsigned ready)
 			conn_flush(c);
 		if (c->state == CONN_S_OPEN &&
 		    (ready & (c->read_wants_write ? LOOP_WRITE : LOOP_READ)) != 0)
-			conn_read(c);
+			conn_knock(c);
 		break;
 	case CONN_S_BEFORE_TLS:
 	case CONN_S_FINISH:
@@ -601,7 +628,10 @@ conn_accepted(struct loop *l, int fd, const struct conn_ops *ops, void *arg)
 
 	if (fl >= 0 && (fl & O_NONBLOCK) == 0)
 		(void)fcntl(fd, F_SETFL, fl | O_NONBLOCK);
-	return conn_new(l, fd, ops, arg, CONN_S_OPEN);
+	struct conn *c = conn_new(l, fd, ops, arg, CONN_S_OPEN);
+
+	c->backpressure = true;
+	return c;
 }
 
 struct conn *
@@ -687,7 +717,10 @@ conn_pause(struct conn *c)
 void
 conn_resume(struct conn *c)
 {
+	if (!c->paused)
+		return;
 	c->paused = false;
+	c->knocked = false;
 	conn_interest(c);
 	c->offer = buf_len(&c->in) > 0;
 	if (c->offer || c->more)
@@ -745,6 +778,7 @@ conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
 	}
 	c->offer = false;
 	c->paused = false;
+	c->knocked = false;
 	conn_enter(c, CONN_S_BEFORE_TLS);
 	conn_turn_soon(c);
 	return 0;

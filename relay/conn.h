@@ -43,6 +43,8 @@ void conn_finish(struct conn **cp);	/* sends what is buffered (bounded time), th
 enum {
 	CONN_WRITE_MAX	= 64 * 1024,	/* most bytes in one conn_write */
 	CONN_SMALL	= 4096,		/* a write that may go beyond the first bound */
+	CONN_OUT_LOW	= 32 * 1024,	/* CONN_WRITABLE comes below it; an accepted connection
+					 * takes no input while more than this waits */
 	CONN_INPUT	= 64 * 1024	/* most input that waits unconsumed; more is CONN_ERROR */
 };
 /* Copies into the output buffer, which is sent when the callback returns. -1 when it is

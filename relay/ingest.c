@@ -1,0 +1,797 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relay/ingest.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proto/relay_directory.h"
+#include "base/proto/relay_queue.h"
+#include "base/proto/relay_seal.h"
+#include "base/proto/relay_verify.h"
+#include "policy/received.h"
+
+enum {
+	RCPT_MS		= 5 * 1000,
+	VERIFY_MS	= 10 * 1000,	/* one run; a hundred times what 50 MB take */
+	VERIFY_LINK_MS	= 3 * 1000,	/* for a verify process to come back */
+	VERIFY_TRIES	= 2,		/* processes that one message may cost us */
+	VERIFY_ROUNDS	= 8,
+	COMMIT_MS	= 30 * 1000,
+	SWEEP_MS	= 200,
+	MEMO_SLOTS	= 256,
+	MEMO_MAX	= 4096		/* bytes of names remembered per sender */
+};
+
+enum ask {
+	ASK_DIRECTORY,
+	ASK_SEAL,
+	ASK_VERIFIER,	/* there is no verify process now */
+	ASK_VERIFY,
+	ASK_DNS,
+	ASK_COMMIT
+};
+
+struct ingest_req {
+	struct ingest		*g;
+	uint64_t		 id;		/* generation << 32 | slot; new at each question */
+	uint32_t		 slot;
+	enum ask		 ask;
+	unsigned		 index;		/* of the process that was asked */
+	int64_t			 deadline;	/* mono ms, of the present question */
+	struct ingest_req	**owner;	/* where the caller keeps us; set NULL at the end */
+	ingest_rcpt_fn		*rcpt_fn;
+	const struct ingest_keep_ops *keep;
+	void			*arg;
+	/* of a message only */
+	struct ingest_mail	 mail;
+	struct dns_batch	*batch;		/* owned; in ASK_DNS */
+	struct buf		 answers;	/* items of struct dns_answer */
+	struct buf		 wants;		/* all names wanted so far, for the memo */
+	int64_t			 dns_end;	/* mono ms; 0 before the first names were wanted */
+	unsigned		 rounds, tries;
+	bool			 last;		/* no more answers will come */
+	uint8_t			 spf, dkim;	/* for the log line */
+};
+
+/* The names that the last message of a sender wanted: the next one brings their answers
+ * along in its first run. A wrong guess costs a few bytes. */
+struct memo {
+	uint64_t	key;	/* hash of client and sender domain */
+	char		*wants;	/* owned; items of struct dns_want */
+	size_t		 n;
+};
+
+struct ingest {
+	struct loop		*loop;
+	const struct conf	*conf;
+	struct dns		*dns;		/* borrowed */
+	struct ingest_links	 links;
+	unsigned		 relay_index;
+	struct ingest_req	**slot;		/* NULL: free */
+	uint32_t		*free_slot;	/* stack of free ones */
+	uint32_t		 nslot, nfree;
+	uint32_t		 generation;
+	struct timer		*sweep;
+	bool			 sweeping;	/* the timer is armed */
+	struct buf		 scratch;	/* one encoded envelope */
+	struct memo		 memo[MEMO_SLOTS];
+	struct ingest_stats	 stats;
+};
+
+static void ingest_sweep(void *arg);
+static void keep_evaluate(struct ingest_req *r);
+static void keep_unevaluated(struct ingest_req *r, struct slice trace);
+
+struct ingest *
+ingest_new(struct loop *l, const struct conf *c, struct dns *d,
+    const struct ingest_links *links, unsigned relay_index)
+{
+	struct ingest *g = mem_new(sizeof(*g));
+
+	g->loop = l;
+	g->conf = c;
+	g->dns = d;
+	g->links = *links;
+	g->relay_index = relay_index;
+	g->sweep = timer_new(l, ingest_sweep, g);
+	buf_init(&g->scratch, ENVELOPE_MAX);
+	return g;
+}
+
+void
+ingest_reload(struct ingest *g, const struct conf *c)
+{
+	g->conf = c;
+}
+
+unsigned
+ingest_relay_index(const struct ingest *g)
+{
+	return g->relay_index;
+}
+
+/* -- the table of requests ------------------------------------------------------ */
+
+static void
+ingest_grow(struct ingest *g)
+{
+	uint32_t n = g->nslot == 0 ? 64 : 2 * g->nslot;
+
+	g->slot = mem_resize(g->slot, n, sizeof(g->slot[0]));
+	g->free_slot = mem_resize(g->free_slot, n, sizeof(g->free_slot[0]));
+	for (uint32_t i = n; i > g->nslot; i--) {
+		g->slot[i - 1] = NULL;
+		g->free_slot[g->nfree++] = i - 1;
+	}
+	g->nslot = n;
+}
+
+static struct ingest_req *
+req_new(struct ingest *g, void *arg, struct ingest_req **owner)
+{
+	struct ingest_req *r = mem_new(sizeof(*r));
+
+	if (g->nfree == 0)
+		ingest_grow(g);
+	r->g = g;
+	r->slot = g->free_slot[--g->nfree];
+	r->arg = arg;
+	r->owner = owner;
+	g->slot[r->slot] = r;
+	g->stats.in_flight++;
+	*owner = r;
+	return r;
+}
+
+/* The owner forgets it before its function is called, which may start the next one. */
+static void
+req_free(struct ingest_req *r)
+{
+	struct ingest *g = r->g;
+
+	if (r->batch != NULL)
+		dns_batch_cancel(&r->batch);
+	g->slot[r->slot] = NULL;
+	g->free_slot[g->nfree++] = r->slot;
+	g->stats.in_flight--;
+	*r->owner = NULL;
+	buf_fini(&r->answers);
+	buf_fini(&r->wants);
+	free(r);
+}
+
+/* A new question of this request: answers to the one before are void. */
+static void
+req_ask(struct ingest_req *r, enum ask ask, int64_t timeout_ms)
+{
+	struct ingest *g = r->g;
+
+	r->ask = ask;
+	r->id = (uint64_t)++g->generation << 32 | r->slot;
+	r->deadline = clock_mono_ms() + timeout_ms;
+	if (!g->sweeping) {
+		g->sweeping = true;
+		timer_arm(g->sweep, SWEEP_MS);
+	}
+}
+
+static struct ingest_req *
+req_find(struct ingest *g, uint64_t id, enum ask ask)
+{
+	uint32_t slot = (uint32_t)id;
+	struct ingest_req *r = slot < g->nslot ? g->slot[slot] : NULL;
+
+	return r != NULL && r->id == id && r->ask == ask ? r : NULL;
+}
+
+void
+ingest_cancel(struct ingest *g, struct ingest_req **rp)
+{
+	(void)g;
+	if (*rp != NULL)
+		req_free(*rp);
+}
+
+void
+ingest_free(struct ingest **gp)
+{
+	struct ingest *g = *gp;
+
+	if (g == NULL)
+		return;
+	for (uint32_t i = 0; i < g->nslot; i++) {
+		if (g->slot[i] != NULL)
+			req_free(g->slot[i]);
+	}
+	for (size_t i = 0; i < MEMO_SLOTS; i++)
+		free(g->memo[i].wants);
+	timer_free(&g->sweep);
+	buf_fini(&g->scratch);
+	free(g->slot);
+	free(g->free_slot);
+	free(g);
+	*gp = NULL;
+}
+
+/* -- recipients ----------------------------------------------------------------- */
+
+static void
+rcpt_done(struct ingest_req *r, const struct smtp_rcpt_answer *a)
+{
+	ingest_rcpt_fn *fn = r->rcpt_fn;
+	void *arg = r->arg;
+
+	req_free(r);
+	fn(arg, a);
+}
+
+static void
+rcpt_unavailable(struct ingest_req *r)
+{
+	struct smtp_rcpt_answer a = { .verdict = SMTP_RCPT_UNAVAILABLE };
+
+	rcpt_done(r, &a);
+}
+
+void
+ingest_rcpt(struct ingest *g, bool return_path, struct slice address, ingest_rcpt_fn *fn,
+    void *arg, struct ingest_req **out)
+{
+	struct ingest_req *r = req_new(g, arg, out);
+	struct ipc *ch;
+	int sent = -1;
+
+	r->rcpt_fn = fn;
+	req_ask(r, return_path ? ASK_SEAL : ASK_DIRECTORY, RCPT_MS);
+	if (return_path) {
+		struct seal_check q = { .req = r->id, .address = address };
+
+		ch = g->links.any(g->links.arg, ROLE_SEAL, &r->index);
+		if (ch != NULL)
+			sent = ipc_send(ch, SEAL_CHECK, &seal_check_wire, &q, -1);
+	} else {
+		struct dir_lookup q = { .req = r->id, .address = address };
+
+		ch = g->links.any(g->links.arg, ROLE_DIRECTORY, &r->index);
+		if (ch != NULL)
+			sent = ipc_send(ch, DIR_LOOKUP, &dir_lookup_wire, &q, -1);
+	}
+	if (sent != 0)
+		rcpt_unavailable(r);
+}
+
+static void
+on_dir_found(struct ingest *g, const struct dir_found *f)
+{
+	struct ingest_req *r = req_find(g, f->req, ASK_DIRECTORY);
+	struct smtp_rcpt_answer a = {
+		.verdict = SMTP_RCPT_UNAVAILABLE, .user = f->user, .shard = f->shard
+	};
+
+	if (r == NULL)
+		return;
+	if (f->status == DIR_KNOWN && f->user.n > 0)
+		a.verdict = SMTP_RCPT_KNOWN;
+	else if (f->status == DIR_UNKNOWN)
+		a.verdict = SMTP_RCPT_UNKNOWN;
+	rcpt_done(r, &a);
+}
+
+static void
+on_seal_checked(struct ingest *g, const struct seal_checked *c)
+{
+	struct ingest_req *r = req_find(g, c->req, ASK_SEAL);
+	struct smtp_rcpt_answer a = {
+		.verdict = SMTP_RCPT_UNKNOWN, .return_path = true, .token = c->token
+	};
+
+	if (r == NULL)
+		return;
+	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_SRS)
+		a.verdict = SMTP_RCPT_KNOWN;
+	rcpt_done(r, &a);
+}
+
+/* -- names needed --------------------------------------------------------------- */
+
+static struct slice
+domain_of(struct slice mail_from)
+{
+	size_t at = slice_rfind(mail_from, '@');
+
+	return at == mail_from.n ? SLICE_NONE : slice_sub(mail_from, at + 1, mail_from.n);
+}
+
+/* The name of the client's PTR record (RFC 1035 3.5, RFC 3596 2.5). 0 or -1. */
+static int
+ptr_name(struct slice ip, char *out, size_t cap)
+{
+	static const char hex[] = "0123456789abcdef";
+	char text[INET6_ADDRSTRLEN];
+	uint8_t a[16];
+	size_t o = 0;
+
+	if (slice_cstr(ip, text, sizeof(text)) != 0 || cap < 80)
+		return -1;
+	if (inet_pton(AF_INET, text, a) == 1) {
+		(void)snprintf(out, cap, "%u.%u.%u.%u.in-addr.arpa", a[3], a[2], a[1], a[0]);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, a) != 1)
+		return -1;
+	for (int i = 15; i >= 0; i--) {
+		out[o++] = hex[a[i] & 15];
+		out[o++] = '.';
+		out[o++] = hex[a[i] >> 4];
+		out[o++] = '.';
+	}
+	(void)snprintf(out + o, cap - o, "ip6.arpa");
+	return 0;
+}
+
+static void
+prefetched(void *arg, const struct dns_answer *a)
+{
+	(void)arg, (void)a;	/* it is in the cache now, that was all */
+}
+
+static void
+prefetch_one(struct ingest *g, uint16_t type, struct slice name)
+{
+	buf_clear(&g->scratch);
+	if (!dns_cached(g->dns, type, name, &g->scratch))
+		(void)dns_ask(g->dns, type, name, prefetched, NULL);
+}
+
+void
+ingest_prefetch(struct ingest *g, struct slice client_ip, struct slice mail_from)
+{
+	struct slice domain = domain_of(mail_from);
+	char name[128];
+
+	if (g->dns == NULL)
+		return;
+	if (ptr_name(client_ip, name, sizeof(name)) == 0)
+		prefetch_one(g, DNS_PTR, slice_str(name));
+	if (domain.n > 0 && domain.n <= DNS_NAME_MAX && domain.p[0] != '[')
+		prefetch_one(g, DNS_TXT, domain);
+}
+
+static uint64_t
+memo_key(const struct ingest_mail *m)
+{
+	struct slice part[2] = { m->client_ip, domain_of(m->mail_from) };
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t k = 0; k < 2; k++) {
+		for (size_t i = 0; i < part[k].n; i++)
+			h = (h ^ (uint8_t)ascii_lower(part[k].p[i])) * 1099511628211u;
+		h = (h ^ '@') * 1099511628211u;
+	}
+	return h | 1;	/* 0 is an empty slot */
+}
+
+static void
+memo_store(struct ingest_req *r)
+{
+	uint64_t key = memo_key(&r->mail);
+	struct memo *e = &r->g->memo[(key >> 8) % MEMO_SLOTS];
+	struct slice w = buf_slice(&r->wants);
+
+	/* A first run that sufficed proves that the memo was right. */
+	if (w.n == 0 || r->rounds == 0)
+		return;
+	free(e->wants);
+	e->wants = slice_dup(w);
+	e->n = w.n;
+	e->key = key;
+}
+
+/* What the cache knows of these names; true when it is all of them. */
+static bool
+answers_from_cache(struct ingest_req *r, struct slice wants)
+{
+	struct dns_want w;
+	bool all = true;
+
+	while (wire_item_next(&wants, &dns_want_wire, &w) == 1) {
+		if (!dns_cached(r->g->dns, w.type, w.name, &r->answers))
+			all = false;
+	}
+	return all;
+}
+
+static void
+memo_recall(struct ingest_req *r)
+{
+	uint64_t key = memo_key(&r->mail);
+	const struct memo *e = &r->g->memo[(key >> 8) % MEMO_SLOTS];
+
+	if (e->key != key)
+		return;
+	if (!answers_from_cache(r, slice_make(e->wants, e->n)) ||
+	    buf_put(&r->wants, e->wants, e->n) != 0)
+		buf_clear(&r->answers);
+}
+
+/* -- verdict -------------------------------------------------------------------- */
+
+static void
+keep_done(struct ingest_req *r, enum smtp_kept what, struct slice text)
+{
+	const struct ingest_keep_ops *ops = r->keep;
+	struct ingest_stats *st = &r->g->stats;
+	void *arg = r->arg;
+
+	if (what == SMTP_KEPT)
+		st->accepted++;
+	else if (what == SMTP_KEPT_REFUSED)
+		st->refused++;
+	else
+		st->deferred++;
+	req_free(r);
+	ops->done(arg, what, text);
+}
+
+void
+ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_keep_ops *ops,
+    void *arg, struct ingest_req **out)
+{
+	struct ingest_req *r = req_new(g, arg, out);
+
+	r->keep = ops;
+	r->mail = *m;
+	buf_init(&r->answers, DNS_ANSWERS_MAX);
+	buf_init(&r->wants, MEMO_MAX);
+	memo_recall(r);
+	keep_evaluate(r);
+}
+
+static void
+keep_evaluate(struct ingest_req *r)
+{
+	const struct ingest_mail *m = &r->mail;
+	struct ingest *g = r->g;
+	struct ipc *ch = g->links.any(g->links.arg, ROLE_VERIFY, &r->index);
+
+	if (ch == NULL) {
+		if (r->ask != ASK_VERIFIER)
+			req_ask(r, ASK_VERIFIER, VERIFY_LINK_MS);
+		return;
+	}
+	req_ask(r, ASK_VERIFY, VERIFY_MS);
+	g->stats.runs++;
+	struct verify_eval q = {
+		.req = r->id,
+		.id = m->id,
+		.received_ms = (uint64_t)m->received_ms,
+		.last = r->last,
+		.nrcpt = m->nrcpt,
+		.client_ip = m->client_ip,
+		.helo = m->helo,
+		.mail_from = m->mail_from,
+		.rcpt = m->rcpt,
+		.protocol = m->protocol,
+		.tls = m->tls,
+		.answers = buf_slice(&r->answers),
+	};
+	if (ipc_send(ch, VERIFY_EVAL, &verify_eval_wire, &q, m->body_fd) != 0) {
+		log_warn("verify-send", "id=%016llx", (unsigned long long)r->id);
+		keep_unevaluated(r, SLICE_NONE);
+	}
+}
+
+/* The process died over it, or says nothing: one other may try. A message that kills
+ * them must not take them all down. */
+static void
+keep_verify_lost(struct ingest_req *r)
+{
+	if (++r->tries < VERIFY_TRIES)
+		keep_evaluate(r);
+	else
+		keep_unevaluated(r, SLICE_NONE);
+}
+
+static void
+keep_commit(struct ingest_req *r, const struct verify_done *v)
+{
+	const struct ingest_mail *m = &r->mail;
+	struct ingest *g = r->g;
+	struct ipc *ch = g->links.link(g->links.arg, ROLE_QUEUE, 0);
+	struct envelope e = {
+		.version = ENVELOPE_VERSION,
+		.id = m->id,
+		.received_ms = (uint64_t)m->received_ms,
+		.body_size = m->body_size,
+		.flags = m->flags | (v->flags & (ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL)),
+		.spf = v->spf, .dkim = v->dkim, .dmarc = v->dmarc, .arc = v->arc,
+		.iprev = v->iprev,
+		.triage = v->triage,
+		.client_ip = m->client_ip,
+		.helo = m->helo,
+		.mail_from = m->mail_from,
+		.reason = v->reason,
+		.trace = v->trace,
+		.authres = v->authres,
+		.cuts = v->cuts,
+		.rcpts = m->rcpts,
+	};
+
+	r->spf = v->spf;
+	r->dkim = v->dkim;
+	req_ask(r, ASK_COMMIT, COMMIT_MS);
+	r->index = 0;
+	buf_clear(&g->scratch);
+	if (wire_put(&g->scratch, &envelope_wire, &e) != 0) {
+		log_error("envelope-too-large", "rcpts=%zu trace=%zu cuts=%zu",
+		    e.rcpts.n, e.trace.n, e.cuts.n);
+		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
+		return;
+	}
+	struct queue_commit q = { .req = r->id, .envelope = buf_slice(&g->scratch) };
+
+	if (ch == NULL || ipc_send(ch, QUEUE_COMMIT, &queue_commit_wire, &q, m->body_fd) != 0) {
+		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
+		return;
+	}
+	r->keep->committing(r->arg);
+}
+
+/* Nobody could judge it: it is kept for the primary, and not sent on. */
+static void
+keep_unevaluated(struct ingest_req *r, struct slice trace)
+{
+	const struct ingest_mail *m = &r->mail;
+	struct verify_done v = {
+		.flags = ENV_HOLD_ONLY, .triage = 2,
+		.reason = SLICE_LIT("not-evaluated"), .trace = trace
+	};
+	struct received f = {
+		.id = m->id, .when_ms = m->received_ms, .helo = m->helo,
+		.client_ip = m->client_ip, .by = slice_str(r->g->conf->hostname),
+		.protocol = m->protocol, .tls = m->tls, .rcpt = m->rcpt,
+	};
+	struct buf own;
+
+	buf_init(&own, 8 * 1024);
+	if (trace.n == 0) {
+		if (received_put(&own, &f) != 0)
+			buf_clear(&own);
+		v.trace = buf_slice(&own);
+	}
+	r->g->stats.unevaluated++;
+	log_warn("not-evaluated", "client=%s from=%s", log_esc(m->client_ip),
+	    log_esc(m->mail_from));
+	keep_commit(r, &v);
+	buf_fini(&own);
+}
+
+static void
+on_dns_answers(void *arg, struct slice answers)
+{
+	struct ingest_req *r = arg;
+
+	r->batch = NULL;
+	if (buf_put_slice(&r->answers, answers) != 0)
+		r->last = true;		/* more than one message may bring along */
+	keep_evaluate(r);
+}
+
+static void
+keep_fetch(struct ingest_req *r, struct slice wants)
+{
+	int64_t now = clock_mono_ms();
+	size_t before = buf_len(&r->answers);
+
+	if (r->last) {
+		keep_unevaluated(r, SLICE_NONE);	/* it was told that there is no more */
+		return;
+	}
+	if (buf_put_slice(&r->wants, wants) != 0)
+		buf_clear(&r->wants);	/* too many to be worth remembering */
+	if (r->dns_end == 0)
+		r->dns_end = now + r->g->conf->evaluate_timeout_ms;
+	if (++r->rounds >= VERIFY_ROUNDS || now >= r->dns_end || r->g->dns == NULL) {
+		r->last = true;
+		keep_evaluate(r);
+		return;
+	}
+	if (answers_from_cache(r, wants)) {
+		keep_evaluate(r);
+		return;
+	}
+	/* Some are missing: the batch brings all of them, those of the cache once more. */
+	r->answers.n = r->answers.off + before;
+	req_ask(r, ASK_DNS, r->dns_end - now + VERIFY_MS);
+	r->batch = dns_ask_all(r->g->dns, wants, r->dns_end - now, on_dns_answers, r);
+}
+
+static void
+on_verify_done(struct ingest *g, const struct verify_done *v)
+{
+	struct ingest_req *r = req_find(g, v->req, ASK_VERIFY);
+
+	if (r == NULL)
+		return;
+	switch ((enum verify_status)v->status) {
+	case VERIFY_OK:
+		memo_store(r);
+		keep_commit(r, v);
+		return;
+	case VERIFY_WANT:
+		keep_fetch(r, v->wants);
+		return;
+	case VERIFY_REFUSE:
+		log_info("refused", "client=%s from=%s reply=%s", log_esc(r->mail.client_ip),
+		    log_esc(r->mail.mail_from), log_esc(v->reason));
+		keep_done(r, SMTP_KEPT_REFUSED, v->reason);
+		return;
+	case VERIFY_FAILED:
+	case VERIFY_STATUS_MAX:
+		break;
+	}
+	keep_unevaluated(r, v->trace);
+}
+
+/* -- commit --------------------------------------------------------------------- */
+
+static void
+log_accepted(const struct ingest_req *r)
+{
+	const struct ingest_mail *m = &r->mail;
+	char id[MSGID_TEXT + 1];
+
+	msgid_print(m->id, id);
+	log_info("accepted", "id=%s from=%s rcpts=%u size=%llu client=%s helo=%s proto=%.*s "
+	    "spf=%s dkim=%s", id, log_esc(m->mail_from), m->nrcpt,
+	    (unsigned long long)m->body_size, log_esc(m->client_ip), log_esc(m->helo),
+	    SLICE_FMT(m->protocol), auth_result_name(r->spf), auth_result_name(r->dkim));
+}
+
+static void
+on_committed(struct ingest *g, const struct queue_committed *c)
+{
+	struct ingest_req *r = req_find(g, c->req, ASK_COMMIT);
+
+	if (r == NULL)
+		return;
+	switch ((enum queue_commit_status)c->status) {
+	case COMMIT_OK:
+		log_accepted(r);
+		keep_done(r, SMTP_KEPT, SLICE_NONE);
+		return;
+	case COMMIT_FULL:
+		keep_done(r, SMTP_KEPT_FULL, SLICE_NONE);
+		return;
+	case COMMIT_ERROR:
+	case COMMIT_STATUS_MAX:
+		break;
+	}
+	keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
+}
+
+/* -- peers ---------------------------------------------------------------------- */
+
+bool
+ingest_message(struct ingest *g, enum role_kind peer, unsigned index, uint32_t type,
+    struct slice body)
+{
+	union {
+		struct dir_found	found;
+		struct seal_checked	checked;
+		struct verify_done	verdict;
+		struct queue_committed	committed;
+	} u;
+
+	if (peer == ROLE_DIRECTORY && type == DIR_FOUND) {
+		if (wire_get(body, &dir_found_wire, &u.found) == 0)
+			on_dir_found(g, &u.found);
+	} else if (peer == ROLE_SEAL && type == SEAL_CHECKED) {
+		if (wire_get(body, &seal_checked_wire, &u.checked) == 0)
+			on_seal_checked(g, &u.checked);
+	} else if (peer == ROLE_VERIFY && type == VERIFY_DONE) {
+		if (wire_get(body, &verify_done_wire, &u.verdict) == 0)
+			on_verify_done(g, &u.verdict);
+		else
+			log_error("verify-malformed", "index=%u bytes=%zu", index, body.n);
+	} else if (peer == ROLE_QUEUE && type == QUEUE_COMMITTED) {
+		if (wire_get(body, &queue_committed_wire, &u.committed) == 0)
+			on_committed(g, &u.committed);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* The question got no answer and will get none. */
+static void
+req_lost(struct ingest_req *r)
+{
+	switch (r->ask) {
+	case ASK_DIRECTORY:
+	case ASK_SEAL:
+		rcpt_unavailable(r);
+		return;
+	case ASK_VERIFIER:
+		keep_unevaluated(r, SLICE_NONE);
+		return;
+	case ASK_VERIFY:
+		keep_verify_lost(r);
+		return;
+	case ASK_DNS:
+		/* dns promised an end in time; hold it against nobody but us. */
+		dns_batch_cancel(&r->batch);
+		r->last = true;
+		keep_evaluate(r);
+		return;
+	case ASK_COMMIT:
+		/* It may be kept or not: not acknowledged, so the client comes again. */
+		log_warn("commit-lost", "from=%s", log_esc(r->mail.mail_from));
+		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
+		return;
+	}
+}
+
+static enum role_kind
+ask_peer(enum ask a)
+{
+	switch (a) {
+	case ASK_DIRECTORY:
+		return ROLE_DIRECTORY;
+	case ASK_SEAL:
+		return ROLE_SEAL;
+	case ASK_VERIFY:
+		return ROLE_VERIFY;
+	case ASK_COMMIT:
+		return ROLE_QUEUE;
+	case ASK_VERIFIER:
+	case ASK_DNS:
+		break;
+	}
+	return ROLE_MAX;
+}
+
+void
+ingest_link_down(struct ingest *g, enum role_kind peer, unsigned index)
+{
+	/* What ends here may start new requests: those are asked of somebody alive. */
+	for (uint32_t i = 0; i < g->nslot; i++) {
+		struct ingest_req *r = g->slot[i];
+
+		if (r != NULL && ask_peer(r->ask) == peer && r->index == index)
+			req_lost(r);
+	}
+}
+
+static void
+ingest_sweep(void *arg)
+{
+	struct ingest *g = arg;
+	int64_t now = clock_mono_ms();
+
+	g->sweeping = false;
+	for (uint32_t i = 0; i < g->nslot; i++) {
+		struct ingest_req *r = g->slot[i];
+
+		if (r == NULL)
+			continue;
+		if (now >= r->deadline)
+			req_lost(r);
+		else if (r->ask == ASK_VERIFIER)
+			keep_evaluate(r);
+	}
+	if (g->stats.in_flight > 0 && !g->sweeping) {
+		g->sweeping = true;
+		timer_arm(g->sweep, SWEEP_MS);
+	}
+}
+
+void
+ingest_stats(const struct ingest *g, struct ingest_stats *out)
+{
+	*out = g->stats;
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relay/relay_role.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proto/relay_queue.h"
+#include "relay/deliver.h"
+#include "relay/dns.h"
+#include "relay/ingest.h"
+#include "relay/listener.h"
+#include "relay/smtp_session.h"
+#include "relay/tls.h"
+
+enum {
+	TEXT_MAX	= 256 * 1024,	/* of resolv.conf, hosts, certificate, key */
+	STOP_GRACE_MS	= 5 * 1000
+};
+
+struct relay {
+	struct role		*role;
+	struct dns		*dns;
+	struct tls_context	*tls_server;	/* NULL: STARTTLS is not offered */
+	struct tls_context	*tls_client;
+	struct ingest		*ingest;
+	struct smtp_server	*server;
+	struct deliver		*deliver;
+	struct listener		**listener;	/* nlistener of them */
+	size_t			 nlistener;
+};
+
+/* -- deliveries ------------------------------------------------------------------ */
+
+static void
+relay_delivered(void *arg, const struct queue_delivered *d)
+{
+	struct relay *rl = arg;
+	struct ipc *ch = role_link(rl->role, ROLE_QUEUE, 0);
+
+	/* Without a queue nobody waits for it: what it asked dies with the link, and a new
+	 * queue tries again. */
+	if (ch != NULL && ipc_send(ch, QUEUE_DELIVERED, &queue_delivered_wire, d, -1) != 0)
+		log_warn("delivered-unsent", "req=%llu", (unsigned long long)d->req);
+}
+
+static void
+relay_deliver(struct relay *rl, struct slice body, int fd)
+{
+	struct queue_deliver q;
+	struct queue_delivered failed = { .outcome = DELIVER_TEMP, .scope = SCOPE_MESSAGE,
+		.text = SLICE_LIT("no body came with the request") };
+
+	if (wire_get(body, &queue_deliver_wire, &q) != 0) {
+		log_error("deliver-malformed", "bytes=%zu", body.n);
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
+	if (fd < 0) {
+		failed.req = q.req;
+		relay_delivered(rl, &failed);
+		return;
+	}
+	deliver_start(rl->deliver, &q, fd);
+}
+
+/* -- start ----------------------------------------------------------------------- */
+
+static struct ipc *
+links_link(void *arg, enum role_kind peer, unsigned index)
+{
+	return role_link(arg, peer, index);
+}
+
+static struct ipc *
+links_any(void *arg, enum role_kind peer, unsigned *index)
+{
+	return role_any(arg, peer, index);
+}
+
+/* 0 with *out set or left NULL (not configured), -1 after logging why. */
+static int
+relay_server_tls(struct role *r, struct tls_context **out)
+{
+	char why[256];
+	size_t ncert = 0, nkey = 0;
+	char *cert, *key;
+
+	*out = NULL;
+	if (r->conf->tls_cert_file == NULL)
+		return 0;
+	cert = role_resource_text(r, "tls-cert", TEXT_MAX, &ncert);
+	key = role_resource_text(r, "tls-key", TEXT_MAX, &nkey);
+	if (cert != NULL && key != NULL) {
+		*out = tls_server_new(slice_make(cert, ncert), slice_make(key, nkey), why,
+		    sizeof(why));
+		if (*out == NULL)
+			log_error("tls", "cert=%s key=%s reason=%s",
+			    log_escs(r->conf->tls_cert_file),
+			    log_escs(r->conf->tls_key_file), log_escs(why));
+	} else {
+		log_error("tls", "cert=%s key=%s reason=\"cannot be read\"",
+		    log_escs(r->conf->tls_cert_file), log_escs(r->conf->tls_key_file));
+	}
+	if (key != NULL)
+		OPENSSL_cleanse(key, nkey);
+	free(key);
+	free(cert);
+	return *out == NULL ? -1 : 0;
+}
+
+static void
+relay_unlisten(struct relay *rl)
+{
+	for (size_t i = 0; i < rl->nlistener; i++)
+		listener_free(&rl->listener[i]);
+	free(rl->listener);
+	rl->listener = NULL;
+	rl->nlistener = 0;
+}
+
+static int
+relay_listen(struct relay *rl)
+{
+	const struct conf *c = rl->role->conf;
+	int ret = 0;
+
+	rl->listener = mem_array(c->nlisten == 0 ? 1 : c->nlisten, sizeof(rl->listener[0]));
+	for (size_t i = 0; i < c->nlisten; i++) {
+		char name[32];
+		int fd;
+
+		(void)snprintf(name, sizeof(name), "listen:%zu", i);
+		fd = role_resource(rl->role, name);
+		if (fd < 0) {
+			log_error("listen", "address=%s reason=\"no socket was given\"",
+			    c->listen[i].address);
+			ret = -1;
+			continue;
+		}
+		rl->listener[rl->nlistener++] = listener_new(rl->role->loop, fd, rl->server,
+		    c->listen[i].tls);
+	}
+	return ret;
+}
+
+static struct dns *
+relay_dns(struct role *r)
+{
+	char *resolv = role_resource_text(r, "resolv.conf", TEXT_MAX, NULL);
+	char *hosts = role_resource_text(r, "hosts", TEXT_MAX, NULL);
+	struct dns *d = dns_new(r->loop, r->conf, resolv, hosts);
+
+	free(resolv);
+	free(hosts);
+	return d;
+}
+
+static int
+relay_start(struct role *r)
+{
+	struct relay *rl = mem_new(sizeof(*rl));
+	struct ingest_links links = { links_link, links_any, r };
+	char why[256];
+
+	rl->role = r;
+	r->priv = rl;
+	if (relay_server_tls(r, &rl->tls_server) != 0)
+		return -1;
+	rl->tls_client = tls_client_new(r->conf->tls_ca_file, why, sizeof(why));
+	if (rl->tls_client == NULL) {
+		log_error("tls", "reason=%s fix=\"see tls-ca-file\"", log_escs(why));
+		return -1;
+	}
+	rl->dns = relay_dns(r);
+	if (rl->dns == NULL)
+		return -1;
+	rl->ingest = ingest_new(r->loop, r->conf, rl->dns, &links, r->index);
+	rl->server = smtp_server_new(r->loop, r->conf, rl->ingest, rl->tls_server);
+	rl->deliver = deliver_new(r->loop, r->conf, rl->dns, rl->tls_client, relay_delivered,
+	    rl);
+	if (rl->deliver == NULL)
+		return -1;
+	return relay_listen(rl);
+}
+
+/* -- life ------------------------------------------------------------------------ */
+
+static void
+relay_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch,
+    uint32_t type, struct slice body, int fd)
+{
+	struct relay *rl = r->priv;
+
+	(void)ch;
+	if (rl->ingest == NULL) {	/* stopped: too late */
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
+	if (peer == ROLE_QUEUE && type == QUEUE_DELIVER) {
+		relay_deliver(rl, body, fd);
+		return;
+	}
+	if (!ingest_message(rl->ingest, peer, index, type, body))
+		log_warn("unexpected", "peer=%s type=%x", role_name(peer), type);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static void
+relay_link_down(struct role *r, enum role_kind peer, unsigned index)
+{
+	struct relay *rl = r->priv;
+
+	if (rl->ingest != NULL)
+		ingest_link_down(rl->ingest, peer, index);
+}
+
+static void
+relay_reload(struct role *r)
+{
+	struct relay *rl = r->priv;
+	struct tls_context *server = NULL, *old;
+
+	/* A certificate that cannot be used leaves the old one in place. */
+	if (relay_server_tls(r, &server) == 0) {
+		old = rl->tls_server;
+		rl->tls_server = server;
+		tls_context_free(&old);
+	}
+	/* The trust store stays that of the start: its files are out of sight by now. */
+	dns_reload(rl->dns, r->conf);
+	ingest_reload(rl->ingest, r->conf);
+	smtp_server_reload(rl->server, r->conf, rl->tls_server);
+	deliver_reload(rl->deliver, r->conf);
+	relay_unlisten(rl);
+	(void)relay_listen(rl);
+}
+
+static void
+relay_stopped(void *arg)
+{
+	struct relay *rl = arg;
+	struct role *r = rl->role;
+
+	smtp_server_free(&rl->server);
+	ingest_free(&rl->ingest);
+	deliver_free(&rl->deliver);
+	role_done(r);
+}
+
+static void
+relay_stop(struct role *r)
+{
+	struct relay *rl = r->priv;
+
+	relay_unlisten(rl);
+	smtp_server_stop(rl->server, STOP_GRACE_MS, relay_stopped, rl);
+}
+
+static int
+relay_status_inbound(struct relay *rl, struct buf *out)
+{
+	struct smtp_server_stats s;
+	struct ingest_stats g;
+
+	smtp_server_stats(rl->server, &s);
+	ingest_stats(rl->ingest, &g);
+	return buf_printf(out, "\"sessions\":%u,\"sessions_total\":%llu,\"crowded\":%llu,"
+	    "\"timeouts\":%llu,\"tls\":%llu,\"tls_failed\":%llu,\"waiting_for_memory\":%u,"
+	    "\"body_bytes\":%llu,\"in_flight\":%u,\"accepted\":%llu,\"refused\":%llu,"
+	    "\"deferred\":%llu,\"unevaluated\":%llu,\"evaluations\":%llu", s.sessions,
+	    (unsigned long long)s.sessions_total, (unsigned long long)s.crowded,
+	    (unsigned long long)s.timeouts, (unsigned long long)s.tls,
+	    (unsigned long long)s.tls_failed, s.waiting, (unsigned long long)s.body_bytes,
+	    g.in_flight, (unsigned long long)g.accepted, (unsigned long long)g.refused,
+	    (unsigned long long)g.deferred, (unsigned long long)g.unevaluated,
+	    (unsigned long long)g.runs);
+}
+
+static void
+relay_status(struct role *r, struct buf *out)
+{
+	struct relay *rl = r->priv;
+	struct deliver_stats d;
+	struct dns_stats n;
+
+	if (rl->server == NULL || relay_status_inbound(rl, out) != 0)
+		return;
+	deliver_stats(rl->deliver, &d);
+	dns_stats(rl->dns, &n);
+	if (buf_printf(out, ",\"delivered\":%llu,\"delivery_temp\":%llu,\"delivery_perm\":%llu,"
+	    "\"delivery_unknown\":%llu,\"delivery_local\":%llu,\"connections\":%llu,"
+	    "\"reused\":%llu,\"connections_open\":%u,\"deliveries\":%u,\"dns_asked\":%llu,"
+	    "\"dns_cached\":%llu,\"dns_failed\":%llu,\"dns_timeouts\":%llu",
+	    (unsigned long long)d.ok, (unsigned long long)d.temp, (unsigned long long)d.perm,
+	    (unsigned long long)d.unknown, (unsigned long long)d.local,
+	    (unsigned long long)d.connections, (unsigned long long)d.reused, d.open,
+	    d.in_flight, (unsigned long long)n.asked, (unsigned long long)n.cached,
+	    (unsigned long long)n.failed, (unsigned long long)n.timeouts) != 0)
+		log_warn("status", "reason=\"does not fit\"");
+}
+
+const struct role_ops relay_ops = {
+	.kind = ROLE_RELAY,
+	.start = relay_start,
+	.message = relay_message,
+	.link_down = relay_link_down,
+	.reload = relay_reload,
+	.stop = relay_stop,
+	.status = relay_status,
+};

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The driver of the SMTP machine: one session is a connection, a lexer, a machine and
+ * the message that is coming in. It does what the machine's steps say and nothing else;
+ * session_enter is the only writer of the state.
+ *
+ * Memory: an idle session holds no buffer. Bodies are memfds, counted over all sessions of
+ * the process against body-memory-max until the queue has answered; a DATA for which there
+ * is no room waits a bounded time, then gets 452.
+ */
+#ifndef RELAY_SMTP_SESSION_H
+#define RELAY_SMTP_SESSION_H
+
+#include "relay/conn.h"
+#include "relay/ingest.h"
+#include "relay/tls.h"
+
+struct smtp_server;
+struct session;
+
+/* What all sessions of a process share. `tls` is borrowed, NULL for none. */
+struct smtp_server *smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g,
+    struct tls_context *tls);
+void smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_context *tls);
+/* No more transactions: idle sessions get 421 now, the others when their message is done or
+ * grace_ms are over. fn is called once, later, when the last is gone. */
+void smtp_server_stop(struct smtp_server *sv, int64_t grace_ms, timer_fn *fn, void *arg);
+void smtp_server_free(struct smtp_server **sp);
+
+/* Takes `fd`. `ip` is the client's address as text; `tls`: STARTTLS may be offered here. */
+void session_start(struct smtp_server *sv, int fd, const char *ip, bool tls);
+
+struct smtp_server_stats {
+	uint64_t	sessions_total, crowded, tls, tls_failed, timeouts;
+	uint64_t	rcpt_taken, rcpt_refused, rcpt_deferred;
+	uint64_t	body_bytes;	/* memfds now */
+	unsigned	sessions;	/* now */
+	unsigned	waiting;	/* now, for body memory */
+};
+void smtp_server_stats(const struct smtp_server *sv, struct smtp_server_stats *out);
+
+#endif
