@@ -34,6 +34,7 @@ struct session {
 	bool		writing;	/* epoll watches for room */
 	bool		failed;		/* this transaction got its error already */
 	unsigned	sent;		/* messages begun on this connection */
+	uint64_t	index;		/* which message is under way */
 	uint64_t	began_us;
 	size_t		nin, ncmd, cmd_at;	/* commands not yet written */
 	size_t		body_at;	/* of the shared content; SIZE_MAX: not sending */
@@ -112,15 +113,15 @@ next_message(struct load *l, struct session *s)
 		return;
 	}
 	s->sent++;
+	s->index = l->begun++;
 	s->failed = false;
 	s->began_us = now_us();
 	say(s, "MAIL FROM:<%s>\r\n", l->from);
 	s->step = STEP_MAIL;
 	if (l->pipeline) {
-		say_rcpt(l, s, l->begun);
+		say_rcpt(l, s, s->index);
 		say(s, "DATA\r\n");
 	}
-	l->begun++;
 }
 
 static void
@@ -190,7 +191,7 @@ on_envelope(struct load *l, struct session *s, unsigned code)
 		failed(l, s, code);
 	if (s->step == STEP_DATA) {
 		if (good) {
-			say_header(s, l->begun);
+			say_header(s, s->index);
 			s->step = STEP_FINAL;
 		} else if (s->failed) {
 			say(s, "RSET\r\n");
@@ -207,7 +208,7 @@ on_envelope(struct load *l, struct session *s, unsigned code)
 	if (l->pipeline)
 		return;
 	if (s->step == STEP_RCPT)
-		say_rcpt(l, s, l->begun - 1);
+		say_rcpt(l, s, s->index);
 	else
 		say(s, "DATA\r\n");
 }
