@@ -118,7 +118,7 @@ check_lengths(const struct conf_forwarder *f)
 	if (f->hash_length + strlen(f->node) > OPAQUE_ROOM) {
 		log_error("seal-keys", "key=forwarder.hash-length value=%u error=\"the return path "
 		    "would be over 64 octets\" fix=\"at most %zu with node %s\"", f->hash_length,
-		    OPAQUE_ROOM - strlen(f->node), log_escs(f->node));
+		    OPAQUE_ROOM - strlen(f->node), f->node);
 		return -1;
 	}
 	if (f->hash_min > f->hash_length) {
