@@ -230,6 +230,7 @@ cli_options(int *argc, char **argv, const struct cli_option *opt, size_t nopt,
 			fprintf(stdout, "\n"
 			    "  -c, --config FILE  configuration (default %s)\n"
 			    "      --json         print JSON\n"
+			    "      --socket PATH  speak to the relay over this control socket\n"
 			    "  -h, --help         this text\n", default_conf);
 			*status = CLI_OK;
 			return -1;

@@ -43,6 +43,7 @@ struct scan {
 	const char	*file;		/* borrowed */
 	struct conf_errors *err;	/* borrowed */
 	struct token	 tok;		/* the next one */
+	int		 mute_line;	/* tokens skipped on this line are not reported; 0 none */
 	struct buf	*clean;		/* borrowed */
 	int		 clean_line;	/* line the end of clean is on */
 	struct conf_places *places;
@@ -145,6 +146,14 @@ skip_blank(struct scan *s)
 	}
 }
 
+/* A fault of the line being read. One is enough while the rest of a faulty
+ * statement is skipped. */
+#define lex_error(s, ...) \
+	do { \
+		if ((s)->line != (s)->mute_line) \
+			conf_error((s)->err, (s)->file, (s)->line, __VA_ARGS__); \
+	} while (0)
+
 /* At "${": over "${NAME}" or "${NAME:-default}". false after reporting a fault. */
 static bool
 lex_variable(struct scan *s)
@@ -155,7 +164,7 @@ lex_variable(struct scan *s)
 	while (end < s->text.n && strchr("}\"'\n", s->text.p[end]) == NULL)
 		end++;
 	if (end == s->text.n || s->text.p[end] != '}') {
-		conf_error(s->err, s->file, s->line, "${",
+		lex_error(s, "${",
 		    "variable is not closed: write ${NAME} or ${NAME:-default}");
 		s->pos += 2;
 		return false;
@@ -166,12 +175,12 @@ lex_variable(struct scan *s)
 	bool has_default = colon + 1 < in.n && in.p[colon + 1] == '-';
 	if (slice_cstr(has_default ? slice_sub(in, 0, colon) : in, name, sizeof(name)) != 0 ||
 	    name[0] == '\0') {
-		conf_error(s->err, s->file, s->line, "${", "not the name of a variable: "
+		lex_error(s, "${", "not the name of a variable: "
 		    "write ${NAME} or ${NAME:-default}");
 		return false;
 	}
 	if (!has_default && getenv(name) == NULL) {
-		conf_error(s->err, s->file, s->line, name, "environment variable is not set: set "
+		lex_error(s, name, "environment variable is not set: set "
 		    "it where salvaposta is started, or write ${%s:-default}", name);
 		return false;
 	}
@@ -190,11 +199,13 @@ lex_escape(struct scan *s, char q)
 	int next = peek(s, 1);
 
 	s->pos++;
+	if (next == -1 || next == '\n')
+		return false;	/* the string is not closed, which is said anyway */
 	if (next == '\\' || next == q || (q == '"' && next == '$')) {
 		s->pos++;
 		return true;
 	}
-	conf_error(s->err, s->file, s->line, "\\",
+	lex_error(s, "\\",
 	    "unknown escape in a string: write \\\\ for a backslash");
 	return false;
 }
@@ -211,7 +222,7 @@ lex_quoted(struct scan *s, struct token *t)
 	for (;;) {
 		int c = peek(s, 0);
 		if (c == -1 || c == '\n') {
-			conf_error(s->err, s->file, s->line, "string",
+			lex_error(s, "string",
 			    "not closed on its line: add the missing %c", q);
 			return TOKEN_BAD;
 		}
@@ -223,7 +234,7 @@ lex_quoted(struct scan *s, struct token *t)
 			good = lex_variable(s) && good;
 		} else {
 			if (is_control(c)) {
-				conf_error(s->err, s->file, s->line, "string",
+				lex_error(s, "string",
 				    "control character 0x%02x: remove it", (unsigned)c);
 				good = false;
 			}
@@ -275,15 +286,15 @@ lex_sign(struct scan *s)
 		s->pos++;
 		return TOKEN_ADD;
 	case ';':
-		conf_error(s->err, s->file, s->line, ";", "lines do not end like this: remove it");
+		lex_error(s, ";", "lines do not end like this: remove it");
 		return TOKEN_BAD;
 	case '(':
 	case ')':
-		conf_error(s->err, s->file, s->line, c == '(' ? "(" : ")",
+		lex_error(s, c == '(' ? "(" : ")",
 		    "does not belong here: lists and sections use { and }");
 		return TOKEN_BAD;
 	default:	/* a byte, not an enum */
-		conf_error(s->err, s->file, s->line, "byte", "0x%02x does not belong into a "
+		lex_error(s, "byte", "0x%02x does not belong into a "
 		    "configuration: remove it", (unsigned)c);
 		return TOKEN_BAD;
 	}
@@ -304,7 +315,7 @@ advance(struct scan *s)
 	else
 		s->tok.kind = lex_bare(s, &s->tok);
 	if (s->tok.kind == TOKEN_WORD && s->tok.raw.n > WORD_MAX_LEN) {
-		conf_error(s->err, s->file, s->tok.line, "value", "longer than %d bytes: shorten it",
+		lex_error(s, "value", "longer than %d bytes: shorten it",
 		    (int)WORD_MAX_LEN);
 		s->tok.kind = TOKEN_BAD;
 	}
@@ -357,16 +368,18 @@ recover(struct scan *s, int line)
 {
 	unsigned depth = 0;
 
+	s->mute_line = line;
 	while (s->tok.kind != TOKEN_END) {
 		if (depth == 0 && (s->tok.kind == TOKEN_CLOSE ||
 		    (s->tok.kind == TOKEN_WORD && s->tok.line > line)))
-			return;
+			break;
 		if (s->tok.kind == TOKEN_OPEN)
 			depth++;
 		if (s->tok.kind == TOKEN_CLOSE)
 			depth--;
 		advance(s);
 	}
+	s->mute_line = 0;
 }
 
 /* At "{": over the balanced rest of something we do not know. */
@@ -444,6 +457,8 @@ scan_list(struct scan *s, const char *name)
 			conf_error(s->err, s->file, start, name, "list is not closed or lacks a "
 			    "comma: write { \"one\", \"two\" }");
 			recover(s, s->tok.line);
+			if (s->tok.kind == TOKEN_CLOSE)		/* this list's own */
+				advance(s);
 			return false;
 		}
 	}
