@@ -215,8 +215,14 @@ static int
 rotate(struct snapshot_file *f, char *why)
 {
 	const char *const *name = directory_files;
+	struct stat now, former;
 
 	if (!f->rotate)
+		return 0;
+	/* An import killed just before its rename has done this part already. */
+	if (fstatat(f->dir, name[0], &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    fstatat(f->dir, name[1], &former, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    now.st_dev == former.st_dev && now.st_ino == former.st_ino)
 		return 0;
 	for (int i = DIRECTORY_GENERATIONS - 1; i > 1; i--)
 		if (renameat(f->dir, name[i - 1], f->dir, name[i]) != 0 && errno != ENOENT)
