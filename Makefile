@@ -24,9 +24,11 @@ PKGS	= libcares libevent_core libconfuse sqlite3 jansson libssl libcrypto \
 WARN	= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	  -Wformat=2 -Wvla -Wwrite-strings -Wpointer-arith -Wundef -Wcast-qual
 OPT	?= -O2 -g
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(OPT) $(SANFLAGS) \
-	  -fstack-protector-strong $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
-LIBS	= $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lspf2 -lpthread
+	  -fstack-protector-strong $(PKG_CFLAGS) $(CFLAGS)
+LIBS	= $(PKG_LIBS) -lspf2 -lpthread
 
 LIB_SRC	:= $(filter-out relay/main.c,$(wildcard base/*.c base/proto/*.c queue/*.c policy/*.c relay/*.c admin/*.c))
 LIB_OBJ	:= $(LIB_SRC:%.c=$(O)/%.o)
@@ -38,20 +40,24 @@ all: $(O)/salvaposta
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC  $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(O)/libsalvaposta.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 $(O)/salvaposta: $(O)/relay/main.o $(O)/libsalvaposta.a
-	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD  $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(O)/tests/%_test: $(O)/tests/%_test.o $(O)/libsalvaposta.a
-	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	@echo "  LD  $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 $(O)/tests/bench/%: $(O)/tests/bench/%.o $(O)/libsalvaposta.a
-	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD  $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 tests-built: $(TESTS)
 tools: $(TOOLS)

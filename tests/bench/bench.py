@@ -180,7 +180,6 @@ maillog_file_prefixes = /
         master = re.sub(r"^smtp\s+inet.*$", "127.0.0.1:%d inet n - n - - smtpd" % self.port, master, flags=re.M)
         with open(os.path.join(etc, "master.cf"), "w") as f:
             f.write(master)
-        subprocess.run(["postfix", "-c", etc, "set-permissions"], capture_output=True)
         self.etc = etc
 
     def start(self, wrap=()):
