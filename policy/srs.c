@@ -256,6 +256,9 @@ srs_forward(const struct srs *s, uint32_t day, struct slice sender, struct buf *
 	if (address_unquote(a.local, &plain) < 0)
 		goto out;
 	local = buf_slice(&plain);
+	/* "" is a valid local part, but the form with nothing at its end is not reversible */
+	if (local.n == 0)
+		goto out;
 	f.host = a.domain;
 	switch (srs_kind(local)) {
 	case '0':

@@ -364,6 +364,7 @@ vector_other_inputs(void **state)
 	expect_forward(&s, 20000, "x@FWD.Example.it", SRS_UNCHANGED, "x@FWD.Example.it");
 	expect_forward(&s, 20000, "nobody", SRS_BAD_ADDRESS, "");
 	expect_forward(&s, 20000, "postmaster", SRS_BAD_ADDRESS, "");
+	expect_forward(&s, 20000, "\"\"@b.it", SRS_BAD_ADDRESS, "");
 	expect_forward(&s, 20000, "a@@b.it", SRS_BAD_ADDRESS, "");
 	expect_forward(&s, 20000, "SRS1=x@b.it", SRS_BAD_ADDRESS, "");
 	expect_forward(&s, 20000, "SRS1=x==y@b.it", SRS_BAD_ADDRESS, "");
