@@ -98,7 +98,7 @@ deliver_count(struct deliver *d, uint8_t outcome)
 
 void
 deliver_done(struct deliver *d, struct deliver_req *r, const struct client_result *res,
-    const struct session *s)
+    const struct out_session *s)
 {
 	struct queue_delivered out;
 
@@ -136,7 +136,7 @@ deliver_touch(struct deliver_dest *t)
 
 void
 deliver_fail_waiting(struct deliver_dest *t, const struct client_result *res,
-    const struct session *s)
+    const struct out_session *s)
 {
 	struct deliver_reqs list = TAILQ_HEAD_INITIALIZER(list);
 	struct deliver_req *r;
@@ -149,10 +149,10 @@ deliver_fail_waiting(struct deliver_dest *t, const struct client_result *res,
 	}
 }
 
-static struct session *
+static struct out_session *
 deliver_idle(struct deliver_dest *t)
 {
-	struct session *s;
+	struct out_session *s;
 
 	TAILQ_FOREACH(s, &t->sessions, link)
 		if (s->state == SESSION_IDLE)
@@ -164,7 +164,7 @@ deliver_idle(struct deliver_dest *t)
 static bool
 deliver_room(struct deliver *d)
 {
-	struct session *s, *oldest = NULL;
+	struct out_session *s, *oldest = NULL;
 	struct deliver_dest *t;
 
 	if (d->nsession < d->conf->deliveries_max)
@@ -176,7 +176,7 @@ deliver_room(struct deliver *d)
 	}
 	d->starved = true;
 	if (oldest != NULL)
-		session_quit(oldest);
+		out_session_quit(oldest);
 	return false;
 }
 
@@ -186,24 +186,24 @@ deliver_hand_out(struct deliver_dest *t)
 	bool full, held = t->nsession > 0 && clock_mono_ms() < t->hold_ms;
 	struct deliver *d = t->deliver;
 	struct deliver_req *r;
-	struct session *s;
+	struct out_session *s;
 
 	while ((r = TAILQ_FIRST(&t->waiting)) != NULL) {
 		s = deliver_idle(t);
 		full = t->nsession >= d->conf->connections_max;
 		if (s != NULL && r->fresh && full && !held) {
-			session_end(s);		/* as old as the one that had died */
+			out_session_end(s);		/* as old as the one that had died */
 			continue;
 		}
 		if (s != NULL && (!r->fresh || held)) {
 			TAILQ_REMOVE(&t->waiting, r, link);
-			session_take(s, r);
+			out_session_take(s, r);
 			continue;
 		}
 		if (full || held || !deliver_room(d))
 			return;
 		TAILQ_REMOVE(&t->waiting, r, link);
-		session_start(t, r);
+		out_session_start(t, r);
 	}
 }
 
@@ -302,7 +302,7 @@ deliver_reload(struct deliver *d, const struct conf *c)
 
 	d->conf = c;
 	d->self = mx_self_new(c, old);
-	session_reroute(d);
+	out_session_reroute(d);
 	mx_self_free(&old);
 }
 
@@ -318,7 +318,7 @@ deliver_free(struct deliver **dp)
 		return;
 	while ((t = TAILQ_FIRST(&d->all)) != NULL) {
 		while (!TAILQ_EMPTY(&t->sessions))
-			session_end(TAILQ_FIRST(&t->sessions));
+			out_session_end(TAILQ_FIRST(&t->sessions));
 		while ((r = TAILQ_FIRST(&t->waiting)) != NULL) {
 			TAILQ_REMOVE(&t->waiting, r, link);
 			deliver_req_free(r);

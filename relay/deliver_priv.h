@@ -25,7 +25,7 @@ struct deliver_req {
 };
 TAILQ_HEAD(deliver_reqs, deliver_req);
 
-enum session_state {
+enum out_session_state {
 	SESSION_RESOLVE,	/* waiting for the route */
 	SESSION_CONNECT,	/* waiting for an address to answer */
 	SESSION_OPEN,		/* greeting, hello, TLS */
@@ -35,12 +35,12 @@ enum session_state {
 	SESSION_QUIT,
 };
 
-struct session {
-	TAILQ_ENTRY(session)	 link;		/* sessions of its destination */
+struct out_session {
+	TAILQ_ENTRY(out_session)	 link;		/* sessions of its destination */
 	struct deliver		*deliver;	/* borrowed */
 	struct deliver_dest	*dest;		/* borrowed, outlives us */
 	struct deliver_req	*req;		/* owned while RESOLVE..BUSY */
-	enum session_state	 state;
+	enum out_session_state	 state;
 	struct mx_lookup	*lookup;	/* RESOLVE */
 	struct mx_target	*target;	/* owned, ntarget of them */
 	size_t			 ntarget, at;	/* at: the one in use */
@@ -57,7 +57,7 @@ struct session {
 	int64_t			 end_ms;	/* no transaction goes on after this */
 	int64_t			 idle_ms;	/* monotonic, since when */
 };
-TAILQ_HEAD(sessions, session);
+TAILQ_HEAD(sessions, out_session);
 
 struct deliver_dest {
 	struct deliver		*deliver;	/* borrowed */
@@ -93,20 +93,20 @@ struct deliver {
 
 /* Tells the result and frees the request. `s` NULL: it never had a connection. */
 void deliver_done(struct deliver *d, struct deliver_req *r, const struct client_result *res,
-    const struct session *s);
+    const struct out_session *s);
 /* The destination has something to do: requests, a free connection, nothing at all. */
 void deliver_touch(struct deliver_dest *t);
 /* The route of a destination does not work: everybody who waits for it hears so. */
 void deliver_fail_waiting(struct deliver_dest *t, const struct client_result *res,
-    const struct session *s);
+    const struct out_session *s);
 
 /* Takes the request and a place among the destination's sessions. */
-void session_start(struct deliver_dest *t, struct deliver_req *r);
+void out_session_start(struct deliver_dest *t, struct deliver_req *r);
 /* Gives an idle session its next request (taken). */
-void session_take(struct session *s, struct deliver_req *r);
-void session_quit(struct session *s);	/* an idle one */
+void out_session_take(struct out_session *s, struct deliver_req *r);
+void out_session_quit(struct out_session *s);	/* an idle one */
 /* The configuration and `self` changed: lookups under way begin again. */
-void session_reroute(struct deliver *d);
-void session_end(struct session *s);	/* at once; a request it still has is freed untold */
+void out_session_reroute(struct deliver *d);
+void out_session_end(struct out_session *s);	/* at once; a request it still has is freed untold */
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * One connection: route, address after address until one greets us, then transactions
- * until it is idle too long, has served its share or dies. session_enter is the only
+ * until it is idle too long, has served its share or dies. out_session_enter is the only
  * writer of the state; session_step moves bytes and asks the client machine what next.
  *
  * A server that closes between two transactions is no failure: what was just begun on
@@ -33,19 +33,19 @@ static const char *const session_names[] = {
 
 static size_t session_input(void *arg, struct slice in);
 static void session_event(void *arg, enum conn_event ev);
-static void session_step(struct session *s);
-static void session_connect(struct session *s);
+static void session_step(struct out_session *s);
+static void session_connect(struct out_session *s);
 
 static const struct conn_ops session_ops = { session_input, session_event };
 
 static const char *
-session_peer(const struct session *s)
+session_peer(const struct out_session *s)
 {
 	return s->at < s->ntarget ? s->target[s->at].peer : "";
 }
 
 static void
-session_enter(struct session *s, enum session_state st)
+out_session_enter(struct out_session *s, enum out_session_state st)
 {
 	log_debug("deliver-state", "peer=%s from=%s to=%s", log_escs(session_peer(s)),
 	    session_names[s->state], session_names[st]);
@@ -53,7 +53,7 @@ session_enter(struct session *s, enum session_state st)
 }
 
 static void
-session_hang_up(struct session *s)
+session_hang_up(struct out_session *s)
 {
 	conn_close(&s->conn);
 	client_free(&s->client);
@@ -61,7 +61,7 @@ session_hang_up(struct session *s)
 }
 
 void
-session_end(struct session *s)
+out_session_end(struct out_session *s)
 {
 	struct deliver_dest *t = s->dest;
 	struct deliver *d = s->deliver;
@@ -82,7 +82,7 @@ session_end(struct session *s)
 }
 
 static void
-session_report(struct session *s, const struct client_result *res)
+session_report(struct out_session *s, const struct client_result *res)
 {
 	struct deliver_req *r = s->req;
 
@@ -93,9 +93,9 @@ session_report(struct session *s, const struct client_result *res)
 
 /* Does another connection of this destination show that its route works? */
 static bool
-session_alone(const struct session *s)
+session_alone(const struct out_session *s)
 {
-	const struct session *o;
+	const struct out_session *o;
 
 	TAILQ_FOREACH(o, &s->dest->sessions, link)
 		if (o != s && o->reached)
@@ -106,14 +106,14 @@ session_alone(const struct session *s)
 /* No address is left, or the route is none: this request and, where nothing speaks for
  * the host, all that wait for it; one by one they would wait out the same timeout. */
 static void
-session_no_route(struct session *s, const struct client_result *res)
+session_no_route(struct out_session *s, const struct client_result *res)
 {
 	struct client_result copy = *res;
 
 	if (copy.outcome == DELIVER_TEMP && !session_alone(s)) {
 		/* It takes no more connections, but those it has work: wait for one. */
 		s->dest->hold_ms = clock_mono_ms() + SESSION_HOLD_MS;
-		session_end(s);
+		out_session_end(s);
 		return;
 	}
 	log_info("deliver-host-failed", "host=%s peer=%s outcome=%u text=%s",
@@ -121,11 +121,11 @@ session_no_route(struct session *s, const struct client_result *res)
 	    ""), copy.outcome, log_escs(copy.text));
 	session_report(s, &copy);
 	deliver_fail_waiting(s->dest, &copy, s);
-	session_end(s);
+	out_session_end(s);
 }
 
 static void
-session_note(struct session *s, const char *text)
+session_note(struct out_session *s, const char *text)
 {
 	memset(&s->fail, 0, sizeof(s->fail));
 	s->fail.outcome = DELIVER_TEMP;
@@ -136,11 +136,11 @@ session_note(struct session *s, const char *text)
 
 /* From address `at` on: the first that can be started. */
 static void
-session_connect(struct session *s)
+session_connect(struct out_session *s)
 {
 	const struct mx_target *t;
 
-	session_enter(s, SESSION_CONNECT);
+	out_session_enter(s, SESSION_CONNECT);
 	for (; s->at < s->ntarget; s->at++) {
 		t = &s->target[s->at];
 		s->conn = conn_connect(s->deliver->loop, &t->addr.sa, t->len, NULL, 0,
@@ -155,7 +155,7 @@ session_connect(struct session *s)
 }
 
 static void
-session_next_address(struct session *s)
+session_next_address(struct out_session *s)
 {
 	log_debug("deliver-address-failed", "peer=%s text=%s", log_escs(session_peer(s)),
 	    log_escs(s->fail.text));
@@ -167,7 +167,7 @@ session_next_address(struct session *s)
 static void
 session_routed(void *arg, const struct mx_result *r)
 {
-	struct session *s = arg;
+	struct out_session *s = arg;
 	struct client_result res;
 
 	s->lookup = NULL;
@@ -188,7 +188,7 @@ session_routed(void *arg, const struct mx_result *r)
 }
 
 static void
-session_resolve(struct session *s)
+session_resolve(struct out_session *s)
 {
 	struct deliver *d = s->deliver;
 
@@ -197,10 +197,10 @@ session_resolve(struct session *s)
 }
 
 void
-session_reroute(struct deliver *d)
+out_session_reroute(struct deliver *d)
 {
 	struct deliver_dest *t;
-	struct session *s;
+	struct out_session *s;
 
 	TAILQ_FOREACH(t, &d->all, link)
 		TAILQ_FOREACH(s, &t->sessions, link) {
@@ -212,9 +212,9 @@ session_reroute(struct deliver *d)
 }
 
 void
-session_start(struct deliver_dest *t, struct deliver_req *r)
+out_session_start(struct deliver_dest *t, struct deliver_req *r)
 {
-	struct session *s = mem_new(sizeof(*s));
+	struct out_session *s = mem_new(sizeof(*s));
 
 	s->deliver = t->deliver;
 	s->dest = t;
@@ -228,7 +228,7 @@ session_start(struct deliver_dest *t, struct deliver_req *r)
 }
 
 static void
-session_begin(struct session *s)
+session_begin(struct out_session *s)
 {
 	const struct queue_deliver *q = &s->req->q;
 	struct client_message m = {
@@ -243,12 +243,12 @@ session_begin(struct session *s)
 	s->reached = true;
 	s->end_ms = clock_mono_ms() + SESSION_TRANSACTION_MS;
 	s->rcpt = rcpt;
-	session_enter(s, SESSION_BUSY);
+	out_session_enter(s, SESSION_BUSY);
 	client_send(s->client, &m, &s->rcpt, 1);
 }
 
 void
-session_take(struct session *s, struct deliver_req *r)
+out_session_take(struct out_session *s, struct deliver_req *r)
 {
 	CHECK(s->state == SESSION_IDLE && s->req == NULL);
 	s->req = r;
@@ -257,17 +257,17 @@ session_take(struct session *s, struct deliver_req *r)
 }
 
 void
-session_quit(struct session *s)
+out_session_quit(struct out_session *s)
 {
 	client_quit(s->client);
-	session_enter(s, SESSION_QUIT);
+	out_session_enter(s, SESSION_QUIT);
 	session_step(s);
 }
 
 /* The transaction is over: its result is told. Sessions stay; returns false when this
  * one is gone. */
 static bool
-session_result(struct session *s)
+session_result(struct out_session *s)
 {
 	struct client_result res = client_results(s->client)[0];
 	bool dead = client_need(s->client) == CLIENT_DEAD;
@@ -282,30 +282,30 @@ session_result(struct session *s)
 		session_report(s, &res);
 	}
 	if (!dead) {
-		session_enter(s, SESSION_RESET);	/* or ready at once */
+		out_session_enter(s, SESSION_RESET);	/* or ready at once */
 		return true;
 	}
-	session_end(s);
+	out_session_end(s);
 	return false;
 }
 
 /* READY and nothing to do: wait for more, or leave when it served its share. */
 static void
-session_rest(struct session *s)
+session_rest(struct out_session *s)
 {
 	if (s->served >= s->deliver->conf->messages_per_connection ||
 	    s->deliver->conf->idle_timeout_ms <= 0) {
 		client_quit(s->client);
-		session_enter(s, SESSION_QUIT);
+		out_session_enter(s, SESSION_QUIT);
 		return;
 	}
 	s->idle_ms = clock_mono_ms();
-	session_enter(s, SESSION_IDLE);
+	out_session_enter(s, SESSION_IDLE);
 	deliver_touch(s->dest);
 }
 
 static void
-session_flush(struct session *s)
+session_flush(struct out_session *s)
 {
 	struct slice out;
 
@@ -319,7 +319,7 @@ session_flush(struct session *s)
 
 /* Machine dead: what that means depends on how far we were. */
 static void
-session_dead(struct session *s)
+session_dead(struct out_session *s)
 {
 	switch (s->state) {
 	case SESSION_OPEN:
@@ -334,7 +334,7 @@ session_dead(struct session *s)
 	case SESSION_RESET:
 	case SESSION_IDLE:
 	case SESSION_QUIT:
-		session_end(s);
+		out_session_end(s);
 		break;
 	}
 }
@@ -342,7 +342,7 @@ session_dead(struct session *s)
 /* The deadline follows what is waited for, and moves only when something was achieved:
  * a server that sends a byte of reply a minute gets no more time for it. */
 static void
-session_rearm(struct session *s, bool progress)
+session_rearm(struct out_session *s, bool progress)
 {
 	const struct conf *c = s->deliver->conf;
 	unsigned now = client_progress(s->client);
@@ -366,7 +366,7 @@ session_rearm(struct session *s, bool progress)
 
 /* One move of the machine; false when it waits for the network or is gone. */
 static bool
-session_advance(struct session *s, bool *gone)
+session_advance(struct out_session *s, bool *gone)
 {
 	switch (client_need(s->client)) {
 	case CLIENT_DEAD:
@@ -409,9 +409,9 @@ session_advance(struct session *s, bool *gone)
 }
 
 static void
-session_step(struct session *s)
+session_step(struct out_session *s)
 {
-	enum session_state was = s->state;
+	enum out_session_state was = s->state;
 	bool gone = false, sending = client_sending(s->client);
 
 	do
@@ -424,7 +424,7 @@ session_step(struct session *s)
 static size_t
 session_input(void *arg, struct slice in)
 {
-	struct session *s = arg;
+	struct out_session *s = arg;
 	size_t used;
 
 	used = client_input(s->client, in);
@@ -434,7 +434,7 @@ session_input(void *arg, struct slice in)
 
 /* The connection is no use any more. */
 static void
-session_lost(struct session *s, const char *why)
+session_lost(struct out_session *s, const char *why)
 {
 	if (s->state == SESSION_CONNECT) {
 		session_note(s, why);
@@ -446,7 +446,7 @@ session_lost(struct session *s, const char *why)
 }
 
 static void
-session_connected(struct session *s)
+session_connected(struct out_session *s)
 {
 	struct client_config cfg = {
 		.lmtp = s->dest->route == ROUTE_LMTP,
@@ -458,14 +458,14 @@ session_connected(struct session *s)
 	s->client = client_new(&cfg);
 	s->tls_started = false;
 	s->progress = 0;
-	session_enter(s, SESSION_OPEN);
+	out_session_enter(s, SESSION_OPEN);
 	conn_deadline(s->conn, s->deliver->conf->reply_timeout_ms);
 }
 
 static void
 session_event(void *arg, enum conn_event ev)
 {
-	struct session *s = arg;
+	struct out_session *s = arg;
 
 	switch (ev) {
 	case CONN_CONNECTED:
@@ -487,7 +487,7 @@ session_event(void *arg, enum conn_event ev)
 		break;
 	case CONN_TIMEOUT:
 		if (s->state == SESSION_IDLE)
-			session_quit(s);
+			out_session_quit(s);
 		else
 			session_lost(s, "timeout");
 		break;
