@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/* DKIM against messages signed by dkimpy, whole and broken (spec 3, 14.2; RFC 6376). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "policy/dkim.h"
+#include "policy/dkim_tags.h"
+#include "tests/policy/dkim_fixture.h"
+#include "tests/policy/zone.h"
+
+enum { NOW = 1800000000 };
+
+static enum auth_result
+verify(struct dkim *d, struct slice msg, unsigned *rounds)
+{
+	struct header_field f;
+	struct dnsview view;
+	struct buf answers, wants;
+	struct header h;
+
+	dnsview_init(&view);
+	buf_init(&answers, 1 << 20);
+	buf_init(&wants, 1 << 20);
+	for (*rounds = 1;; ++*rounds) {
+		assert_true(*rounds <= 2);
+		assert_int_equal(dnsview_load(&view, buf_slice(&answers), false), 0);
+		dkim_start(d);
+		header_start(&h, msg);
+		while (header_next(&h, &f))
+			dkim_field(d, &f);
+		dkim_keys(d, &view, NOW);
+		if (view.nwant == 0)
+			break;
+		buf_clear(&wants);
+		assert_int_equal(dnsview_wants(&view, &wants), 0);
+		zone_answers(dkim_fixture_zone, buf_slice(&wants), &answers);
+	}
+	dkim_check(d, msg);
+	dnsview_fini(&view);
+	buf_fini(&answers);
+	buf_fini(&wants);
+	return dkim_overall(d);
+}
+
+static void
+fixtures(void **state)
+{
+	struct dkim *d = dkim_new();
+	unsigned bad = 0, rounds;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(dkim_fixtures) / sizeof(dkim_fixtures[0]); i++) {
+		const struct dkim_fixture *f = &dkim_fixtures[i];
+		enum auth_result r = verify(d, slice_make(f->text, f->n), &rounds);
+
+		if (r == f->expect)
+			continue;
+		print_message("%s: %s (%s), expected %s\n", f->name, auth_result_name(r),
+		    dkim_count(d) > 0 ? dkim_get(d, 0)->why : "", auth_result_name(f->expect));
+		bad++;
+	}
+	dkim_del(&d);
+	assert_int_equal(bad, 0);
+}
+
+/* The message of a fixture by name. */
+static struct slice
+fixture(const char *name)
+{
+	for (size_t i = 0; i < sizeof(dkim_fixtures) / sizeof(dkim_fixtures[0]); i++)
+		if (strcmp(dkim_fixtures[i].name, name) == 0)
+			return slice_make(dkim_fixtures[i].text, dkim_fixtures[i].n);
+	fail();
+	return SLICE_NONE;
+}
+
+/* Spec 4.1, 4.2: every signature is reported, with what names it. */
+static void
+reported(void **state)
+{
+	struct dkim *d = dkim_new();
+	unsigned rounds;
+
+	(void)state;
+	assert_int_equal(verify(d, fixture("first of two passes"), &rounds), AUTH_PASS);
+	assert_int_equal(rounds, 2);	/* both keys in one question */
+	assert_int_equal(dkim_count(d), 2);
+	assert_int_equal(dkim_get(d, 0)->result, AUTH_PASS);
+	assert_int_equal(dkim_get(d, 1)->result, AUTH_PASS);
+	assert_string_equal(dkim_get(d, 0)->selector, "r1");
+	assert_string_equal(dkim_get(d, 0)->algorithm, "rsa-sha256");
+	assert_string_equal(dkim_get(d, 1)->selector, "ed");
+	assert_string_equal(dkim_get(d, 1)->algorithm, "ed25519-sha256");
+	assert_string_equal(dkim_get(d, 1)->domain, "brand.example");
+	assert_int_equal(dkim_get(d, 0)->b_show, 8);
+	assert_true(dkim_covers(d, SLICE_LIT("subject")));
+	assert_false(dkim_covers(d, SLICE_LIT("X-Other")));
+
+	assert_int_equal(verify(d, fixture("ninth is not looked at"), &rounds), AUTH_NEUTRAL);
+	assert_int_equal(dkim_count(d), DKIM_SIGNATURES_MAX);
+	assert_int_equal(verify(d, SLICE_LIT("From: x\r\n\r\nbody\r\n"), &rounds), AUTH_NONE);
+	assert_int_equal(rounds, 1);
+	assert_int_equal(verify(d, SLICE_NONE, &rounds), AUTH_NONE);
+	dkim_del(&d);
+}
+
+/* RFC 6008: header.b tells signatures with a common beginning apart. */
+static void
+b_prefix(void **state)
+{
+	struct dkim *d = dkim_new();
+	unsigned rounds;
+
+	(void)state;
+	(void)verify(d, SLICE_LIT("DKIM-Signature: v=1; b=AAAA\r\n AAAABB; d=x.y\r\n"
+	    "DKIM-Signature: v=1; b=AAAAAAAABC; d=x.y\r\n"
+	    "DKIM-Signature: v=1; b=ZZ; d=x.y\r\n\r\n"), &rounds);
+	assert_int_equal(dkim_get(d, 0)->b_show, 10);
+	assert_int_equal(dkim_get(d, 1)->b_show, 10);
+	assert_int_equal(dkim_get(d, 2)->b_show, 2);
+	dkim_del(&d);
+}
+
+static void
+tag_lists(void **state)
+{
+	static const struct {
+		const char *text;
+		int n;		/* tags, -1 bad */
+	} cases[] = {
+		{ "a=b", 1 }, { " a = b ; c=d; ", 2 }, { "a=;b=x=y", 2 }, { "a_1=b", 1 },
+		{ "", -1 }, { ";", -1 }, { "a", -1 }, { "a=b;;c=d", -1 }, { "=b", -1 },
+		{ "1a=b", -1 }, { "a=b;a=c", -1 }, { "a b=c", -1 }, { "a=b\001", -1 },
+		{ "a=\r\n\tb", 1 },
+	};
+	struct dkim_tags t;
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int r = dkim_tags_parse(slice_str(cases[i].text), &t);
+
+		if (cases[i].n < 0)
+			assert_int_equal(r, -1);
+		else
+			assert_true(r == 0 && t.n == (size_t)cases[i].n);
+	}
+	assert_int_equal(dkim_tags_parse(SLICE_LIT("b=AA\r\n AA;"), &t), 0);
+	assert_int_equal(dkim_tag_text(dkim_tag(&t, "b"), text, sizeof(text)), 0);
+	assert_string_equal(text, "AAAA");
+	assert_int_equal(dkim_tag_text(dkim_tag(&t, "b"), text, 4), -1);
+	assert_int_equal(dkim_list_count(SLICE_LIT("From : to:FROM"), SLICE_LIT("from")), 2);
+	assert_null(dkim_tag(&t, "B").p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fixtures),
+		cmocka_unit_test(reported),
+		cmocka_unit_test(b_prefix),
+		cmocka_unit_test(tag_lists),
+	};
+
+	return cmocka_run_group_tests_name("policy/dkim", tests, NULL, NULL);
+}
