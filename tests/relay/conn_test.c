@@ -302,6 +302,9 @@ test_finish(void **state)
 	assert_int_equal(p.a.seen[CONN_ERROR], 0);
 	assert_int_equal(buf_len(&p.a.got), 3);
 	assert_memory_equal(p.a.got.p + p.a.got.off, "bye", 3);
+	/* It lingers until the peer closes as well. */
+	conn_close(&p.a.c);
+	wait_ms(&p, 20);
 	pair_fini(&p);
 }
 
