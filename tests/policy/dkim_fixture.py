@@ -177,6 +177,9 @@ case("author a group", "NEUTRAL",
      sign(MSG.replace(b"From: Brand <news@brand.example>", b"From: Nobody:;")))
 case("author empty", "NEUTRAL", sign(MSG.replace(b"From: Brand <news@brand.example>", b"From:")))
 
+case("signed forged A-R", "PASS",
+     sign(b"Authentication-Results: mx.primary.example; spf=pass\r\n" + MSG,
+          include=INCLUDE + [b"Authentication-Results"]))
 case("first of two passes", "PASS", sign(sign(MSG, b"ed", alg=b"ed25519-sha256"), b"r1"))
 case("second of two passes", "PASS", b"DKIM-Signature: nonsense\r\n" + sign(MSG))
 case("ninth is not looked at", "NEUTRAL", b"DKIM-Signature: nonsense\r\n" * 8 + sign(MSG))
