@@ -168,7 +168,7 @@ decode_quoted(struct slice *s, struct decoded *d)
 			*s = slice_sub(*s, i + 1, s->n);
 			return true;
 		}
-		if (c == '\r' || c == '\n')	/* folding inside quotes */
+		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')	/* folding inside quotes */
 			continue;
 		if (c == '\\' && i + 1 < s->n)
 			c = s->p[++i];
