@@ -61,7 +61,7 @@ find(const char *name)
 static int
 unknown(const char *name)
 {
-	fprintf(stderr, "salvaposta: there is no command \"%.64s\"\nTry: salvaposta help\n",
+	fprintf(stderr, "salvaposta: there is no command %.80s\nTry: salvaposta help\n",
 	    log_escs(name));
 	return CLI_USAGE;
 }

@@ -57,7 +57,7 @@ answer(const struct cli *cli, const char *address, enum srs_result r, struct sli
 	bool good = r == SRS_OK || r == SRS_UNCHANGED;
 
 	if (cli->json) {
-		json_t *o = json_pack("{s:b, s:s, s:s, s:s#*}", "ok", good, "address", address,
+		json_t *o = json_pack("{s:b, s:s, s:s, s:s%}", "ok", good, "address", address,
 		    "result", srs_result_name(r), good ? node.n > 0 ? "token" : "answer" : "error",
 		    good ? out.p : explain(r), good ? out.n : strlen(explain(r)));
 		if (o != NULL && node.n > 0)
