@@ -1,0 +1,647 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue/attempt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proto/queue_directory.h"
+#include "base/proto/queue_seal.h"
+
+enum {
+	ATTEMPT_SOON_MS = 1000,		/* a role is being restarted */
+	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
+	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory and seal answer within this */
+	ATTEMPT_DELIVER_MAX_MS = 3 * 3600 * 1000,	/* above the sum of all SMTP timeouts */
+	ATTEMPT_RECOVERY_MAX = 320,
+	ATTEMPT_RELAY_STEP = 4		/* legs to one destination before a second relay helps */
+};
+
+struct work {			/* what is in flight for an item: item->work */
+	uint64_t	 req;
+	struct item	*item;
+	uint8_t		 peer;		/* enum role_kind asked */
+	uint8_t		 index;		/* ... which of them */
+	bool		 asked;		/* an answer is awaited */
+	int64_t		 until_ms;	/* monotonic: given up then */
+	char		*recovery;	/* forward: owned */
+	char		 token[LEGS_NOTE_MAX];	/* forward: "" for a new leg */
+	struct spool_message msg;	/* while have_msg */
+	bool		 have_msg;
+	struct work	*next;		/* same hash bucket */
+	struct work	*all_next, *all_prev;
+};
+
+enum { ATTEMPT_BUCKETS = 4096 };
+
+struct attempts {
+	struct role	*role;
+	struct spool	*spool;
+	struct failover	*failover;
+	struct schedule	*schedule;
+	uint64_t	 req;		/* the last one given */
+	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
+	struct work	*all;
+};
+
+static uint32_t
+attempt_random(void)
+{
+	uint32_t r;
+
+	crypto_random(&r, sizeof(r));
+	return r;
+}
+
+/* ---- work ---- */
+
+static struct work *
+work_new(struct attempts *a, struct item *it)
+{
+	struct work *w = mem_new(sizeof(*w));
+
+	w->item = it;
+	w->msg.body_fd = -1;
+	w->all_next = a->all;
+	if (a->all != NULL)
+		a->all->all_prev = w;
+	a->all = w;
+	it->work = w;
+	return w;
+}
+
+static void
+work_ask(struct attempts *a, struct work *w, enum role_kind peer, unsigned index, int64_t patience)
+{
+	w->req = ++a->req;
+	w->peer = (uint8_t)peer;
+	w->index = (uint8_t)index;
+	w->asked = true;
+	w->until_ms = clock_mono_ms() + patience;
+	w->next = a->bucket[w->req % ATTEMPT_BUCKETS];
+	a->bucket[w->req % ATTEMPT_BUCKETS] = w;
+}
+
+static void
+work_answered(struct attempts *a, struct work *w)
+{
+	struct work **at = &a->bucket[w->req % ATTEMPT_BUCKETS];
+
+	if (!w->asked)
+		return;
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	w->asked = false;
+}
+
+/* The one waiting for this answer from this peer, or NULL (late, or not asked there). */
+static struct work *
+work_take(struct attempts *a, enum role_kind peer, unsigned index, uint64_t req)
+{
+	struct work *w = a->bucket[req % ATTEMPT_BUCKETS];
+
+	while (w != NULL && w->req != req)
+		w = w->next;
+	if (w == NULL || w->peer != peer || w->index != index)
+		return NULL;
+	work_answered(a, w);
+	return w;
+}
+
+static void
+work_drop_message(struct work *w)
+{
+	if (w->have_msg)
+		spool_message_fini(&w->msg);
+	w->have_msg = false;
+}
+
+void
+attempt_forget(void *arg, struct item *it)
+{
+	struct attempts *a = arg;
+	struct work *w = it->work;
+
+	it->work = NULL;
+	if (w == NULL)
+		return;
+	work_answered(a, w);
+	work_drop_message(w);
+	if (w->all_prev != NULL)
+		w->all_prev->all_next = w->all_next;
+	else
+		a->all = w->all_next;
+	if (w->all_next != NULL)
+		w->all_next->all_prev = w->all_prev;
+	free(w->recovery);
+	free(w);
+}
+
+struct attempts *
+attempts_new(struct role *r, struct spool *sp, struct failover *f)
+{
+	struct attempts *a = mem_new(sizeof(*a));
+
+	a->role = r;
+	a->spool = sp;
+	a->failover = f;
+	return a;
+}
+
+void
+attempts_bind(struct attempts *a, struct schedule *s)
+{
+	a->schedule = s;
+}
+
+void
+attempts_free(struct attempts **ap)
+{
+	struct attempts *a = *ap;
+
+	*ap = NULL;
+	if (a == NULL)
+		return;
+	CHECK(a->all == NULL);
+	free(a);
+}
+
+/* ---- ends ---- */
+
+/* Writes the change unless the leg was settled by somebody else meanwhile (an operator,
+ * a switch); a delivery that happened is always written. */
+static void
+attempt_write(struct attempts *a, struct item *it, const struct legs_change *to)
+{
+	struct spool_entry now;
+
+	if (spool_get(a->spool, it->e.ref, &now) < 0)
+		return;
+	if (leg_settled(now.leg[it->leg].state) && to->leg.state != LEG_DELIVERED)
+		return;
+	schedule_write(a->schedule, &now, (enum leg_kind)it->leg, to);
+}
+
+static void
+attempt_log(const struct item *it, const char *event, const struct queue_delivered *r,
+    const char *rcpt)
+{
+	char id[MSGID_TEXT + 1];
+
+	msgid_print(it->e.id, id);
+	if (it->leg == LEG_HOLD)
+		log_info(event, "id=%s/%u leg=hold outcome=%u scope=%u code=%u enhanced=%s "
+		    "peer=%s text=%s", id, it->e.rcpt_index, r->outcome, r->scope, r->code,
+		    log_esc(r->enhanced), log_esc(r->peer), log_esc(r->text));
+	else	/* the reply's text and the peer may name the recovery address (P4) */
+		log_info(event, "id=%s/%u leg=forward to=%s outcome=%u scope=%u code=%u enhanced=%s "
+		    "tls=%u", id, it->e.rcpt_index, rcpt == NULL ? "-" :
+		    log_hash(slice_str(rcpt)), r->outcome, r->scope, r->code,
+		    log_esc(r->enhanced), r->tls);
+}
+
+static void
+attempt_alarm(const struct item *it, const struct legs_change *to)
+{
+	char id[MSGID_TEXT + 1];
+
+	msgid_print(it->e.id, id);
+	log_warn("alarm", "what=primary-refused id=%s/%u code=%u note=%s fix=%s", id,
+	    it->e.rcpt_index, to->leg.code, log_escs(to->note),
+	    log_escs("mend the primary, then: salvaposta queue retry"));
+}
+
+static void
+attempt_skip(struct attempts *a, struct item *it, enum leg_state st, struct slice note)
+{
+	struct legs_change to;
+
+	legs_end(&it->e, (enum leg_kind)it->leg, st, it->e.leg[it->leg].code, note, &to);
+	if (to.note[0] == '\0')
+		(void)snprintf(to.note, sizeof(to.note), "no-reason");
+	attempt_write(a, it, &to);
+	schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+}
+
+static void
+attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
+{
+	schedule_finish(a->schedule, it, SCHEDULE_AGAIN, after_ms);
+}
+
+/* ---- directory ---- */
+
+void
+attempt_resolve(void *arg, struct item *it)
+{
+	struct attempts *a = arg;
+	struct spool_message m;
+	struct envelope_rcpt rcpt;
+	unsigned index = 0;
+	struct ipc *ch = role_any(a->role, ROLE_DIRECTORY, &index);
+
+	if (ch == NULL) {
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	if (spool_read(a->spool, it->e.ref, false, &m) < 0) {
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	if (spool_message_rcpt(&m, it->e.rcpt_index, &rcpt) < 0) {
+		spool_message_fini(&m);
+		attempt_skip(a, it, LEG_FAILED, SLICE_LIT("no-such-recipient"));
+		return;
+	}
+	struct work *w = work_new(a, it);
+	work_ask(a, w, ROLE_DIRECTORY, index, ATTEMPT_ASK_MAX_MS);
+	const struct dir_target q = { .req = w->req, .user = rcpt.user };
+	int rc = ipc_send(ch, DIR_TARGET, &dir_target_wire, &q, -1);
+	spool_message_fini(&m);
+	if (rc < 0)
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+}
+
+/* The destination of an address: its domain. -1 when it has none. */
+static int
+recovery_key(const char *recovery, char key[DEST_KEY_MAX])
+{
+	const char *at = strrchr(recovery, '@');
+
+	if (at == NULL || at == recovery || at[1] == '\0')
+		return -1;
+	int n = snprintf(key, DEST_KEY_MAX, "mx:%s", at + 1);
+	if (n < 0 || n >= DEST_KEY_MAX)
+		return -1;
+	bytes_lower(key, (size_t)n);
+	return 0;
+}
+
+static void
+directory_found(struct attempts *a, struct work *w, struct slice recovery)
+{
+	char address[ATTEMPT_RECOVERY_MAX + 1], key[DEST_KEY_MAX];
+
+	if (slice_cstr(recovery, address, sizeof(address)) < 0 || recovery_key(address, key) < 0) {
+		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("bad-recovery"));
+		return;
+	}
+	w->recovery = mem_str(address);
+	schedule_place(a->schedule, w->item, key);
+}
+
+static int
+directory_answer(struct attempts *a, unsigned index, struct slice body)
+{
+	struct dir_targeted m;
+
+	if (wire_get(body, &dir_targeted_wire, &m) < 0)
+		return -1;
+	struct work *w = work_take(a, ROLE_DIRECTORY, index, m.req);
+	if (w == NULL)
+		return 0;
+	switch ((enum dir_target_status)m.status) {
+	case TARGET_OK:
+		directory_found(a, w, m.recovery);
+		return 0;
+	case TARGET_NONE:
+		attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
+		return 0;
+	case TARGET_UNKNOWN:
+		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("user-unknown"));
+		return 0;
+	case TARGET_UNAVAILABLE:
+	case TARGET_MAX:
+		break;
+	}
+	attempt_later(a, w->item, ATTEMPT_DIRECTORY_MS);
+	return 0;
+}
+
+/* ---- relay ---- */
+
+/*
+ * Connections are kept by the relays, so one destination stays with one relay as long
+ * as that is not busy with it; a large backlog spreads over all.
+ */
+static struct ipc *
+attempt_relay(struct attempts *a, const struct dest *d, unsigned *index)
+{
+	struct ipc *best = NULL;
+	unsigned load = UINT32_MAX, n = a->role->conf->relays;
+
+	if (n > ROLE_PEERS_MAX)
+		n = ROLE_PEERS_MAX;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = (unsigned)((d->hash + i) % n);
+		struct ipc *ch = role_link(a->role, ROLE_RELAY, at);
+
+		if (ch == NULL || d->at_relay[at] / ATTEMPT_RELAY_STEP >= load)
+			continue;
+		best = ch;
+		load = d->at_relay[at] / ATTEMPT_RELAY_STEP;
+		*index = at;
+	}
+	return best;
+}
+
+static void
+attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
+{
+	struct item *it = w->item;
+	unsigned index = 0;
+	struct ipc *ch = attempt_relay(a, it->dest, &index);
+
+	if (ch == NULL) {
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	work_ask(a, w, ROLE_RELAY, index, ATTEMPT_DELIVER_MAX_MS);
+	q->req = w->req;
+	q->id = it->e.id;
+	q->rcpt_index = it->e.rcpt_index;
+	q->leg = it->leg;
+	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
+	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
+	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, w->msg.body_fd) == 0) {
+		schedule_at_relay(a->schedule, it, index);
+		work_drop_message(w);
+		return;
+	}
+	if (role_link(a->role, ROLE_RELAY, index) == NULL || errno == EPIPE) {
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	/* It does not fit a message between roles: no retry will mend that. */
+	attempt_skip(a, it, it->leg == LEG_HOLD ? LEG_PARKED : LEG_FAILED, SLICE_LIT("too-large"));
+}
+
+/* ---- hold ---- */
+
+static void
+hold_start(struct attempts *a, struct work *w)
+{
+	struct item *it = w->item;
+	struct legs_route route;
+	struct envelope_rcpt rcpt;
+	struct buf prefix;
+	char id[MSGID_TEXT + 1];
+
+	if (legs_route_hold(a->role->conf, a->failover, &it->e, &route, NULL) < 0 ||
+	    spool_message_rcpt(&w->msg, it->e.rcpt_index, &rcpt) < 0) {
+		attempt_skip(a, it, LEG_PARKED, SLICE_LIT("no-route"));
+		return;
+	}
+	buf_init(&prefix, ENVELOPE_MAX);
+	msgid_print(it->e.id, id);
+	if (buf_printf(&prefix, "X-Fwd-Queue-Id: %s/%u\r\n", id, it->e.rcpt_index) < 0 ||
+	    buf_put_slice(&prefix, w->msg.env.trace) < 0) {
+		attempt_skip(a, it, LEG_PARKED, SLICE_LIT("too-large"));
+		goto out;
+	}
+	struct queue_deliver q = {
+		.route = (uint8_t)route.kind, .port = route.port, .host = slice_str(route.host),
+		.mail_from = w->msg.env.mail_from,	/* the original sender, never SRS (11.1) */
+		.rcpt = route.rcpt != NULL ? slice_str(route.rcpt) : rcpt.address,
+		.prefix = buf_slice(&prefix), .cuts = w->msg.env.cuts,
+		.notify = rcpt.notify, .envid = w->msg.env.envid, .ret = w->msg.env.ret,
+		.orcpt = rcpt.orcpt,
+	};
+	attempt_deliver(a, w, &q);
+out:
+	buf_fini(&prefix);
+}
+
+/* ---- forward ---- */
+
+static void
+forward_start(struct attempts *a, struct work *w)
+{
+	unsigned index = 0;
+	struct ipc *ch = role_any(a->role, ROLE_SEAL, &index);
+	struct item *it = w->item;
+
+	if (ch == NULL) {
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	if (spool_note(a->spool, it->e.ref, LEG_FORWARD, w->token, sizeof(w->token)) < 0 ||
+	    strlen(w->token) != LEGS_TOKEN_LEN)
+		w->token[0] = '\0';
+	work_ask(a, w, ROLE_SEAL, index, ATTEMPT_ASK_MAX_MS);
+	const struct seal_prepare q = {
+		.req = w->req, .rcpt_index = it->e.rcpt_index,
+		.attempt = it->e.leg[LEG_FORWARD].attempts,
+		.now_ms = (uint64_t)clock_wall_ms(), .token = slice_str(w->token),
+		.envelope = buf_slice(&w->msg.raw),
+	};
+	if (ipc_send(ch, SEAL_PREPARE, &seal_prepare_wire, &q, w->msg.body_fd) < 0)
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+}
+
+/* The token is journalled before the copy can leave, so that a bounce finds its leg. */
+static void
+forward_journal(struct attempts *a, struct work *w, struct slice token)
+{
+	struct legs_change to;
+	struct item *it = w->item;
+
+	if (slice_eq(token, slice_str(w->token)))
+		return;
+	(void)slice_cstr(token, w->token, sizeof(w->token));
+	to.leg = it->e.leg[LEG_FORWARD];
+	(void)snprintf(to.note, sizeof(to.note), "%s", w->token);
+	(void)spool_set(a->spool, it->e.ref, LEG_FORWARD, &to.leg, slice_str(to.note));
+}
+
+static void
+forward_prepared(struct attempts *a, struct work *w, const struct seal_prepared *m)
+{
+	const char *at = strrchr(w->recovery, '@');
+	struct queue_deliver q = {
+		.route = ROUTE_MX, .host = slice_str(at + 1), .mail_from = m->mail_from,
+		.rcpt = slice_str(w->recovery), .prefix = m->prefix, .cuts = m->cuts,
+		.suffix = m->suffix,
+	};
+
+	forward_journal(a, w, m->token);
+	attempt_deliver(a, w, &q);
+}
+
+static int
+seal_answer(struct attempts *a, unsigned index, struct slice body)
+{
+	struct seal_prepared m;
+	struct legs_change to;
+
+	if (wire_get(body, &seal_prepared_wire, &m) < 0)
+		return -1;
+	struct work *w = work_take(a, ROLE_SEAL, index, m.req);
+	if (w == NULL)
+		return 0;
+	switch ((enum seal_status)m.status) {
+	case SEAL_OK:
+		forward_prepared(a, w, &m);
+		return 0;
+	case SEAL_HOLD:
+		attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
+		return 0;
+	case SEAL_ERROR:
+	case SEAL_STATUS_MAX:
+		break;
+	}
+	legs_retry_forward(a->role->conf, &w->item->e, w->token, schedule_now(a->schedule),
+	    attempt_random(), &to);
+	attempt_write(a, w->item, &to);
+	schedule_finish(a->schedule, w->item, SCHEDULE_NEUTRAL, 0);
+	return 0;
+}
+
+/* ---- start and result ---- */
+
+void
+attempt_start(void *arg, struct item *it)
+{
+	struct attempts *a = arg;
+	struct spool_entry now;
+	struct legs_change to;
+	struct work *w = it->work;
+
+	/* It may have waited in the window while the world changed. */
+	if (spool_get(a->spool, it->e.ref, &now) < 0) {
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	it->e = now;
+	switch (legs_admit(a->role->conf, a->failover, &it->e, (enum leg_kind)it->leg,
+	    schedule_now(a->schedule), &to)) {
+	case LEGS_RUN:
+		break;
+	case LEGS_SETTLE:
+		schedule_write(a->schedule, &it->e, (enum leg_kind)it->leg, &to);
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		return;
+	case LEGS_WAIT:
+	case LEGS_PASS:
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	if (w == NULL)
+		w = work_new(a, it);
+	if (spool_read(a->spool, it->e.ref, true, &w->msg) < 0) {
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	w->have_msg = true;
+	if (it->leg == LEG_HOLD)
+		hold_start(a, w);
+	else
+		forward_start(a, w);
+}
+
+static int
+relay_answer(struct attempts *a, unsigned index, struct slice body)
+{
+	struct queue_delivered m;
+	struct spool_entry now;
+	struct legs_change to;
+
+	if (wire_get(body, &queue_delivered_wire, &m) < 0)
+		return -1;
+	struct work *w = work_take(a, ROLE_RELAY, index, m.req);
+	if (w == NULL)
+		return 0;
+	struct item *it = w->item;
+	if (spool_get(a->spool, it->e.ref, &now) == 0)
+		it->e = now;
+	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m, w->recovery);
+	switch (legs_result(a->role->conf, failover_find(a->failover, it->e.group), &it->e,
+	    (enum leg_kind)it->leg, &m, w->token, schedule_now(a->schedule), attempt_random(),
+	    &to)) {
+	case LEGS_DONE:
+	case LEGS_RETRY:
+		attempt_write(a, it, &to);
+		if (it->leg == LEG_HOLD && to.leg.state == LEG_PARKED && to.leg.attempts > 0)
+			attempt_alarm(it, &to);
+		schedule_finish(a->schedule, it, m.scope == SCOPE_HOST && m.outcome != DELIVER_OK ?
+		    SCHEDULE_NEUTRAL : SCHEDULE_WORKED, 0);
+		return 0;
+	case LEGS_HOST:
+		break;
+	}
+	schedule_finish(a->schedule, it, SCHEDULE_HOST_FAILED, 0);
+	return 0;
+}
+
+/* ---- links ---- */
+
+int
+attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32_t type,
+    struct slice body)
+{
+	if (peer == ROLE_DIRECTORY && type == DIR_TARGETED)
+		return directory_answer(a, index, body);
+	if (peer == ROLE_SEAL && type == SEAL_PREPARED)
+		return seal_answer(a, index, body);
+	if (peer == ROLE_RELAY && type == QUEUE_DELIVERED)
+		return relay_answer(a, index, body);
+	return -1;
+}
+
+/*
+ * Whether a delivery had reached its final dot is not known: it is tried again, which
+ * may repeat it (11.3) but never loses it.
+ */
+static void
+attempts_lose(struct attempts *a, bool (*lost)(const struct work *, const void *), const void *arg)
+{
+	struct work *w = a->all, *next;
+
+	for (; w != NULL; w = next) {
+		next = w->all_next;
+		if (w->asked && lost(w, arg))
+			attempt_later(a, w->item, ATTEMPT_SOON_MS);
+	}
+}
+
+struct attempts_peer {
+	enum role_kind	peer;
+	unsigned	index;
+};
+
+static bool
+work_at(const struct work *w, const void *arg)
+{
+	const struct attempts_peer *p = arg;
+
+	return w->peer == p->peer && w->index == p->index;
+}
+
+void
+attempts_link_down(struct attempts *a, enum role_kind peer, unsigned index)
+{
+	const struct attempts_peer p = { peer, index };
+
+	attempts_lose(a, work_at, &p);
+}
+
+static bool
+work_overdue(const struct work *w, const void *arg)
+{
+	return w->until_ms <= *(const int64_t *)arg;
+}
+
+void
+attempts_sweep(struct attempts *a)
+{
+	int64_t now = clock_mono_ms();
+
+	attempts_lose(a, work_overdue, &now);
+}

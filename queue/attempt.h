@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One attempt at one leg, over the links to the other roles: the recovery address from
+ * directory, the forward copy from seal, the delivery by a relay; and what the answer
+ * makes of the leg. Recovery addresses live only in here, as long as the attempt (P4).
+ */
+#ifndef QUEUE_ATTEMPT_H
+#define QUEUE_ATTEMPT_H
+
+#include "base/role.h"
+#include "queue/schedule.h"
+
+struct attempts;
+
+/* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
+struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f);
+void attempts_bind(struct attempts *a, struct schedule *s);
+void attempts_free(struct attempts **ap);	/* after the schedule */
+
+/* For schedule_ops; `arg` is the struct attempts. */
+void attempt_resolve(void *arg, struct item *it);
+void attempt_start(void *arg, struct item *it);
+void attempt_forget(void *arg, struct item *it);
+
+/* Answers: DIR_TARGETED, SEAL_PREPARED, QUEUE_DELIVERED. -1 when it is not a sound message
+ * of that type. */
+int attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32_t type,
+    struct slice body);
+/* What was in flight there is lost. */
+void attempts_link_down(struct attempts *a, enum role_kind peer, unsigned index);
+/* Gives up waiting for answers that are overdue. Call now and then. */
+void attempts_sweep(struct attempts *a);
+
+#endif

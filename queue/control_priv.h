@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shared by queue/control.c (socket, clients, checking of requests) and queue/command.c
+ * (what the commands do). Nobody else includes it. */
+#ifndef QUEUE_CONTROL_PRIV_H
+#define QUEUE_CONTROL_PRIV_H
+
+#include <jansson.h>
+
+#include "queue/control.h"
+#include "queue/walk.h"
+
+struct client;
+
+struct request {		/* one being answered; lives until control_reply */
+	struct control	*control;
+	struct queue	*queue;
+	struct client	*client;	/* NULL once it went away */
+	const struct command *command;
+	json_t		*in;		/* owned; checked against the command's fields */
+	struct audit_who who;
+	struct walk	*walk;		/* while one runs */
+	bool		 asked;		/* role_ask holds a pointer to this */
+	bool		 answered;	/* replied, kept only for the role_ask */
+	uint64_t	 req;		/* directory-reload */
+	struct timer	*timer;		/* patience */
+	/* queue-list, queue-retry */
+	json_t		*list;		/* owned */
+	uint64_t	 count, limit;
+	unsigned	 filter;	/* LIST_* of queue/command.c */
+	bool		 limited;
+	struct request	*next, *prev;
+};
+
+struct field {
+	const char	*name;
+	json_type	 type;		/* JSON_TRUE stands for both booleans */
+	bool		 required;	/* and not empty */
+};
+
+enum { COMMAND_FIELDS_MAX = 6 };
+
+struct command {
+	const char	*name;
+	void		(*run)(struct request *rq);
+	struct field	 field[COMMAND_FIELDS_MAX];	/* up to name NULL */
+};
+extern const struct command control_commands[];	/* queue/command.c; up to name NULL */
+
+/* Sends the reply (takes the reference), frees the request. */
+void control_reply(struct request *rq, json_t *reply);
+void control_fail(struct request *rq, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Fails the request with `text` unless it is answered within ms. */
+void control_patience(struct request *rq, int64_t ms);
+
+/* The supervisor's answer came. False: nobody waits for it any more, and rq is gone. */
+bool control_asked(struct request *rq);
+
+/* The request's field, "" or `other` when it was not given. Borrowed. */
+const char *request_string(const struct request *rq, const char *name);
+int64_t request_int(const struct request *rq, const char *name, int64_t other);
+bool request_bool(const struct request *rq, const char *name);
+bool request_has(const struct request *rq, const char *name);
+
+/* The unanswered one with that directory request, or NULL. */
+struct request *control_find(struct control *c, uint64_t req);
+uint64_t control_next_req(struct control *c);
+
+#endif

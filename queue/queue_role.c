@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue/queue_role.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "queue/control.h"
+#include "queue/walk.h"
+
+enum {
+	QUEUE_RCPT_MAX = 10000,
+	QUEUE_TICK_MS = 5000,
+	QUEUE_STOP_TICK_MS = 20,
+	QUEUE_STOP_MAX_MS = 5000
+};
+
+/* ---- sweeps: legs follow a switch ---- */
+
+enum sweep_kind {
+	SWEEP_ON,		/* hold legs join the backlog, forward legs are added */
+	SWEEP_OFF,		/* forward legs end, refused hold legs get a new chance */
+	SWEEP_START		/* after a crash: is there a backlog in standby? */
+};
+
+struct sweep {
+	struct queue	*queue;
+	uint64_t	 group;
+	enum sweep_kind	 kind;
+	struct walk	*walk;
+	uint64_t	 changed;
+	struct sweep	*next;
+};
+
+static void
+sweep_remove(struct sweep *w)
+{
+	struct sweep **at = &w->queue->sweeps;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	free(w);
+}
+
+static void
+sweep_leg(struct sweep *w, const struct spool_entry *e, enum leg_kind leg)
+{
+	struct queue *q = w->queue;
+	struct legs_change to;
+	char note[LEGS_NOTE_MAX] = "";
+	bool change;
+
+	if (leg == LEG_FORWARD && e->leg[leg].state == LEG_SKIPPED &&
+	    spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0)
+		note[0] = '\0';
+	if (w->kind == SWEEP_ON)
+		change = legs_switch_on(q->role->conf, e, leg, note, schedule_now(q->schedule), &to);
+	else
+		change = legs_switch_off(e, leg, note, &to);
+	if (!change)
+		return;
+	w->changed++;
+	schedule_write(q->schedule, e, leg, &to);
+}
+
+static bool
+sweep_visit(void *arg, const struct spool_entry *e)
+{
+	struct sweep *w = arg;
+
+	if (w->kind == SWEEP_START) {
+		w->changed += legs_is_backlog(e);
+		return w->changed == 0;
+	}
+	sweep_leg(w, e, LEG_HOLD);
+	sweep_leg(w, e, LEG_FORWARD);
+	return true;
+}
+
+static void
+sweep_done(void *arg, bool end, struct spool_cursor at)
+{
+	struct sweep *w = arg;
+	struct queue *q = w->queue;
+	struct failover_group *g = failover_find(q->failover, w->group);
+
+	(void)end;
+	(void)at;
+	if (w->kind == SWEEP_START && w->changed > 0 && g != NULL && g->phase == PHASE_STANDBY &&
+	    failover_set_phase(q->failover, g, PHASE_REPLAY, "backlog found at start") < 0)
+		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+	if (w->kind != SWEEP_START && g != NULL)
+		log_info("sweep", "domain=%s shard=%s kind=%s legs=%llu", log_escs(g->domain),
+		    log_escs(g->shard), w->kind == SWEEP_ON ? "on" : "off",
+		    (unsigned long long)w->changed);
+	schedule_restart(q->schedule, w->group);
+	schedule_restart_forward(q->schedule);
+	sweep_remove(w);
+}
+
+static void
+sweep_start(struct queue *q, const struct failover_group *g, enum sweep_kind kind)
+{
+	struct spool_filter f = { .group = g->id, .due_ms = INT64_MAX };
+
+	for (struct sweep *w = q->sweeps, *next; w != NULL; w = next) {
+		next = w->next;
+		if (w->group != g->id)
+			continue;
+		walk_cancel(&w->walk);		/* overtaken */
+		sweep_remove(w);
+	}
+	if (kind != SWEEP_OFF)
+		f.states[LEG_HOLD] = 1u << LEG_PARKED | 1u << LEG_WAITING;
+	struct sweep *w = mem_new(sizeof(*w));
+	w->queue = q;
+	w->group = g->id;
+	w->kind = kind;
+	w->next = q->sweeps;
+	q->sweeps = w;
+	w->walk = walk_start(q->role->loop, q->spool, &f, (struct spool_cursor){ 0 }, sweep_visit,
+	    sweep_done, w);
+}
+
+int
+queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
+    struct audit_who who, const char *reason)
+{
+	if (g->mode == mode)
+		return 0;
+	if (failover_set_mode(q->failover, g, mode, who, reason) < 0)
+		return -1;
+	sweep_start(q, g, mode == FAILOVER_ON ? SWEEP_ON : SWEEP_OFF);
+	schedule_restart_all(q->schedule);	/* postmaster mail of others may hang on it */
+	return 0;
+}
+
+/* ---- commits ---- */
+
+struct commit {
+	struct queue		*queue;
+	uint64_t		 req;
+	unsigned		 relay;
+	uint32_t		 link;		/* generation: the link it came over */
+	size_t			 nrcpt;
+	struct spool_birth	*birth;		/* owned, one per recipient */
+	struct commit		*next, *prev;
+};
+
+static void
+commit_free(struct commit *c)
+{
+	if (c->prev != NULL)
+		c->prev->next = c->next;
+	else
+		c->queue->commits = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
+	free(c->birth);
+	free(c);
+}
+
+static void
+commit_answer(struct queue *q, unsigned relay, uint64_t req, enum queue_commit_status st)
+{
+	struct ipc *ch = role_link(q->role, ROLE_RELAY, relay);
+	const struct queue_committed m = { req, (uint8_t)st };
+
+	if (st == COMMIT_OK)
+		q->accepted++;
+	else
+		q->refused++;
+	if (ch != NULL)
+		(void)ipc_send(ch, QUEUE_COMMITTED, &queue_committed_wire, &m, -1);
+}
+
+/* The phase may have changed between the birth of the legs and the sync. */
+static void
+commit_catch_up(struct queue *q, struct spool_ref ref)
+{
+	struct spool_entry e;
+	struct legs_change to;
+	int64_t now = schedule_now(q->schedule);
+
+	if (spool_get(q->spool, ref, &e) < 0 || e.kind != RCPT_USER)
+		return;
+	const struct failover_group *g = failover_find(q->failover, e.group);
+	if (g == NULL || !g->served)
+		return;
+	if (g->phase == PHASE_ACTIVE) {
+		for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++)
+			if (legs_switch_on(q->role->conf, &e, (enum leg_kind)leg, "", now, &to))
+				schedule_write(q->schedule, &e, (enum leg_kind)leg, &to);
+		return;
+	}
+	if (legs_switch_off(&e, LEG_FORWARD, "", &to))
+		schedule_write(q->schedule, &e, LEG_FORWARD, &to);
+	if (g->phase == PHASE_STANDBY && legs_is_backlog(&e)) {
+		to.leg = e.leg[LEG_HOLD];
+		to.leg.state = LEG_WAITING;
+		to.leg.next_ms = now;
+		to.note[0] = '\0';
+		schedule_write(q->schedule, &e, LEG_HOLD, &to);
+	}
+}
+
+/* The only place that says COMMIT_OK, and the spool is the only one that calls it. */
+static void
+commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref, size_t nref)
+{
+	struct commit *c = arg;
+	struct queue *q = c->queue;
+
+	if (c->link == q->link[c->relay])
+		commit_answer(q, c->relay, c->req, st);
+	for (size_t i = 0; st == COMMIT_OK && i < nref && q->schedule != NULL; i++) {
+		commit_catch_up(q, ref[i]);
+		schedule_fresh(q->schedule, ref[i]);
+	}
+	commit_free(c);
+}
+
+/* Reads the recipients; their births go to c. 0 or -1: not a sound envelope. */
+static int
+commit_births(struct queue *q, struct commit *c, const struct envelope *e)
+{
+	struct slice list = e->rcpts;
+	struct envelope_rcpt r;
+	int rc;
+
+	while ((rc = wire_item_next(&list, &envelope_rcpt_wire, &r)) == 1) {
+		if (c->nrcpt >= QUEUE_RCPT_MAX || r.kind >= RCPT_KIND_MAX || r.domain.n == 0)
+			return -1;
+		if ((c->nrcpt & (c->nrcpt - 1)) == 0)
+			c->birth = mem_resize(c->birth, c->nrcpt == 0 ? 1 : c->nrcpt * 2,
+			    sizeof(*c->birth));
+		/* The group the spool knows it by is the one that decides its life. */
+		legs_birth(q->role->conf, failover_find(q->failover, spool_group(r.domain, r.shard)),
+		    e, &r, &c->birth[c->nrcpt++]);
+	}
+	return rc == 0 && c->nrcpt > 0 ? 0 : -1;
+}
+
+static bool
+commit_sound(const struct queue_commit *m, int fd, struct envelope *e)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return false;
+	if (wire_get(m->envelope, &envelope_wire, e) < 0 || e->version != ENVELOPE_VERSION)
+		return false;
+	return (uint64_t)st.st_size == e->body_size;
+}
+
+static void
+commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int fd)
+{
+	struct envelope e;
+	struct commit *c;
+
+	if (!commit_sound(m, fd, &e)) {
+		log_error("commit", "relay=%u error=envelope", relay);
+		commit_answer(q, relay, m->req, COMMIT_ERROR);
+		return;
+	}
+	c = mem_new(sizeof(*c));
+	c->queue = q;
+	c->req = m->req;
+	c->relay = relay;
+	c->link = q->link[relay];
+	c->next = q->commits;
+	if (c->next != NULL)
+		c->next->prev = c;
+	q->commits = c;
+	if (commit_births(q, c, &e) < 0) {
+		log_error("commit", "relay=%u error=recipients", relay);
+		commit_answer(q, relay, m->req, COMMIT_ERROR);
+		commit_free(c);
+		return;
+	}
+	spool_commit(q->spool, m->envelope, fd, c->birth, c->nrcpt, commit_done, c);
+}
+
+static int
+on_commit(struct queue *q, unsigned relay, struct slice body, int fd)
+{
+	struct queue_commit m;
+
+	if (relay >= ROLE_PEERS_MAX || wire_get(body, &queue_commit_wire, &m) < 0)
+		return -1;
+	commit_start(q, relay, &m, fd);
+	return 0;
+}
+
+/* ---- the schedule's callbacks ---- */
+
+static void
+queue_resolve(void *arg, struct item *it)
+{
+	attempt_resolve(((struct queue *)arg)->attempts, it);
+}
+
+static void
+queue_start_leg(void *arg, struct item *it)
+{
+	attempt_start(((struct queue *)arg)->attempts, it);
+}
+
+static void
+queue_forget(void *arg, struct item *it)
+{
+	attempt_forget(((struct queue *)arg)->attempts, it);
+}
+
+static void
+queue_drained(void *arg, uint64_t group)
+{
+	struct queue *q = arg;
+	struct failover_group *g = failover_find(q->failover, group);
+
+	for (const struct sweep *w = q->sweeps; w != NULL; w = w->next)
+		if (w->group == group)
+			return;		/* it may still turn refused legs into backlog */
+	if (g == NULL || g->mode != FAILOVER_OFF)
+		return;
+	if (failover_set_phase(q->failover, g, PHASE_STANDBY, "backlog drained") < 0)
+		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+}
+
+static const struct schedule_ops queue_schedule_ops = {
+	queue_resolve, queue_start_leg, queue_forget, queue_drained
+};
+
+/* ---- role ---- */
+
+static void
+queue_tick(void *arg)
+{
+	struct queue *q = arg;
+
+	attempts_sweep(q->attempts);
+	timer_arm(q->tick, QUEUE_TICK_MS);
+}
+
+static void
+queue_close(struct queue *q)
+{
+	control_free(&q->control);
+	for (struct sweep *w = q->sweeps, *next; w != NULL; w = next) {
+		next = w->next;
+		walk_cancel(&w->walk);
+		sweep_remove(w);
+	}
+	timer_free(&q->tick);
+	if (q->schedule != NULL)
+		schedule_free(&q->schedule);
+	if (q->attempts != NULL)
+		attempts_free(&q->attempts);
+	if (q->spool != NULL)
+		spool_close(&q->spool);		/* completes what is pending: answers still go out */
+	failover_close(&q->failover);
+	audit_close(&q->audit);
+}
+
+/* A crash may have come between a commit and the end of a replay, or in a sweep. */
+static void
+queue_recover(struct queue *q)
+{
+	for (size_t i = 0; i < failover_count(q->failover); i++) {
+		const struct failover_group *g = failover_at(q->failover, i);
+
+		if (!g->served)
+			continue;
+		if (g->phase == PHASE_ACTIVE)
+			sweep_start(q, g, SWEEP_ON);
+		else if (g->phase == PHASE_REPLAY)
+			sweep_start(q, g, SWEEP_OFF);
+		else
+			sweep_start(q, g, SWEEP_START);
+	}
+}
+
+static int
+queue_open(struct queue *q, int dir)
+{
+	struct role *r = q->role;
+	char where[32];
+
+	(void)snprintf(where, sizeof(where), "fd:%d", dir);
+	q->spool = spool_open(r->loop, r->conf, &store_local, where, false);
+	if (q->spool == NULL)
+		return -1;
+	q->audit = audit_open(dir);
+	if (q->audit == NULL) {
+		log_error("audit", "file=audit.log error=%s fix=%s", log_escs(strerror(errno)),
+		    log_escs("make the queue directory writable for this user"));
+		return -1;
+	}
+	q->failover = failover_open(dir, r->conf, q->audit);
+	return q->failover == NULL ? -1 : 0;
+}
+
+static int
+queue_start(struct role *r)
+{
+	struct queue *q = mem_new(sizeof(*q));
+	int dir = role_resource(r, "queue-dir");
+
+	q->role = r;
+	if (dir < 0) {
+		log_error("start", "error=%s", log_escs("the supervisor gave no queue directory"));
+		goto fail;
+	}
+	if (queue_open(q, dir) < 0)
+		goto fail;
+	q->attempts = attempts_new(r, q->spool, q->failover);
+	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, &queue_schedule_ops, q);
+	attempts_bind(q->attempts, q->schedule);
+	q->tick = timer_new(r->loop, queue_tick, q);
+	timer_arm(q->tick, QUEUE_TICK_MS);
+	queue_recover(q);
+	if (role_resource(r, "control") >= 0)
+		q->control = control_new(q, role_resource(r, "control"));
+	r->priv = q;
+	return 0;
+fail:
+	queue_close(q);
+	free(q);
+	return -1;
+}
+
+static void
+queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch, uint32_t type,
+    struct slice body, int fd)
+{
+	struct queue *q = r->priv;
+	int rc;
+
+	(void)ch;
+	if (q == NULL)
+		rc = 0;		/* stopped: a relay without an answer says 451 */
+	else if (peer == ROLE_RELAY && type == QUEUE_COMMIT)
+		rc = on_commit(q, index, body, fd);
+	else if (peer == ROLE_DIRECTORY && type == DIR_RELOADED)
+		rc = control_directory(q->control, body);
+	else
+		rc = attempts_message(q->attempts, peer, index, type, body);
+	if (fd >= 0)
+		close(fd);
+	if (rc < 0)
+		log_error("bad-message", "peer=%s index=%u type=%#x", role_name(peer), index, type);
+}
+
+static void
+queue_link_up(struct role *r, enum role_kind peer, unsigned index)
+{
+	(void)r;
+	log_debug("link-up", "peer=%s index=%u", role_name(peer), index);
+}
+
+static void
+queue_link_down(struct role *r, enum role_kind peer, unsigned index)
+{
+	struct queue *q = r->priv;
+
+	if (q == NULL)
+		return;
+	if (peer == ROLE_RELAY && index < ROLE_PEERS_MAX)
+		q->link[index]++;
+	if (peer == ROLE_DIRECTORY)
+		control_directory_down(q->control);
+	attempts_link_down(q->attempts, peer, index);
+}
+
+static void
+queue_reload(struct role *r)
+{
+	struct queue *q = r->priv;
+
+	spool_reload(q->spool, r->conf);
+	if (failover_reload(q->failover, r->conf) < 0)
+		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+	schedule_reload(q->schedule, r->conf);
+}
+
+static void
+queue_stop_tick(void *arg)
+{
+	struct queue *q = arg;
+	struct role *r = q->role;
+
+	if ((schedule_in_flight(q->schedule) > 0 || q->commits != NULL) &&
+	    clock_mono_ms() < q->stop_ms) {
+		timer_arm(q->tick, QUEUE_STOP_TICK_MS);
+		return;
+	}
+	queue_close(q);
+	r->priv = NULL;
+	free(q);
+	role_done(r);
+}
+
+/* Relays still finish sessions: commits are taken until the end, deliveries are not begun. */
+static void
+queue_stop(struct role *r)
+{
+	struct queue *q = r->priv;
+
+	if (q->stopping)
+		return;
+	q->stopping = true;
+	q->stop_ms = clock_mono_ms() + QUEUE_STOP_MAX_MS;
+	schedule_stop(q->schedule);
+	timer_free(&q->tick);
+	q->tick = timer_new(r->loop, queue_stop_tick, q);
+	timer_arm(q->tick, 0);
+}
+
+static void
+queue_status(struct role *r, struct buf *out)
+{
+	struct queue *q = r->priv;
+	struct schedule_stats st;
+	struct spool_sums all;
+
+	if (q == NULL)
+		return;
+	schedule_stats(q->schedule, &st);
+	spool_total(q->spool, 0, &all);
+	(void)!buf_printf(out, "\"accepted\":%llu,\"refused\":%llu,\"held\":%llu,\"window\":%u,"
+	    "\"in_flight\":%u,\"started\":%llu,\"destinations\":%u,\"destinations_down\":%u",
+	    (unsigned long long)q->accepted, (unsigned long long)q->refused,
+	    (unsigned long long)all.held, st.window, st.in_flight,
+	    (unsigned long long)st.started, st.destinations, st.closed);
+}
+
+const struct role_ops queue_ops = {
+	.kind = ROLE_QUEUE,
+	.start = queue_start,
+	.message = queue_message,
+	.link_up = queue_link_up,
+	.link_down = queue_link_down,
+	.reload = queue_reload,
+	.stop = queue_stop,
+	.status = queue_status,
+};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The queue role: commits from the relays, the schedule, the failover switch and the
+ * control socket, tied together. It touches no network and parses no message.
+ */
+#ifndef QUEUE_ROLE_H
+#define QUEUE_ROLE_H
+
+#include "base/role.h"
+#include "queue/attempt.h"
+#include "queue/audit.h"
+#include "queue/failover.h"
+#include "queue/schedule.h"
+#include "queue/spool.h"
+
+extern const struct role_ops queue_ops;
+
+struct control;
+struct sweep;
+struct commit;
+
+struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
+	struct role	*role;
+	struct spool	*spool;
+	struct audit	*audit;
+	struct failover	*failover;
+	struct attempts	*attempts;
+	struct schedule	*schedule;
+	struct control	*control;
+	struct timer	*tick;
+	struct sweep	*sweeps;	/* running walks after a switch */
+	struct commit	*commits;	/* given to the spool, not yet answered */
+	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
+	uint64_t	 accepted, refused;
+	bool		 stopping;
+	int64_t		 stop_ms;	/* monotonic: stop waiting then */
+};
+
+/*
+ * The operator's switch for one group: persisted and audited, then its legs follow in
+ * the background. 0, or -1 with errno and nothing changed.
+ */
+int queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
+    struct audit_who who, const char *reason);
+
+#endif
