@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "admin/control.h"
+#include "admin/control_client.h"
 #include "admin/users.h"
 #include "base/clock.h"
 #include "base/mem.h"

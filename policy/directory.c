@@ -16,7 +16,8 @@
 
 enum {
 	KEY_MAX = 2 * ADDRESS_PATH_MAX,
-	TAGS_MAX = 8			/* places tried as the start of a tag */
+	TAGS_MAX = 8,			/* places tried as the start of a tag */
+	VERIFY_BLOCK = 64 * 1024	/* read at once while verifying */
 };
 
 const char *const directory_files[DIRECTORY_GENERATIONS] =
@@ -30,6 +31,7 @@ struct directory_domain {
 
 struct directory {
 	struct snapdb		*db;	/* over the map */
+	int			 fd;	/* of the file, until it is verified; then -1 */
 	char			*map;	/* whole file */
 	size_t			 size;	/* of the map */
 	size_t			 verified;	/* bytes the running sum covers */
@@ -112,8 +114,7 @@ map_file(struct directory *d, int dirfd, const char *name, char *why, size_t cap
 			d->size = (size_t)st.st_size;
 		}
 	}
-	if (fd >= 0)
-		close(fd);
+	d->fd = fd;
 	if (err != 0)
 		snprintf(why, cap, "%s", strerror(err));
 	errno = err;
@@ -154,6 +155,7 @@ directory_open(int dirfd, const char *name, char *why, size_t cap)
 {
 	struct directory *d = mem_new(sizeof(*d));
 
+	d->fd = -1;
 	buf_init(&d->key, KEY_MAX);
 	if (map_file(d, dirfd, name, why, cap) != 0) {
 		int err = errno;
@@ -182,6 +184,8 @@ directory_close(struct directory **dp)
 	snapdb_free(&d->db);
 	if (d->map != NULL)
 		munmap(d->map, d->size);
+	if (d->fd >= 0)
+		close(d->fd);
 	for (size_t i = 0; i < d->ndomain; i++)
 		free(d->domain[i].name);
 	free(d->domain);
@@ -190,18 +194,39 @@ directory_close(struct directory **dp)
 	*dp = NULL;
 }
 
+/*
+ * Read, not looked at through the map: a sector that cannot be read is an error here,
+ * but a SIGBUS there, again at each restart; and what was only verified does not count
+ * as our memory.
+ */
 int
 directory_verify(struct directory *d, uint64_t bytes)
 {
 	size_t end = d->size - SNAPDB_TRAILER;
-	size_t n = end - d->verified;
+	char block[VERIFY_BLOCK];
 
-	if (n > bytes)
-		n = (size_t)bytes;
-	d->sum = crc32c(d->sum, d->map + d->verified, n);
-	d->verified += n;
+	while (d->verified < end && bytes > 0) {
+		size_t n = end - d->verified;
+		ssize_t got;
+
+		if (n > sizeof(block))
+			n = sizeof(block);
+		if (n > bytes)
+			n = (size_t)bytes;
+		got = pread(d->fd, block, n, (off_t)d->verified);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return -1;
+		d->sum = crc32c(d->sum, block, (size_t)got);
+		d->verified += (size_t)got;
+		bytes -= (uint64_t)got;
+	}
 	if (d->verified < end)
 		return 1;
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
 	return d->sum == d->want ? 0 : -1;
 }
 

@@ -15,7 +15,7 @@
 #include "policy/directory.h"
 
 enum {
-	SLICE_BYTES = 4 * 1024 * 1024,	/* checked per turn of the loop: about 1 ms */
+	SLICE_BYTES = 1024 * 1024,	/* checked per turn of the loop: a millisecond or two */
 	LOOK_MS = 3000,			/* between two looks at users.db */
 	WAITERS_MAX = 64		/* reload requests answered by one check */
 };

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `salvaposta users` as it is called: exit status, output, and what is in place after. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <unistd.h>
+
+#include "admin/cli.h"
+#include "base/mem.h"
+
+enum { OUTPUT_MAX = 256 * 1024 };
+
+struct desk {
+	char	 dir[64];
+	char	 conf[96], csv[96];	/* paths */
+	char	*out, *err;		/* of the last call */
+};
+
+static void
+put_file(const char *path, const char *text, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, n, f), n);
+	assert_int_equal(fclose(f), 0);
+}
+
+static int
+setup(void **state)
+{
+	struct desk *d = mem_new(sizeof(*d));
+	char text[512];
+	int n;
+
+	snprintf(d->dir, sizeof(d->dir), "/tmp/salvaposta-test.XXXXXX");
+	if (mkdtemp(d->dir) == NULL)
+		return -1;
+	snprintf(d->conf, sizeof(d->conf), "%s/relay.conf", d->dir);
+	snprintf(d->csv, sizeof(d->csv), "%s/users.csv", d->dir);
+	n = snprintf(text, sizeof(text), "hostname = \"mx2.relay.example\"\nstate-dir = \"%s/state\"\n"
+	    "domain \"example.it\" { primary = \"lmtp://127.0.0.1:24\" }\n", d->dir);
+	put_file(d->conf, text, (size_t)n);
+	d->out = mem_new(OUTPUT_MAX);
+	d->err = mem_new(OUTPUT_MAX);
+	*state = d;
+	return 0;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static int
+teardown(void **state)
+{
+	struct desk *d = *state;
+
+	nftw(d->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(d->out);
+	free(d->err);
+	free(d);
+	return 0;
+}
+
+/* Sends `to` (stdout or stderr) to a file until it is given back with take_back. */
+static int
+send_away(FILE *to, int into)
+{
+	int keep;
+
+	fflush(to);
+	keep = dup(fileno(to));
+	dup2(into, fileno(to));
+	return keep;
+}
+
+static void
+take_back(FILE *to, int keep, int from, char *text)
+{
+	ssize_t n;
+
+	fflush(to);
+	dup2(keep, fileno(to));
+	close(keep);
+	n = pread(from, text, OUTPUT_MAX - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	close(from);
+}
+
+/* users WORDS -c CONF; up to six words, NULL ends. */
+static int
+call(struct desk *d, ...)
+{
+	static char name[] = "users", config[] = "-c";
+	char *argv[10] = { name };
+	int argc = 1, rc, out, err, keep_out, keep_err;
+	va_list ap;
+	char *word;
+
+	va_start(ap, d);
+	while ((word = va_arg(ap, char *)) != NULL && argc < 7)
+		argv[argc++] = word;
+	va_end(ap);
+	argv[argc++] = config;
+	argv[argc++] = d->conf;
+	out = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	err = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	assert_true(out >= 0 && err >= 0);
+	keep_out = send_away(stdout, out);
+	keep_err = send_away(stderr, err);
+	rc = cmd_users(argc, argv);
+	take_back(stdout, keep_out, out, d->out);
+	take_back(stderr, keep_err, err, d->err);
+	return rc;
+}
+
+#define W(s)	((char[]){ s })
+
+static void
+put_csv(struct desk *d, const char *text)
+{
+	put_file(d->csv, text, strlen(text));
+}
+
+static void
+test_import_show_audit(void **state)
+{
+	struct desk *d = *state;
+
+	put_csv(d, "\xef\xbb\xbf" "recovery,state,ADDRESS,aliases\r\n"
+	    "mario@mail.example.com,,mario@example.it,\"m.rossi; mr\"\r\n"
+	    ",opted-out,anna@example.it,\r\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "2 users (4 names) imported"));
+	assert_non_null(strstr(d->out, "no relay is running; it will be used at the next start"));
+	assert_int_equal(call(d, W("show"), W("MR+x@example.it"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "mario@mail.example.com"));
+	assert_non_null(strstr(d->out, "m.rossi@example.it"));
+	assert_int_equal(call(d, W("show"), W("anna@example.it"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "no: opted-out"));
+	assert_int_equal(call(d, W("show"), W("nobody@example.it"), NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no such user"));
+	assert_int_equal(call(d, W("audit"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "2 users, 4 names"));
+	assert_non_null(strstr(d->out, "opted-out"));
+}
+
+/* Parses what was printed; the value is owned by the caller. */
+static json_t *
+output(const struct desk *d)
+{
+	json_t *o = json_loads(d->out, 0, NULL);
+
+	if (o == NULL)
+		fail_msg("not JSON: %s", d->out);
+	return o;
+}
+
+static void
+test_json(void **state)
+{
+	struct desk *d = *state;
+	json_t *o;
+
+	put_csv(d, "address,recovery\nmario@example.it,mario@mail.example.com\nbad,\n");
+	assert_int_equal(call(d, W("--json"), W("import"), d->csv, NULL), CLI_FAILED);
+	o = output(d);
+	assert_true(json_is_false(json_object_get(o, "ok")));
+	assert_int_equal(json_integer_value(json_object_get(o, "bad")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(o,
+	    "errors"), 0), "line")), 3);
+	json_decref(o);
+	assert_int_equal(call(d, W("import"), d->csv, W("--skip-bad"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	assert_string_equal(json_string_value(json_object_get(o, "relay")), "not-running");
+	json_decref(o);
+	assert_int_equal(call(d, W("show"), W("mario@example.it"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_string_equal(json_string_value(json_object_get(o, "recovery")),
+	    "mario@mail.example.com");
+	assert_true(json_is_true(json_object_get(o, "forwarded")));
+	json_decref(o);
+	assert_int_equal(call(d, W("audit"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "domains"),
+	    "example.it")), 1);
+	json_decref(o);
+}
+
+/* Every bad row, by line and reason, in one run; nothing half-imported. */
+static void
+test_bad_rows(void **state)
+{
+	static const char *const want[] = {
+		"users.csv:3: address: \"MARIO@example.it\" is in line 2 already",
+		"users.csv:4: recovery: \"x@example.it\" is in a domain served here",
+		"users.csv:5: record: 1 fields where the header has 2",
+		"users.csv:6: record: text after a closing quote",
+		"users.csv:7: address: \"a\\x1b[2Jb@example.it\" is not a mail address",
+		"users.csv:8: address: \"x@elsewhere.example\": the domain is not served",
+		"6 bad rows: nothing was imported",
+	};
+	struct desk *d = *state;
+
+	put_csv(d, "address,recovery\n"
+	    "mario@example.it,mario@mail.example.com\n"
+	    "MARIO@example.it,other@mail.example.com\n"
+	    "chain@example.it,x@example.it\n"
+	    "short@example.it\n"
+	    "\"q\"uote@example.it,\n"
+	    "a\x1b[2Jb@example.it,\n"
+	    "x@elsewhere.example,\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_FAILED);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (strstr(d->err, want[i]) == NULL)
+			fail_msg("missing: %s\nin: %s", want[i], d->err);
+	assert_int_equal(call(d, W("show"), W("mario@example.it"), NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no usable directory"));
+	/* --force keeps the chained user, without forwarding */
+	put_csv(d, "address,recovery\nchain@example.it,x@example.it\n");
+	assert_int_equal(call(d, W("import"), d->csv, W("--force"), NULL), CLI_OK);
+	assert_non_null(strstr(d->err, "users.csv:2: warning: recovery"));
+	assert_int_equal(call(d, W("show"), W("chain@example.it"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "no: chain"));
+}
+
+static void
+test_bad_files(void **state)
+{
+	static const struct { const char *text, *want; } table[] = {
+		{ "", "header: the file is empty" },
+		{ "\n\n", "header: the file is empty" },
+		{ "address,recovery\n", "no user in it: nothing was imported" },
+		{ "address\nmario@example.it\n", "column \"recovery\" is missing" },
+		{ "mario@example.it,x@mail.example.com\n", "column \"address\" is missing" },
+		{ "address;recovery\n", "--separator ';'" },
+		{ "address,recovery,Address\n", "column \"address\" is there twice" },
+		{ "\"address,recovery\n", "header: a quote is not closed" },
+	};
+	struct desk *d = *state;
+	char missing[128];
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		put_csv(d, table[i].text);
+		assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_FAILED);
+		if (strstr(d->err, table[i].want) == NULL)
+			fail_msg("%zu: %s", i, d->err);
+	}
+	put_csv(d, "address;recovery\nmario@example.it;\n");
+	assert_int_equal(call(d, W("import"), d->csv, W("--separator"), W(";"), NULL), CLI_OK);
+	snprintf(missing, sizeof(missing), "%s/none.csv", d->dir);
+	assert_int_equal(call(d, W("import"), missing, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "cannot be opened"));
+	assert_int_equal(call(d, W("import"), d->dir, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "is a folder"));
+}
+
+static void
+test_usage(void **state)
+{
+	struct desk *d = *state;
+
+	assert_int_equal(call(d, NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("import"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("import"), W("a"), W("b"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("show"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("audit"), W("x"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("drop"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("import"), W("a"), W("--separator"), W("::"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("import"), W("--nonsense"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("--help"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "users import FILE.csv"));
+}
+
+static void
+test_row_count_guard(void **state)
+{
+	struct desk *d = *state;
+
+	put_csv(d, "address,recovery\na@example.it,\nb@example.it,\nc@example.it,\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_OK);
+	put_csv(d, "address,recovery\na@example.it,\nb@example.it,\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "2 users where the present directory has 3"));
+	assert_int_equal(call(d, W("show"), W("c@example.it"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("import"), d->csv, W("--force"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("show"), W("c@example.it"), NULL), CLI_FAILED);
+}
+
+#define T(fn)	cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_import_show_audit), T(test_json), T(test_bad_rows), T(test_bad_files),
+		T(test_usage), T(test_row_count_guard),
+	};
+
+	return cmocka_run_group_tests_name("admin/users", tests, NULL, NULL);
+}
