@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/body.h"
+#include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proto/relay_verify.h"
@@ -18,11 +20,24 @@ struct verify {
 	uint64_t	 malformed;	/* requests that could not be read */
 };
 
+/* Libraries read openssl.cnf and the time zone at their first use. That is now: once
+ * the role is confined there are no files any more. */
+static void
+warm_up(void)
+{
+	uint8_t digest[32];
+	char date[64];
+
+	crypto_sha256(SLICE_LIT(""), digest);
+	clock_rfc5322(0, date, sizeof(date));
+}
+
 static int
 verify_start(struct role *r)
 {
 	struct verify *v = mem_new(sizeof(*v));
 
+	warm_up();
 	v->evaluate = evaluate_new();
 	r->priv = v;
 	return 0;
