@@ -39,8 +39,9 @@ const char *directory_flag_name(enum directory_flag f);		/* "" for CLEAR */
 
 struct directory_user {
 	uint64_t	line;		/* of the import file; its key in the snapshot */
-	struct slice	address;	/* local part as given, domain lower case A-label */
-	struct slice	recovery;	/* likewise; "" for none */
+	struct slice	address;	/* its one form: folded as the domain says, no quotes
+					 * unless needed, domain lower case A-label */
+	struct slice	recovery;	/* local part as given, domain likewise; "" for none */
 	struct slice	shard;		/* <= 64 bytes, "" for none */
 	struct slice	language;	/* <= 16 bytes, "" for none */
 	uint8_t		state;		/* enum directory_state */

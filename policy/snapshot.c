@@ -32,7 +32,8 @@ struct snapshot {
 	struct snapshot_totals		 n;
 	uint64_t			*domain_users;	/* as many as conf->ndomain */
 	uint64_t			 line;	/* of the row being added */
-	struct buf			 key;	/* of the name being added */
+	struct buf			 key;	/* of the recovery address being checked */
+	struct buf			 user;	/* the row's address in its one form */
 	struct buf			 added[SNAPSHOT_ALIASES_MAX + 1];	/* keys of this row */
 	size_t				 nadded;
 };
@@ -275,6 +276,20 @@ check_small(struct snapshot *s, const struct snapshot_row *row, struct directory
 	return 0;
 }
 
+/* The queue knows a user by this text: it must not change when the next export writes
+ * Mario for mario, or quotes him. */
+static int
+own_form(struct snapshot *s, const struct mailbox *m)
+{
+	struct slice key = buf_slice(&s->added[0]);
+
+	buf_clear(&s->user);
+	if (address_quote(slice_sub(key, 0, slice_rfind(key, '@')), &s->user) != 0 ||
+	    buf_puts(&s->user, m->text + m->local) != 0)
+		return -1;
+	return buf_len(&s->user) <= ADDRESS_PATH_MAX - 2 ? 0 : -1;
+}
+
 /* A domain without shards in the configuration goes to one store whatever the row says. */
 static bool
 shard_known(const struct conf_domain *d, struct slice shard)
@@ -299,8 +314,10 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 		return row_bad(s, "address", "is empty");
 	if (mailbox_parse(s, "address", row->address, &user) != 0)
 		return -1;
-	u.address = slice_str(user.text);
 	r = add_name(s, "address", &user, why);
+	if (r == 0 && own_form(s, &user) != 0)
+		return row_bad(s, "address", "address too long");
+	u.address = buf_slice(&s->user);
 	if (r == 0)
 		r = add_aliases(s, row->aliases, &user, why);
 	if (r != 0)
@@ -388,6 +405,7 @@ snapshot_begin(const struct conf *c, const struct snapshot_options *o,
 	s->report = report;
 	s->arg = arg;
 	buf_init(&s->key, 2 * NAME_MAX_BYTES);
+	buf_init(&s->user, 2 * NAME_MAX_BYTES);
 	s->file = snapshot_file_begin(c, why);
 	if (s->file != NULL) {
 		s->before = snapshot_file_before(s->file);
@@ -495,6 +513,7 @@ snapshot_free(struct snapshot **sp)
 		if (s->added[i].max != 0)
 			buf_fini(&s->added[i]);
 	buf_fini(&s->key);
+	buf_fini(&s->user);
 	free(s->domain_users);
 	snapdb_free(&s->db);
 	directory_close(&s->before);

@@ -219,7 +219,7 @@ test_answers(void **state)
 	import(one);
 	assert_int_equal(directory_ops.start(&house.role), 0);
 	assert_int_equal(lookup("MARIO+tag@example.it"), DIR_KNOWN);
-	assert_string_equal(house.text, "Mario@example.it");
+	assert_string_equal(house.text, "mario@example.it");
 	assert_int_equal(lookup("nobody@example.it"), DIR_UNKNOWN);
 	assert_int_equal(lookup("x@elsewhere.example"), DIR_UNAVAILABLE);
 	assert_int_equal(target("Mario@example.it"), TARGET_OK);

@@ -23,6 +23,7 @@ static const struct fixture_row users[] = {
 	{ 13, "opt@strict.example", "o@mail.example.com", "opted-in", "", "", "", "" },
 	{ 14, "none@example.it", "", "opted-in", "", "", "", "" },
 	{ 15, "later@example.it", "l@later.example", "", "", "", "", "" },
+	{ 16, "\"Plain\"@EXAMPLE.it", "", "", "", "", "", "" },
 	{ 0 }
 };
 
@@ -56,16 +57,16 @@ struct find_case {
 };
 
 static const struct find_case finds[] = {
-	{ "mario@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "MARIO@EXAMPLE.IT", DIRECTORY_FOUND, "Mario@example.it" },
+	{ "mario@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "MARIO@EXAMPLE.IT", DIRECTORY_FOUND, "mario@example.it" },
 	{ "mario@example.it.", DIRECTORY_UNKNOWN, NULL },	/* not RFC 5321 syntax */
-	{ "\"mario\"@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "m.rossi@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "mr@tags.example", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "mario+x@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "mario+x+y@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "mario+@example.it", DIRECTORY_FOUND, "Mario@example.it" },
-	{ "\"mario+a b\"@example.it", DIRECTORY_FOUND, "Mario@example.it" },
+	{ "\"mario\"@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "m.rossi@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "mr@tags.example", DIRECTORY_FOUND, "mario@example.it" },
+	{ "mario+x@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "mario+x+y@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "mario+@example.it", DIRECTORY_FOUND, "mario@example.it" },
+	{ "\"mario+a b\"@example.it", DIRECTORY_FOUND, "mario@example.it" },
 	{ "+mario@example.it", DIRECTORY_UNKNOWN, NULL },
 	{ "mario-x@example.it", DIRECTORY_UNKNOWN, NULL },
 	{ "marios@example.it", DIRECTORY_UNKNOWN, NULL },
@@ -86,6 +87,7 @@ static const struct find_case finds[] = {
 	/* quoting */
 	{ "\"odd name\"@example.it", DIRECTORY_FOUND, "\"odd name\"@example.it" },
 	{ "\"odd\\ name\"@example.it", DIRECTORY_FOUND, "\"odd name\"@example.it" },
+	{ "plain@example.it", DIRECTORY_FOUND, "plain@example.it" },
 	/* hostile */
 	{ "", DIRECTORY_UNKNOWN, NULL },
 	{ "@", DIRECTORY_UNKNOWN, NULL },
@@ -372,9 +374,9 @@ test_audit(void **state)
 	uint64_t sum[4] = { 0 };
 
 	assert_int_equal(directory_audit(d, add_count, sum), 0);
-	assert_int_equal(sum[0], 14);
+	assert_int_equal(sum[0], 15);
 	assert_int_equal(sum[1], 1);
-	assert_int_equal(sum[2], 2);
+	assert_int_equal(sum[2], 3);
 	assert_int_equal(sum[3], 3);
 	buf_clear(&f->said);
 	assert_int_equal(directory_names(d, 2, add_name, &f->said), 0);
