@@ -60,6 +60,8 @@ deliver_dest_free(struct deliver *d, struct deliver_dest *t)
 {
 	(void)tdelete(t, &d->table, deliver_compare);
 	TAILQ_REMOVE(&d->all, t, link);
+	if (t->dirty)
+		TAILQ_REMOVE(&d->dirty, t, dirty_link);
 	free(t->host);
 	free(t);
 }
