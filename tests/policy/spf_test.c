@@ -418,8 +418,34 @@ identity(void **state)
 	assert_int_equal(out.result, AUTH_NONE);
 }
 
+/* For spf_diff.py: "ip helo from" (from "-" is null), zone lines, an empty line; one
+ * result a line comes back. */
+static int
+serve(void)
+{
+	static char zone[1 << 16];
+	char line[8192], ip[256], helo[256], from[512];
+	struct fixture *f;
+	void *state;
+
+	setup(&state);
+	f = state;
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		size_t n = 0;
+
+		if (sscanf(line, "%255s %255s %511s", ip, helo, from) != 3)
+			break;
+		while (fgets(line, sizeof(line), stdin) != NULL && line[0] != '\n')
+			n += (size_t)snprintf(zone + n, sizeof(zone) - n, "%s", line);
+		zone[n] = '\0';
+		puts(auth_result_name(check(f, zone, ip, helo,
+		    strcmp(from, "-") == 0 ? "" : from).result));
+	}
+	return teardown(&state);
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(table, setup, teardown),
@@ -429,5 +455,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(identity, setup, teardown),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "--serve") == 0)
+		return serve();
 	return cmocka_run_group_tests_name("policy/spf", tests, NULL, NULL);
 }
