@@ -65,6 +65,7 @@ struct conn {
 	uint8_t			 state;		/* enum conn_state */
 	bool			 paused;
 	bool			 knocked;	/* input came while paused: stop watching */
+	bool			 broken;	/* nothing can be sent any more, perhaps read */
 	bool			 backpressure;	/* no input while much output waits */
 	bool			 in_input;	/* ops->input is on the stack */
 	bool			 turn_due;	/* conn_turn will run */
@@ -251,6 +252,12 @@ conn_send(struct conn *c, struct slice s)
 			return put;
 		if (errno == EAGAIN || errno == EINTR)
 			return -1;
+		if (c->state == CONN_S_OPEN && (errno == EPIPE || errno == ECONNRESET)) {
+			/* It closed after a last reply, mostly: let that be read, the end
+			 * comes behind it. */
+			c->broken = true;
+			return (ssize_t)s.n;
+		}
 		conn_fail(c, "%s", strerror(errno));
 		return -2;
 	}
@@ -690,7 +697,7 @@ conn_write(struct conn *c, struct slice s)
 {
 	size_t pending = buf_len(&c->out);
 
-	if (c->state == CONN_S_DEAD || c->state == CONN_S_FAILED)
+	if (c->state == CONN_S_DEAD || c->state == CONN_S_FAILED || c->broken)
 		return 0;	/* the owner will hear, or has heard, of it as an event */
 	if ((s.n > CONN_SMALL && pending >= OUT_BOUND) || buf_put_slice(&c->out, s) != 0) {
 		c->refused = true;

@@ -209,7 +209,8 @@ session_enter(struct session *s, enum smtp_state st)
 		break;
 	case SMTP_WAIT_MEMORY:
 		conn_pause(s->conn);
-		conn_deadline(s->conn, MEMORY_WAIT_MS);
+		conn_deadline(s->conn, c->command_timeout_ms < MEMORY_WAIT_MS ?
+		    c->command_timeout_ms : MEMORY_WAIT_MS);
 		break;
 	case SMTP_WAIT_RCPT:
 	case SMTP_WAIT_VERDICT:
