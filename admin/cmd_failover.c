@@ -31,7 +31,7 @@ print_domains(const json_t *list)
 	table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
 		char since[32];
-		time_words(member_int(d, "since"), since, sizeof(since));
+		time_words(member_time(d, "since"), since, sizeof(since));
 		table_cell(&t, member_text(d, "domain"));
 		table_cell(&t, member_text(d, "shard"));
 		table_cell(&t, member_text(d, "mode"));

@@ -18,15 +18,15 @@ static const char help[] =
     "Each recipient of a message has two legs: hold, the delivery to the primary, and\n"
     "forward, the copy to the recovery address.\n"
     "\n"
-    "list:  oldest first, one line a recipient.\n"
+    "list:  oldest first, one line a recipient; what is settled only when asked for.\n"
     "show:  all that is known of one message; with --content its bytes and nothing\n"
     "       else, as they are kept (this is written to the audit log).\n"
     "retry: what waits is tried now; what was refused or parked is tried again.\n"
     "\n"
     "      --domain D     only of this domain\n"
     "      --user U       only to this address\n"
-    "      --state S      only where a leg is: waiting, parked, delivered, failed,\n"
-    "                     skipped, dropped\n"
+    "      --state S      all, held (not yet with the primary), or only where a leg is\n"
+    "                     waiting, parked, delivered, failed, skipped or dropped\n"
     "      --limit N      at most N lines (default 100; 0: all)\n";
 
 struct filter {
@@ -39,7 +39,7 @@ static void
 leg_cell(struct table *t, const json_t *leg)
 {
 	char span[32] = "", code[16] = "", tries[24] = "";
-	int64_t next = member_int(leg, "next"), n = member_int(leg, "attempts");
+	int64_t next = member_time(leg, "next"), n = member_int(leg, "attempts");
 	const char *state = member_text(leg, "state");
 
 	if (strcmp(state, "waiting") == 0 && next > 0) {
@@ -70,7 +70,7 @@ print_messages(const json_t *list)
 	json_array_foreach((json_t *)(uintptr_t)list, i, m) {
 		char when[32], size[32];
 		const char *sender = member_text(m, "sender");
-		time_words(member_int(m, "received"), when, sizeof(when));
+		time_words(member_time(m, "received"), when, sizeof(when));
 		size_words((uint64_t)member_int(m, "size"), size, sizeof(size));
 		table_cellf(&t, "%s/%lld", member_text(m, "id"),
 		    (long long)member_int(m, "rcpt_index"));
@@ -175,8 +175,8 @@ print_member(const char *key, const json_t *v)
 {
 	char words[64];
 
-	if (json_is_integer(v) && strcmp(key, "received") == 0)
-		time_words((int64_t)json_integer_value(v), words, sizeof(words));
+	if (strcmp(key, "received") == 0)
+		time_words(json_time(v), words, sizeof(words));
 	else if (json_is_integer(v) && strcmp(key, "size") == 0)
 		size_words((uint64_t)json_integer_value(v), words, sizeof(words));
 	else

@@ -12,21 +12,28 @@ static const char help[] =
     "received = replayed + forwarded-only + bounced + dropped + held.\n"
     "Exit status 1 when a balance does not come out.\n";
 
-/* Members beside the named ones, as "key=value ...". */
+static const char *const none[] = { NULL };
+
+/* Members beside the named ones, as "key=value ..."; those of an inner object, which
+ * is what a role tells about itself, likewise. */
 static void
 put_rest(const json_t *o, const char *const *but, struct buf *out)
 {
 	const char *key;
-	json_t *v;
+	json_t *v, *in;
 
 	json_object_foreach((json_t *)(uintptr_t)o, key, v) {
-		bool skip = false;
+		bool skip = json_is_object(v);
 		for (size_t i = 0; but[i] != NULL && !skip; i++)
 			skip = strcmp(but[i], key) == 0;
 		char *text = skip ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
 		if (text != NULL)
 			(void)!buf_printf(out, "%s%s=%s", buf_len(out) > 0 ? " " : "", key, text);
 		free(text);
+	}
+	json_object_foreach((json_t *)(uintptr_t)o, key, in) {
+		if (json_is_object(in) && but != none)
+			put_rest(in, none, out);
 	}
 }
 
@@ -64,15 +71,15 @@ print_queue(const json_t *q)
 	printf("\nqueue\n");
 	json_object_foreach((json_t *)(uintptr_t)q, key, v) {
 		bool bytes = strncmp(key, "bytes", 5) == 0 || strstr(key, "_bytes") != NULL;
-		bool when = strcmp(key, "oldest") == 0 || strcmp(key, "oldest_ms") == 0;
+		int64_t when = strcmp(key, "oldest") == 0 ? json_time(v) : 0;
 		printf("  ");
 		text_print(stdout, key);
 		printf("%*s ", (int)(strlen(key) < 18 ? 18 - strlen(key) : 0), "");
 		if (json_is_integer(v) && bytes) {
 			size_words((uint64_t)json_integer_value(v), words, sizeof(words));
 			printf("%s\n", words);
-		} else if (json_is_integer(v) && when) {
-			time_words((int64_t)json_integer_value(v), words, sizeof(words));
+		} else if (when != 0 || json_is_null(v)) {
+			time_words(when, words, sizeof(words));
 			printf("%s\n", words);
 		} else {
 			char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);

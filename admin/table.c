@@ -168,6 +168,26 @@ member_int(const json_t *o, const char *key)
 	return json_is_integer(v) ? (int64_t)json_integer_value(v) : 0;
 }
 
+int64_t
+json_time(const json_t *v)
+{
+	struct tm tm = { .tm_year = 0 };
+	const char *s = json_string_value(v);
+
+	if (json_is_integer(v))
+		return (int64_t)json_integer_value(v);
+	if (s == NULL || strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) == NULL)
+		return 0;
+	time_t t = timegm(&tm);
+	return t < 0 ? 0 : (int64_t)t * 1000;
+}
+
+int64_t
+member_time(const json_t *o, const char *key)
+{
+	return json_time(json_object_get(o, key));
+}
+
 void
 size_words(uint64_t bytes, char *out, size_t cap)
 {

@@ -33,6 +33,9 @@ void text_print(FILE *out, const char *s);
 /* Members of replies, with what they are when missing or of another type. */
 const char *member_text(const json_t *o, const char *key);	/* "" */
 int64_t member_int(const json_t *o, const char *key);		/* 0 */
+/* Milliseconds since 1970 of a time as ISO 8601 in UTC (or a number of ms); 0 for none. */
+int64_t member_time(const json_t *o, const char *key);
+int64_t json_time(const json_t *v);
 
 /* "12.3M"; out >= 16 bytes. */
 void size_words(uint64_t bytes, char *out, size_t cap);

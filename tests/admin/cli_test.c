@@ -400,7 +400,7 @@ test_failover(void **state)
 	    "\"reason\":\"fine\",\"shard\":\"s2\"}");
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"domains\":[{\"domain\":\"a.it\",\"shard\":\"\","
-	    "\"mode\":\"on\",\"phase\":\"active\",\"since\":1795381200000,\"reason\":\"a\\u001b[2J\","
+	    "\"mode\":\"on\",\"phase\":\"active\",\"since\":\"2026-11-22T20:20:00.000Z\",\"reason\":\"a\\u001b[2J\","
 	    "\"who\":\"root\",\"held\":12,\"replaying\":0}]}\n"),
 	    ARGS("failover", "show", "-c", p->conf));
 	expect(r, 0, "a.it    -      on    active  2026-11-", NULL);
@@ -411,9 +411,9 @@ test_failover(void **state)
 }
 
 #define MSG(id)	"{\"id\":\"" id "\",\"rcpt_index\":0,\"rcpt\":\"u@a.it\",\"sender\":\"\"," \
-	"\"domain\":\"a.it\",\"shard\":\"\",\"received\":1795381200000,\"size\":5242880," \
-	"\"hold\":{\"state\":\"parked\",\"attempts\":0,\"next\":0,\"code\":0}," \
-	"\"forward\":{\"state\":\"failed\",\"attempts\":3,\"next\":0,\"code\":550,\"note\":\"ttl\"}}"
+	"\"domain\":\"a.it\",\"shard\":\"\",\"received\":\"2026-11-22T20:20:00.123Z\",\"size\":5242880," \
+	"\"hold\":{\"state\":\"parked\",\"attempts\":0,\"next\":null,\"code\":0}," \
+	"\"forward\":{\"state\":\"failed\",\"attempts\":3,\"next\":null,\"code\":550,\"note\":\"ttl\"}}"
 
 static void
 test_queue_list(void **state)
@@ -462,7 +462,7 @@ test_queue_show_and_retry(void **state)
 	const struct place *p = *state;
 	int fd = server_open(p);
 	struct result *r = run(fd, REPLIES("{\"ok\":true,\"message\":{\"id\":\"one\",\"sender\":"
-	    "\"s@x\\u0007\",\"size\":100,\"received\":1795381200000,\"trace\":"
+	    "\"s@x\\u0007\",\"size\":100,\"received\":\"2026-11-22T20:20:00.123Z\",\"trace\":"
 	    "\"Received: from a\\r\\n\\tby b\\r\\n\",\"recipients\":[" MSG("one") "]}}\n"),
 	    ARGS("queue", "show", "one/0", "-c", p->conf));
 
