@@ -42,66 +42,87 @@ struct store;
 struct store_piece {
 	struct slice	bytes;	/* when fd is -1; borrowed until completion */
 	int		fd;	/* borrowed until completion */
-	uint64_t	len;
+	uint64_t	len;	/* of the body, from its offset 0 */
+};
+
+struct store_span {		/* a piece of the index file */
+	uint64_t	off;
+	struct slice	bytes;	/* borrowed until completion */
 };
 
 typedef void store_done_fn(void *arg, enum store_result r);
 
 struct store_health {
-	uint64_t bytes_free, bytes_used;	/* of the store's file system, of the store */
+	uint64_t bytes_free;	/* of the store's file system, for us */
 	bool	 read_only;
-	unsigned failures;			/* since start */
+	unsigned failures;	/* since start */
+	uint64_t syncs;		/* of appends, since start */
 };
 
+/*
+ * Whatever writes is asynchronous: it happens on a thread of the back end and
+ * completes on the loop, never inside the call. Appends complete in the order of
+ * their calls, so does everything else among itself; appends and the rest do not
+ * wait for each other. After a failed append the back end refuses what is queued
+ * for that segment behind it. Reading is synchronous.
+ */
 struct store_ops {
 	const char *name;
 
-	/* Exclusive: -1 when another process holds it; the reason is logged.
-	 * `where` is backend-specific (local: a directory descriptor as text "fd:N"
-	 * or a path). */
+	/* Exclusive: NULL when another process holds it; the reason is logged.
+	 * `where` is backend-specific (local: a directory descriptor as text "fd:N",
+	 * borrowed, or a path). Read-only opens need no right to write. */
 	struct store *(*open)(struct loop *l, const char *where, bool read_only);
+	/* Completes what is pending (10 s at most), then closes. */
 	void	(*close)(struct store **sp);
+	/* Blocks until nothing is pending and all completions were called; -1 after
+	 * timeout_ms. For opening and closing only: it does not turn the loop. */
+	int	(*drain)(struct store *s, int timeout_ms);
 
-	/* Calls fn for each segment there is, oldest first. 0 or -1. */
-	int	(*list)(struct store *s,
-		    void (*fn)(void *arg, uint64_t segment, enum store_class c), void *arg);
+	/* Calls fn for each segment of which any part exists, oldest first. 0 or -1. */
+	int	(*list)(struct store *s, void (*fn)(void *arg, uint64_t segment), void *arg);
 
-	/* A new empty segment; durable (file and directory) when it returns OK. */
-	enum store_result (*create)(struct store *s, uint64_t segment, enum store_class c);
+	/* A new segment whose log and progress both begin with `head`, durable (files
+	 * and directory) on completion. `log_max` bytes are preallocated if that helps. */
+	void	(*create)(struct store *s, uint64_t segment, enum store_class c,
+		    struct slice head, uint64_t log_max, store_done_fn *done, void *arg);
 
-	/* Appends the pieces to STORE_LOG at `off` (the present end, told so that a
-	 * torn tail of a failed append can be overwritten or abandoned) and syncs.
-	 * Completions come in order of the calls. */
+	/* Appends the pieces to STORE_LOG at `off` (the present end) and syncs. */
 	void	(*append)(struct store *s, uint64_t segment, uint64_t off,
 		    const struct store_piece *piece, size_t n, store_done_fn *done, void *arg);
 
-	/* Appends to STORE_PROGRESS; synced lazily (`sync` asks for it now). */
-	void	(*progress)(struct store *s, uint64_t segment, struct slice bytes,
-		    bool sync, store_done_fn *done, void *arg);
+	/* Writes to STORE_PROGRESS at `off`; with `sync` all of that file that was
+	 * written before is stable on completion. */
+	void	(*progress)(struct store *s, uint64_t segment, uint64_t off,
+		    struct slice bytes, bool sync, store_done_fn *done, void *arg);
 
-	/* No more appends; makes it stable, trims what was preallocated. */
-	enum store_result (*seal)(struct store *s, uint64_t segment, uint64_t end);
+	/* Writes the spans (the array is copied), cuts the file to `size` and syncs. */
+	void	(*index)(struct store *s, uint64_t segment, const struct store_span *span,
+		    size_t n, uint64_t size, store_done_fn *done, void *arg);
+
+	/* No more appends: the log ends at `end`, preallocated space is returned. */
+	void	(*seal)(struct store *s, uint64_t segment, uint64_t end,
+		    store_done_fn *done, void *arg);
+
+	/* All parts are gone on completion; one that does not exist is success. */
+	void	(*drop)(struct store *s, uint64_t segment, store_done_fn *done, void *arg);
+
+	/* Small named values: replaced atomically and durably. `name` is copied. */
+	void	(*put_meta)(struct store *s, const char *name, struct slice bytes,
+		    store_done_fn *done, void *arg);
+	/* 0, 1 when there is none, -1. */
+	int	(*get_meta)(struct store *s, const char *name, struct buf *out);
 
 	/* Bytes read or -1; short only at the end. */
 	ssize_t	(*read)(struct store *s, uint64_t segment, enum store_part part,
 		    uint64_t off, void *to, size_t n);
 	/* Copies a range of STORE_LOG into a fresh sealed body; fd or -1. */
 	int	(*read_body)(struct store *s, uint64_t segment, uint64_t off, uint64_t len);
+	/* -1 when there is no such part. */
 	int64_t	(*size)(struct store *s, uint64_t segment, enum store_part part);
 
-	/* The index as shared memory of at least `bytes`; created zeroed. NULL on failure. */
-	void	*(*map_index)(struct store *s, uint64_t segment, size_t bytes);
-	void	(*unmap_index)(struct store *s, uint64_t segment, void *p, size_t bytes);
-
-	/* Cuts a torn tail. */
-	int	(*cut)(struct store *s, uint64_t segment, enum store_part part, uint64_t end);
-	/* Keeps bytes of a damaged record in damaged/ under this name. */
+	/* Keeps bytes of a damaged record in damaged/ under this name. 0 or -1. */
 	int	(*set_aside)(struct store *s, const char *name, struct slice bytes);
-	/* Small named values (totals): replaced atomically and durably. */
-	int	(*put_meta)(struct store *s, const char *name, struct slice bytes);
-	int	(*get_meta)(struct store *s, const char *name, struct buf *out);
-
-	enum store_result (*drop)(struct store *s, uint64_t segment);
 	int	(*health)(struct store *s, struct store_health *out);
 };
 

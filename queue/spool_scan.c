@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Walking and finding entries. Whole segments and pages are passed over by their
+ * sums and due times; no more than a window of pages is in memory. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "queue/spool_priv.h"
+
+static void
+export(const struct seg *s, uint32_t i, const struct entry *e, struct spool_entry *out)
+{
+	*out = (struct spool_entry){
+		.ref = { s->no, i }, .id = e->id, .rcpt_index = e->rcpt, .kind = e->kind,
+		.triage = e->triage, .hold_only = e->hold_only,
+		.group = e->slot < s->nrow ? s->row[e->slot].group : 0,
+		.user = e->user, .received_ms = e->received_ms, .size = e->size,
+		.leg = { e->leg[LEG_HOLD], e->leg[LEG_FORWARD] },
+	};
+}
+
+int
+spool_get(struct spool *sp, struct spool_ref ref, struct spool_entry *out)
+{
+	struct seg *s = seg_find(sp, ref.segment);
+	struct entry e;
+
+	if (s == NULL || index_get(sp, s, ref.entry, &e) != 0 || e.empty)
+		return -1;
+	export(s, ref.entry, &e, out);
+	return 0;
+}
+
+static bool
+wants_only_waiting(const struct spool_filter *f, int leg)
+{
+	return f->states[leg] == 1u << LEG_WAITING;
+}
+
+/* Has the segment anything the filter could want? */
+static bool
+seg_matches(struct seg *s, const struct spool_filter *f)
+{
+	for (int l = 0; l < LEG_KIND_MAX; l++) {
+		uint64_t n = 0;
+		if (f->states[l] == 0)
+			continue;
+		for (uint32_t i = 0; i < s->nrow; i++)
+			for (int st = 0; st < LEG_STATE_MAX; st++)
+				if ((f->states[l] & 1u << st) != 0 &&
+				    (f->group == 0 || s->row[i].group == f->group))
+					n += s->row[i].leg[l][st];
+		if (n == 0)
+			return false;
+		if (wants_only_waiting(f, l) && index_due(s, (enum leg_kind)l) > f->due_ms)
+			return false;
+	}
+	if (f->group == 0)
+		return true;
+	for (uint32_t i = 0; i < s->nrow; i++)
+		if (s->row[i].group == f->group)
+			return true;
+	return false;
+}
+
+static bool
+page_quiet(struct spool *sp, struct seg *s, uint32_t no, const struct spool_filter *f)
+{
+	for (int l = 0; l < LEG_KIND_MAX; l++)
+		if (wants_only_waiting(f, l) && f->due_ms != INT64_MAX &&
+		    index_page_quiet(sp, s, no, (enum leg_kind)l, f->due_ms))
+			return true;
+	return false;
+}
+
+static bool
+entry_matches(const struct seg *s, const struct entry *e, const struct spool_filter *f)
+{
+	if (e->empty || (f->user != 0 && e->user != f->user))
+		return false;
+	if (f->group != 0 && (e->slot >= s->nrow || s->row[e->slot].group != f->group))
+		return false;
+	for (int l = 0; l < LEG_KIND_MAX; l++) {
+		if (f->states[l] == 0)
+			continue;
+		if ((f->states[l] & 1u << e->leg[l].state) == 0)
+			return false;
+		if (e->leg[l].state == LEG_WAITING && e->leg[l].next_ms > f->due_ms)
+			return false;
+	}
+	return true;
+}
+
+/* Returns false when fn said stop. */
+static bool
+scan_seg(struct spool *sp, struct seg *s, struct spool_cursor *c, const struct spool_filter *f,
+    size_t budget, size_t *seen, spool_scan_fn *fn, void *arg)
+{
+	struct spool_entry out;
+	struct entry e;
+
+	while (c->entry < s->count && *seen < budget) {
+		uint32_t i = c->entry;
+		if (i % PAGE_ENTRIES == 0 && page_quiet(sp, s, i / PAGE_ENTRIES, f)) {
+			c->entry = s->count - i < PAGE_ENTRIES ? s->count : i + PAGE_ENTRIES;
+			continue;
+		}
+		if (index_peek(sp, s, i, &e) != 0) {	/* beyond help: leave the page out */
+			c->entry = s->count - i < PAGE_ENTRIES ? s->count :
+			    (i / PAGE_ENTRIES + 1) * PAGE_ENTRIES;
+			continue;
+		}
+		c->entry = i + 1;
+		++*seen;
+		if (!entry_matches(s, &e, f))
+			continue;
+		export(s, i, &e, &out);
+		if (!fn(arg, &out))
+			return false;
+	}
+	return true;
+}
+
+size_t
+spool_scan(struct spool *sp, struct spool_cursor *c, const struct spool_filter *f,
+    size_t budget, spool_scan_fn *fn, void *arg, bool *end)
+{
+	size_t seen = 0;
+
+	*end = false;
+	for (size_t i = seg_position(sp, c->segment); i < sp->nseg; i++) {
+		struct seg *s = sp->seg[i];
+		if (s->no != c->segment)
+			*c = (struct spool_cursor){ s->no, 0 };
+		/* Not made yet: stay in front of it, it will have the next mail. */
+		if (s->state == SEG_CREATING)
+			break;
+		if (s->state == SEG_DROPPING)
+			continue;
+		if (seg_matches(s, f) &&
+		    (!scan_seg(sp, s, c, f, budget, &seen, fn, arg) || seen >= budget))
+			return seen;
+	}
+	*end = true;
+	return seen;
+}
+
+int64_t
+spool_next_due(struct spool *sp, enum leg_kind leg)
+{
+	int64_t min = INT64_MAX;
+
+	for (size_t i = 0; i < sp->nseg; i++) {
+		struct seg *s = sp->seg[i];
+		if (s->state == SEG_CREATING || s->state == SEG_DROPPING)
+			continue;
+		int64_t due = index_due(s, leg);
+		if (due < min)
+			min = due;
+	}
+	return min;
+}
+
+int
+spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max)
+{
+	size_t n = 0;
+	struct entry e;
+
+	for (size_t k = 0; k < sp->nseg; k++) {
+		struct seg *s = sp->seg[k];
+		if (s->state == SEG_CREATING || s->state == SEG_DROPPING || s->count == 0 ||
+		    memcmp(id.b, s->min.b, MSGID_LEN) < 0 || memcmp(id.b, s->max.b, MSGID_LEN) > 0)
+			continue;
+		for (uint32_t i = 0; i < s->count && n < max; i++)
+			if (index_peek(sp, s, i, &e) == 0 && !e.empty &&
+			    memcmp(e.id.b, id.b, MSGID_LEN) == 0)
+				refs[n++] = (struct spool_ref){ s->no, i };
+	}
+	return (int)n;
+}
