@@ -137,7 +137,7 @@ struct cached {			/* a message that was just committed */
 	size_t		 cost;		/* bytes */
 	unsigned	 left;		/* recipients not settled */
 	size_t		 nenv;
-	uint8_t		 env[];
+	uint8_t		*env;		/* behind this struct, in the same allocation */
 };
 
 struct group_sums {

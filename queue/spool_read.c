@@ -70,6 +70,7 @@ cache_put(struct spool *sp, struct commit *k)
 	c->cost = cost;
 	c->left = k->rec.nrcpt;
 	c->nenv = nenv;
+	c->env = (uint8_t *)(c + 1);
 	memcpy(c->env, k->buf + RECORD_HEAD + k->rec.nrcpt, nenv);
 	struct cached **slot = cache_slot(sp, c->segment, c->off8);
 	c->hash_next = *slot;
