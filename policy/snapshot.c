@@ -45,6 +45,14 @@ struct mailbox {
 	size_t	 local;			/* bytes of text before the '@' */
 };
 
+/* The disk, or SQLite about it; the path tells the administrator which disk. */
+static void
+explain(const struct snapshot *s, char *why)
+{
+	snprintf(why, SNAPSHOT_WHY, "nothing was imported: %.300s: %s",
+	    snapshot_file_path(s->file), snapdb_why(s->db));
+}
+
 __attribute__((format(printf, 3, 4))) static int
 row_bad(struct snapshot *s, const char *column, const char *fmt, ...)
 {
@@ -121,7 +129,7 @@ add_name(struct snapshot *s, const char *column, const struct mailbox *m, char *
 		return 0;
 	}
 	if (r == SNAPDB_FAIL) {
-		snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
+		explain(s, why);
 		return -2;
 	}
 	/* an alias given twice, or equal to its own address, harms nobody */
@@ -327,7 +335,7 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 	if (check_small(s, row, &u) != 0)
 		return -1;
 	if (snapdb_put_user(s->db, (unsigned)(user.served - s->conf->domain), &u) != SNAPDB_OK) {
-		snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
+		explain(s, why);
 		return -2;
 	}
 	s->n.users++;
@@ -361,7 +369,7 @@ snapshot_add(struct snapshot *s, const struct snapshot_row *row, char *why)
 	/* a bad row must not hold names that a later good one is then refused for */
 	for (size_t i = 0; rc == -1 && i < s->nadded; i++)
 		if (snapdb_drop_name(s->db, buf_slice(&s->added[i])) != SNAPDB_OK) {
-			snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
+			explain(s, why);
 			rc = -2;
 		}
 	return rc == -2 ? -1 : 0;
@@ -389,7 +397,7 @@ put_head(struct snapshot *s, char *why)
 	for (size_t i = 0; r == SNAPDB_OK && i < s->opt.nconfirmed; i++)
 		r = snapdb_put_confirmed(s->db, slice_str(s->opt.confirmed[i]));
 	if (r != SNAPDB_OK)
-		snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
+		explain(s, why);
 	return r == SNAPDB_OK ? 0 : -1;
 }
 
@@ -489,7 +497,7 @@ snapshot_finish(struct snapshot *s, char *why)
 		return r;
 	warn_empty_domains(s);
 	if (put_tail(s) != SNAPDB_OK) {
-		snprintf(why, SNAPSHOT_WHY, "%s", snapdb_why(s->db));
+		explain(s, why);
 		return SNAPSHOT_FAIL;
 	}
 	return snapshot_file_install(s->file, &s->n.bytes, why) == 0 ?

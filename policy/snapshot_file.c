@@ -58,6 +58,7 @@ static int
 open_folders(struct snapshot_file *f, char *why)
 {
 	const char *state = f->conf->state_dir;
+	struct stat st;
 	uid_t id;
 
 	if (mkdir(state, 0711) != 0 && errno != EEXIST)
@@ -69,9 +70,10 @@ open_folders(struct snapshot_file *f, char *why)
 		return file_fail(why, "%s/%s", state, DIRECTORY_FOLDER);
 	f->dir = openat(f->state, DIRECTORY_FOLDER,
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (f->dir < 0)
+	if (f->dir < 0 || fstat(f->dir, &st) != 0)
 		return file_fail(why, "%s/%s", state, DIRECTORY_FOLDER);
-	if (role_uid(f->conf, &id) && (fchown(f->dir, id, id) != 0 || fchmod(f->dir, 0700) != 0))
+	if (role_uid(f->conf, &id) && (st.st_uid != id || (st.st_mode & 07777) != 0700) &&
+	    (fchown(f->dir, id, id) != 0 || fchmod(f->dir, 0700) != 0))
 		return file_fail(why, "%s/%s: cannot be given to uid %u", state, DIRECTORY_FOLDER,
 		    id);
 	return 0;
