@@ -338,11 +338,12 @@ on_super_close(void *arg, struct ipc *ch)
 }
 
 /*
- * Gives up what start() needed. As root every role gets a uid of its own, so that a
- * broken role can neither read another's files nor signal or trace it.
+ * As root every role takes a uid of its own before its first line of work, so that a
+ * broken role can neither read another's files nor signal or trace it, and what it
+ * creates is its own. What needed root came as an open descriptor.
  */
 static int
-confine(struct role *r)
+give_up_root(struct role *r)
 {
 	struct rlimit none = { 0, 0 };
 	unsigned id = r->conf->uid_base + (unsigned)r->ops->kind;
@@ -353,13 +354,18 @@ confine(struct role *r)
 		log_error("confine", "uid=%u error=\"%m\"", id);
 		return -1;
 	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0) {
-		log_error("confine", "error=\"%m\"");
-		return -1;
-	}
 	/* After the change of uid, which clears it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return 0;
+}
+
+static int
+confine(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0)
+		return 0;
+	log_error("confine", "error=\"%m\"");
+	return -1;
 }
 
 static enum log_level
@@ -386,7 +392,7 @@ start(struct role *r)
 	if (key != NULL)
 		log_hash_key(key, n);
 	free(key);
-	if (r->ops->start(r) != 0 || confine(r) != 0)
+	if (give_up_root(r) != 0 || r->ops->start(r) != 0 || confine() != 0)
 		return -1;
 	r->base->started = true;
 	for (unsigned k = 0; k < ROLE_MAX && r->ops->link_up != NULL; k++)

@@ -3,8 +3,8 @@
  * What every role process shares: its channel to the supervisor, its links to
  * peers, configuration, reload, stop, and the giving up of privileges.
  *
- * Life: start() with configuration and resources there, then privileges are
- * dropped and the role is ready. A link that breaks is announced (requests in
+ * Life: configuration and resources come, root is given up, start(), then no new
+ * privileges, and the role is ready. A link that breaks is announced (requests in
  * flight on it are lost) and comes back with link_up when the supervisor has
  * restarted the peer.
  */
