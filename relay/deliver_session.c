@@ -308,9 +308,15 @@ static void
 session_flush(struct out_session *s)
 {
 	struct slice out;
+	size_t before;
 
 	while (!s->blocked && (out = client_output(s->client, SESSION_CHUNK)).n > 0) {
-		if (conn_write(s->conn, out) != 0)
+		before = conn_pending(s->conn);
+		/* A connection that broke while sending swallows the rest, so that the
+		 * server's last words can be read. What was swallowed was not sent: a
+		 * machine that believes it was would call it unknown, or worse. */
+		if (conn_write(s->conn, out) != 0 ||
+		    conn_pending(s->conn) != before + out.n)
 			s->blocked = true;
 		else
 			client_sent(s->client, out.n);

@@ -241,7 +241,7 @@ struct bed {
 	bool		 late;
 	unsigned	 want, have;
 	struct result	 result[64];
-	char		 body[300000];
+	char		*body;		/* owned */
 	size_t		 nbody;
 	unsigned	 next;		/* requests sent, for those who send from the callback */
 	unsigned	 chain;		/* send so many more, each from the one before */
@@ -336,8 +336,8 @@ bed_open(const struct plan *plan, unsigned n)
 	b->dns = dns_new(b->loop, &b->conf, NULL, NULL);
 	b->deliver = deliver_new(b->loop, &b->conf, b->dns, NULL, on_result, b);
 	b->guard = timer_new(b->loop, on_guard, b);
-	b->nbody = (size_t)snprintf(b->body, sizeof(b->body),
-	    "Subject: x\r\n\r\n.dot\r\n..\r\nlast");
+	b->body = mem_str("Subject: x\r\n\r\n.dot\r\n..\r\nlast");
+	b->nbody = strlen(b->body);
 	return b;
 }
 
@@ -359,6 +359,7 @@ bed_close(struct bed **bp)
 	dns_peer_close(&b->peer);
 	timer_free(&b->guard);
 	loop_free(&b->loop);
+	free(b->body);
 	free(b);
 }
 
@@ -531,8 +532,9 @@ test_failures(void **state)
 		struct bed *b = bed_open(&c[i].plan, 1);
 
 		if (c[i].plan.hang_up_in_data) {	/* more than the kernel would swallow */
-			memset(b->body, 'x', sizeof(b->body));
-			b->nbody = sizeof(b->body);
+			b->nbody = 16 << 20;
+			b->body = mem_resize(b->body, b->nbody, 1);
+			memset(b->body, 'x', b->nbody);
 		}
 		send_one(b, ROUTE_SMTP, "127.0.0.1");
 		bed_run(b, 1);
