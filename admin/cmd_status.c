@@ -14,6 +14,15 @@ static const char help[] =
 
 static const char *const none[] = { NULL };
 
+/* Counters that stand at zero and what is as it should be would hide the rest; --json
+ * has all. */
+static bool
+is_noise(const json_t *v)
+{
+	return json_is_true(v) || json_is_null(v) ||
+	    (json_is_integer(v) && json_integer_value(v) == 0);
+}
+
 /* Members beside the named ones, as "key=value ..."; those of an inner object, which
  * is what a role tells about itself, likewise. */
 static void
@@ -23,7 +32,7 @@ put_rest(const json_t *o, const char *const *but, struct buf *out)
 	json_t *v, *in;
 
 	json_object_foreach((json_t *)(uintptr_t)o, key, v) {
-		bool skip = json_is_object(v);
+		bool skip = json_is_object(v) || is_noise(v);
 		for (size_t i = 0; but[i] != NULL && !skip; i++)
 			skip = strcmp(but[i], key) == 0;
 		char *text = skip ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);

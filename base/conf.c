@@ -27,6 +27,9 @@ report(struct conf_errors *e, const char *file, int line, const char *key, const
 	char what[1024];
 
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
+	for (char *p = what; *p != '\0'; p++)	/* values from the environment may hold any */
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
 	if (e->text.max == 0)
 		buf_init(&e->text, ERRORS_TEXT_MAX);
 	/* Beyond the maximum errors are counted only; there is enough to mend. */
@@ -387,11 +390,61 @@ build(struct load *l, struct slice clean)
 	(void)cfg_free(root);
 }
 
+struct message {
+	struct slice	text;	/* with its newline */
+	uint64_t	line;	/* of the file; 0: none, comes last */
+	size_t		order;
+};
+
+static int
+message_cmp(const void *a, const void *b)
+{
+	const struct message *x = a, *y = b;
+	uint64_t lx = x->line == 0 ? UINT64_MAX : x->line;
+	uint64_t ly = y->line == 0 ? UINT64_MAX : y->line;
+
+	if (lx != ly)
+		return lx < ly ? -1 : 1;
+	return x->order < y->order ? -1 : 1;
+}
+
+/* Messages from `from` on in the order of the file: the steps of a load find form,
+ * values and the whole one after the other, people mend from top to bottom. */
+static void
+sort_messages(struct conf_errors *e, size_t from, const char *file)
+{
+	struct slice s = slice_sub(buf_slice(&e->text), from, SIZE_MAX);
+	size_t n = 0, at = strlen(file) + 1;
+	char *copy = slice_dup(s), *to = e->text.p + e->text.off + from;
+
+	s.p = copy;
+	for (size_t i = 0; i < s.n; i++)
+		n += copy[i] == '\n';
+	struct message *m = mem_array(n + 1, sizeof(*m));
+	for (size_t i = 0; i < n; i++) {
+		size_t len = slice_find(s, '\n') + 1;
+		m[i] = (struct message){ .text = slice_sub(s, 0, len), .order = i };
+		struct slice num = slice_sub(m[i].text, at, len);
+		num = slice_sub(num, 0, slice_find(num, ':'));
+		if (slice_u64(num, &m[i].line) != 0)
+			m[i].line = 0;
+		s = slice_sub(s, len, s.n);
+	}
+	qsort(m, n, sizeof(*m), message_cmp);
+	for (size_t i = 0; i < n; i++) {
+		memcpy(to, m[i].text.p, m[i].text.n);
+		to += m[i].text.n;
+	}
+	free(m);
+	free(copy);
+}
+
 struct conf *
 conf_parse(struct slice text, const char *file, struct conf_errors *e)
 {
 	struct load l = { .file = file, .err = e };
 	unsigned before = e->count;
+	size_t from = buf_len(&e->text);
 	struct buf clean;
 
 	if (text.n > CONF_TEXT_MAX) {
@@ -405,6 +458,7 @@ conf_parse(struct slice text, const char *file, struct conf_errors *e)
 	build(&l, buf_slice(&clean));
 	conf_places_free(&l.places);
 	buf_fini(&clean);
+	sort_messages(e, from, file);
 	if (e->count != before)
 		conf_free(&l.conf);
 	return l.conf;

@@ -235,6 +235,13 @@ test_all_errors_at_once(void **state)
 			fail_msg("%s is missing in\n%s", want[i], got);
 	assert_int_equal(e.count, N(want) + 1);	/* and tls-key-file, which is not there */
 	assert_int_equal(lines(got), e.count);
+	/* In the order of the file. */
+	unsigned long last = 0;
+	for (const char *p = got; *p != '\0'; p = strchr(p, '\n') + 1) {
+		unsigned long line = strtoul(p + 2, NULL, 10);
+		assert_true(line >= last);
+		last = line;
+	}
 	free(got);
 	buf_fini(&e.text);
 }
