@@ -216,7 +216,8 @@ forged(void **state)
 	assert_int_equal(cut.len, strstr(msg, "To: y") - msg - 12);
 	assert_int_equal(wire_item_next(&cuts, &body_cut_wire, &cut), 1);
 	assert_int_equal(cut.off, strstr(msg, "Authentication-Results: \"") - msg);
-	assert_int_equal(cut.len, strlen("Authentication-Results: \"mx.primary.example\"; dkim=pass\r\n"));
+	assert_int_equal(cut.len,
+	    strlen("Authentication-Results: \"mx.primary.example\"; dkim=pass\r\n"));
 	assert_int_equal(wire_item_next(&cuts, &body_cut_wire, &cut), 0);
 	assert_int_equal(f->out.flags, 0);
 
@@ -264,10 +265,14 @@ odd_messages(void **state)
 {
 	struct fixture *f = *state;
 	static const char *const odd[] = {
-		"", "\r\n", "\r", "\n", ":", ": x\r\n\r\n", "no header at all\r\n", " folded first\r\n",
-		"From nobody Mon Jan 1 00:00:00 2024\r\nSubject: x\r\n\r\n", "A:", "A:\r\n", "A:\r\n ",
-		"A:\r\n\r\n\r\n", "Subject: x\r\nnot a field\r\nFrom: y\r\n\r\n", "A: \xff\xfe\r\n\r\n\xff",
-		"DKIM-Signature:\r\n", "DKIM-Signature: v=1\r\n\r\n", "Authentication-Results:\r\n\r\n",
+		"", "\r\n", "\r", "\n", ":", ": x\r\n\r\n", "no header at all\r\n",
+		" folded first\r\n",
+		"From nobody Mon Jan 1 00:00:00 2024\r\nSubject: x\r\n\r\n", "A:", "A:\r\n",
+		"A:\r\n ",
+		"A:\r\n\r\n\r\n", "Subject: x\r\nnot a field\r\nFrom: y\r\n\r\n",
+		"A: \xff\xfe\r\n\r\n\xff",
+		"DKIM-Signature:\r\n", "DKIM-Signature: v=1\r\n\r\n",
+		"Authentication-Results:\r\n\r\n",
 		"Authentication-Results: (((\r\n\r\n", "Authentication-Results: \"\r\n\r\n",
 	};
 

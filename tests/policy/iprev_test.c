@@ -21,7 +21,8 @@
 	"8.2.0.192.in-addr.arpa PTR temp.example\n8.2.0.192.in-addr.arpa PTR eight.example\n" \
 	"eight.example A 192.0.2.8\n" \
 	"10.2.0.192.in-addr.arpa PTR not a name\n" \
-	"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa PTR six.example\n" \
+	"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa" \
+	" PTR six.example\n" \
 	"six.example AAAA 2001:db8::1\n"
 
 static const struct {

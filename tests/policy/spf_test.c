@@ -297,8 +297,8 @@ table(void **state)
 		struct spf_output out;
 		char zone[8192];
 
-		snprintf(zone, sizeof(zone), "%s%s\n%s\n%s", c->record != NULL ? "e.example.com TXT " :
-		    "", c->record != NULL ? c->record : "", c->zone != NULL ? c->zone : "", COMMON);
+		snprintf(zone, sizeof(zone), "%s%s\n%s\n%s",
+		    c->record != NULL ? "e.example.com TXT " : "", c->record != NULL ? c->record : "", c->zone != NULL ? c->zone : "", COMMON);
 		out = check(f, zone, c->ip != NULL ? c->ip : "192.0.2.1", "helo.example.net",
 		    c->from != NULL ? c->from : "user@e.example.com");
 		if (out.result == c->expect)
@@ -343,14 +343,15 @@ limits(void **state)
 	/* eleven MX are permerror, of eleven PTR names ten are used */
 	p = zone + snprintf(zone, sizeof(zone), "e.example.com TXT v=spf1 mx +all\n");
 	for (int i = 0; i < 11; i++)
-		p += snprintf(p, 100, "e.example.com MX 1 m%d.x.com\nm%d.x.com A 192.0.2.7\n", i, i);
+		p += snprintf(p, 100, "e.example.com MX 1 m%d.x.com\n"
+		    "m%d.x.com A 192.0.2.7\n", i, i);
 	out = check(f, zone, "192.0.2.1", "h", "u@e.example.com");
 	assert_int_equal(out.result, AUTH_PERMERROR);
 	p = zone + snprintf(zone, sizeof(zone), "e.example.com TXT v=spf1 ptr:p9.x.com -all\n"
 	    "f.example.com TXT v=spf1 ptr:p10.x.com -all\n");
 	for (int i = 0; i < 11; i++)
-		p += snprintf(p, 100, "1.2.0.192.in-addr.arpa PTR p%d.x.com\np%d.x.com A 192.0.2.1\n",
-		    i, i);
+		p += snprintf(p, 100, "1.2.0.192.in-addr.arpa PTR p%d.x.com\n"
+		    "p%d.x.com A 192.0.2.1\n", i, i);
 	assert_int_equal(check(f, zone, "192.0.2.1", "h", "u@e.example.com").result, AUTH_PASS);
 	assert_int_equal(check(f, zone, "192.0.2.1", "h", "u@f.example.com").result, AUTH_FAIL);
 	/* a circle of includes ends */
