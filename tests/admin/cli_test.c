@@ -400,7 +400,8 @@ test_failover(void **state)
 	    "\"reason\":\"fine\",\"shard\":\"s2\"}");
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"domains\":[{\"domain\":\"a.it\",\"shard\":\"\","
-	    "\"mode\":\"on\",\"phase\":\"active\",\"since\":\"2026-11-22T20:20:00.000Z\",\"reason\":\"a\\u001b[2J\","
+	    "\"mode\":\"on\",\"phase\":\"active\",\"since\":\"2026-11-22T20:20:00.000Z\","
+	    "\"reason\":\"a\\u001b[2J\","
 	    "\"who\":\"root\",\"held\":12,\"replaying\":0}]}\n"),
 	    ARGS("failover", "show", "-c", p->conf));
 	expect(r, 0, "a.it    -      on    active  2026-11-", NULL);
