@@ -61,7 +61,7 @@ exchange(void **state)
 {
 	char host[] = "mx.primary.example";
 	struct conf conf = { .hostname = host, .authserv_id = host, .received_max = 100 };
-	static struct role role = { .ops = &verify_ops };	/* never stopped: there is no supervisor */
+	static struct role role = { .ops = &verify_ops };	/* never stopped: no supervisor */
 	struct peer peer = { .answers = 0 };
 	struct verify_eval in = {
 		.req = 42, .received_ms = 1800000000000, .last = 1,
