@@ -327,9 +327,15 @@ schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int6
 	case SCHEDULE_NEUTRAL:
 		window_remove(s, it);
 		break;
-	case SCHEDULE_AGAIN:
+	case SCHEDULE_AGAIN: {
+		struct feed *f = feed_get(s, it->e.group, (enum leg_kind)it->leg);
+		bool hold = it->leg == LEG_HOLD;
+
 		item_give_back(s, it, at);
+		if (hold)
+			f->lap_ms = at;		/* not sooner: it would only fail again */
 		break;
+	}
 	case SCHEDULE_HOST_FAILED:
 		dest_failed(d, it->started_ms, now, it->leg == LEG_HOLD ? DEST_BACKOFF_MAX_MS :
 		    s->conf->retry_max_ms);
