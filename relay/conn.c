@@ -65,6 +65,7 @@ struct conn {
 	uint8_t			 state;		/* enum conn_state */
 	bool			 paused;
 	bool			 knocked;	/* input came while paused: stop watching */
+	bool			 blocked;	/* the kernel took no more output: watch for room */
 	bool			 broken;	/* nothing can be sent any more, perhaps read */
 	bool			 backpressure;	/* no input while much output waits */
 	bool			 in_input;	/* ops->input is on the stack */
@@ -105,30 +106,37 @@ conn_readable(const struct conn *c)
 	return c->state == CONN_S_OPEN && conn_listens(c);
 }
 
+/* Output is tried at the end of a turn; the loop is asked only after the kernel said no. */
+static unsigned
+conn_wants_room(const struct conn *c)
+{
+	if (!c->blocked)
+		return 0;
+	return c->write_wants_read ? LOOP_READ : LOOP_WRITE;
+}
+
 static void
 conn_interest(struct conn *c)
 {
-	bool output = buf_len(&c->out) > 0;
 	unsigned want = 0;
 
 	switch ((enum conn_state)c->state) {
 	case CONN_S_CONNECTING:
-	case CONN_S_BEFORE_TLS:
 		want = LOOP_WRITE;
+		break;
+	case CONN_S_BEFORE_TLS:
+	case CONN_S_FINISH:
+		want = conn_wants_room(c);
 		break;
 	case CONN_S_OPEN:
 		/* A pause is mostly over before the peer says more: the loop is not told
 		 * until it does, which saves two system calls a pause. */
 		if (conn_listens(c) || !c->knocked)
 			want |= c->read_wants_write ? LOOP_WRITE : LOOP_READ;
-		if (output)
-			want |= c->write_wants_read ? LOOP_READ : LOOP_WRITE;
+		want |= conn_wants_room(c);
 		break;
 	case CONN_S_HANDSHAKE:
 		want = c->read_wants_write ? LOOP_WRITE : LOOP_READ;
-		break;
-	case CONN_S_FINISH:
-		want = c->write_wants_read ? LOOP_READ : LOOP_WRITE;
 		break;
 	case CONN_S_LINGER:
 		want = LOOP_READ;
@@ -320,6 +328,7 @@ conn_flush(struct conn *c)
 
 		if (put == -2)
 			return;
+		c->blocked = put < 0;
 		if (put < 0)
 			break;
 		buf_drop(&c->out, (size_t)put);
@@ -359,12 +368,29 @@ conn_offer(struct conn *c, struct slice s)
 	return done;
 }
 
-/* After input(): what the owner wrote goes out, unless it is gone. */
+/* What the owner wrote goes out, unless it waits in the middle of a group of commands: the
+ * peer has said all of them and can wait for all answers at once (RFC 2920 3.2). */
 static void
-conn_after_input(struct conn *c)
+conn_flush_now(struct conn *c)
 {
-	if (c->state != CONN_S_DEAD && buf_len(&c->out) > 0)
+	bool more = c->backpressure && c->state == CONN_S_OPEN && buf_len(&c->in) > 0 &&
+	    (c->paused || c->offer);
+
+	if (buf_len(&c->out) == 0 || (more && buf_len(&c->out) < CONN_OUT_LOW))
+		return;
+	switch ((enum conn_state)c->state) {
+	case CONN_S_OPEN:
+	case CONN_S_BEFORE_TLS:
+	case CONN_S_FINISH:
 		conn_flush(c);
+		break;
+	case CONN_S_CONNECTING:
+	case CONN_S_HANDSHAKE:
+	case CONN_S_LINGER:
+	case CONN_S_FAILED:
+	case CONN_S_DEAD:
+		break;
+	}
 }
 
 /* Leftovers after TLS began were sent in the clear and mean nothing any more; those of a
@@ -386,7 +412,7 @@ conn_offer_kept(struct conn *c)
 	} else {
 		buf_drop(&c->in, used);
 	}
-	conn_after_input(c);
+	conn_flush_now(c);
 }
 
 static void
@@ -407,7 +433,7 @@ conn_take(struct conn *c, struct slice s)
 		conn_fail(c, "input nobody takes");
 		return;
 	}
-	conn_after_input(c);
+	conn_flush_now(c);
 }
 
 static void
@@ -549,17 +575,15 @@ conn_turn(void *arg)
 		conn_free(c);
 		return;
 	}
-	if (buf_len(&c->out) > 0 && c->state != CONN_S_CONNECTING &&
-	    c->state != CONN_S_HANDSHAKE && c->state != CONN_S_FAILED)
-		conn_flush(c);
-	else if (buf_len(&c->out) == 0 &&
-	    (c->state == CONN_S_FINISH || c->state == CONN_S_BEFORE_TLS))
-		conn_drained(c);
 	if (c->offer && conn_readable(c)) {
 		c->offer = false;
 		if (buf_len(&c->in) > 0)
 			conn_offer_kept(c);
 	}
+	conn_flush_now(c);
+	if (buf_len(&c->out) == 0 &&
+	    (c->state == CONN_S_FINISH || c->state == CONN_S_BEFORE_TLS))
+		conn_drained(c);
 	if (c->more && conn_readable(c))
 		conn_read(c);
 	if (c->state != CONN_S_DEAD)

@@ -99,11 +99,11 @@ relay_server_tls(struct role *r, struct tls_context **out)
 		*out = tls_server_new(slice_make(cert, ncert), slice_make(key, nkey), why,
 		    sizeof(why));
 		if (*out == NULL)
-			log_error("tls", "cert=%s key=%s reason=%s",
+			log_error("tls", "tls-cert-file=%s tls-key-file=%s reason=%s",
 			    log_escs(r->conf->tls_cert_file),
 			    log_escs(r->conf->tls_key_file), log_escs(why));
 	} else {
-		log_error("tls", "cert=%s key=%s reason=\"cannot be read\"",
+		log_error("tls", "tls-cert-file=%s tls-key-file=%s reason=\"cannot be read\"",
 		    log_escs(r->conf->tls_cert_file), log_escs(r->conf->tls_key_file));
 	}
 	if (key != NULL)

@@ -16,7 +16,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { BACKLOG = 1024, LOG_KEY_LEN = 32 };
+enum {
+	BACKLOG = 1024, LOG_KEY_LEN = 32,
+	TAKEN_TRIES = 60, TAKEN_NAP_US = 50 * 1000
+};
 
 static int
 add(struct resource_set *s, enum role_kind role, int index, const char *name, int fd)
@@ -156,10 +159,36 @@ port_taken(const char *address)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	bool taken = bind(fd, (struct sockaddr *)&ss, len) != 0 && errno == EADDRINUSE;
 	close(fd);
-	if (taken)
-		log_error("start", "listen=%s error=\"address already in use\" fix=\"another "
-		    "program has this port: stop it or listen elsewhere\"", address);
 	return taken;
+}
+
+static bool
+control_answers(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	bool yes = fd >= 0 && slice_cstr(slice_str(path), un.sun_path, sizeof(un.sun_path)) == 0 &&
+	    connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0;
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+/*
+ * A relay that was just killed can hold its sockets for a moment: its queue dies only
+ * when the sync under way returns. So a place that is taken is asked again for some
+ * seconds before it counts as somebody else's.
+ */
+static bool
+still_taken(bool (*taken)(const char *), const char *what)
+{
+	for (int i = 0; i < TAKEN_TRIES; i++) {
+		if (!taken(what))
+			return false;
+		usleep(TAKEN_NAP_US);
+	}
+	return taken(what);
 }
 
 static int
@@ -175,7 +204,7 @@ control_socket(const struct conf *c)
 	}
 	if (fd < 0)
 		goto bad;
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0) {
+	if (still_taken(control_answers, c->control_socket)) {
 		log_error("start", "control-socket=%s error=\"a relay is running with this "
 		    "state\" fix=\"stop it first\"", c->control_socket);
 		goto bad;
@@ -200,8 +229,12 @@ resource_sockets(const struct conf *c, struct resource_set *s)
 	char name[32];
 
 	for (size_t i = 0; i < c->nlisten; i++) {
-		if (port_taken(c->listen[i].address))
+		if (still_taken(port_taken, c->listen[i].address)) {
+			log_error("start", "listen=%s error=\"address already in use\" fix=\"another "
+			    "program has this port: stop it or listen elsewhere\"",
+			    c->listen[i].address);
 			return -1;
+		}
 		for (unsigned k = 0; k < c->relays; k++) {
 			int fd = listen_one(c->listen[i].address);
 			if (fd < 0)

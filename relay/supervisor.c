@@ -478,7 +478,8 @@ log_conf_errors(const struct conf_errors *e)
 	}
 }
 
-/* The text that was parsed is the text the roles get: read once. */
+/* What the roles get is the checked value written out again, so that all of them have
+ * the same host name, environment and process counts. */
 static struct conf *
 load(const char *file, int *text_fd)
 {
@@ -501,8 +502,11 @@ load(const char *file, int *text_fd)
 		log_conf_errors(&e);
 		fclose(f);
 	}
-	if (c != NULL)
+	if (c != NULL) {
+		buf_clear(&text);
+		conf_print_text(c, &text);
 		*text_fd = body_make(buf_slice(&text));
+	}
 	buf_fini(&text);
 	buf_fini(&e.text);
 	return c;

@@ -265,7 +265,7 @@ def test_srs_mode_rewrites_and_comes_back(world):
     mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
     address = world.recovery.wait(1)[0].mail_from
     assert address.endswith("=sender.example=news@fwd.relay.example")
-    assert relay.command("srs", "decode", address)["address"] == SENDER
+    assert relay.command("srs", "decode", address)["answer"] == SENDER
 
 
 def test_authentication_results_are_those_of_the_ingress(world, rsa):
