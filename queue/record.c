@@ -226,7 +226,11 @@ leg_put(const struct spool_leg *l)
 static struct spool_leg
 leg_get(uint32_t v, int64_t next_ms)
 {
-	return (struct spool_leg){ .state = v & 15, .code = (uint16_t)(v >> 4 & 1023),
+	/* No page with a good CRC says so, but a state is used as an index: a leg in
+	 * doubt stays with us. */
+	uint8_t state = (v & 15) < LEG_STATE_MAX ? v & 15 : LEG_PARKED;
+
+	return (struct spool_leg){ .state = state, .code = (uint16_t)(v >> 4 & 1023),
 	    .attempts = (uint16_t)(v >> 14 & 0xffff), .next_ms = next_ms };
 }
 

@@ -194,7 +194,8 @@ local_create(struct store *s, uint64_t segment, enum store_class c, struct slice
 
 	(void)c;	/* one disk: nothing to place */
 	CHECK(head.n <= sizeof(j->head));
-	memcpy(j->head, head.p, head.n);
+	if (head.n > 0)
+		memcpy(j->head, head.p, head.n);
 	j->bytes = slice_make(j->head, head.n);
 	j->len = log_max;
 	work_submit(s, WORKER_REST, j);
