@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The schedule over a spool in memory: order, shares, back-off, phases. Rules 8.6, 11.2,
+ * 11.4 of the forwarding specification and P6. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue/schedule.h"
+#include "tests/queue/spool_double.h"
+
+enum { RUNS_MAX = 4096 };
+
+struct fixture {
+	struct loop	*loop;
+	struct conf	*conf;
+	struct spool	*spool;
+	struct audit	*audit;
+	struct failover	*failover;
+	struct schedule	*schedule;
+	char		 dir[64];
+	int		 dirfd;
+	int64_t		 wall, mono;
+	struct item	*run[RUNS_MAX];		/* started, in order */
+	size_t		 nrun;
+	uint32_t	 order[RUNS_MAX];	/* entries, as started */
+	size_t		 norder;
+	const char	*forward_key;		/* where resolve sends a leg; NULL: by entry */
+	unsigned	 drained;
+};
+
+static const char conf_text[] =
+    "hostname = \"mx2.example.it\"\n"
+    "state-dir = \"/tmp\"\n"
+    "connections-max = 4\n"
+    "deliveries-max = 16\n"
+    "window-max = 100\n"
+    "retry-min = 60s\n"
+    "retry-max = 1h\n"
+    "forwarder { domain = \"fwd.example.it\" secret-file = \"/dev/null\" }\n"
+    "domain \"a.example\" { primary = \"lmtp://store-a:24\" }\n"
+    "domain \"b.example\" { primary = \"lmtp://store-b:24\" }\n";
+
+static void
+fx_resolve(void *arg, struct item *it)
+{
+	struct fixture *x = arg;
+	char key[64];
+
+	(void)snprintf(key, sizeof(key), "mx:d%u", it->e.ref.entry % 10);
+	schedule_place(x->schedule, it, x->forward_key != NULL ? x->forward_key : key);
+}
+
+static void
+fx_start(void *arg, struct item *it)
+{
+	struct fixture *x = arg;
+
+	assert_true(x->nrun < RUNS_MAX && x->norder < RUNS_MAX);
+	x->run[x->nrun++] = it;
+	x->order[x->norder++] = it->e.ref.entry;
+}
+
+static void
+fx_forget(void *arg, struct item *it)
+{
+	struct fixture *x = arg;
+
+	for (size_t i = 0; i < x->nrun; i++) {
+		if (x->run[i] != it)
+			continue;
+		memmove(&x->run[i], &x->run[i + 1], (x->nrun - i - 1) * sizeof(x->run[0]));
+		x->nrun--;
+		return;
+	}
+}
+
+static void
+fx_drained(void *arg, uint64_t group)
+{
+	struct fixture *x = arg;
+
+	x->drained++;
+	assert_int_equal(failover_set_phase(x->failover, failover_find(x->failover, group),
+	    PHASE_STANDBY, "drained"), 0);
+}
+
+static const struct schedule_ops ops = { fx_resolve, fx_start, fx_forget, fx_drained };
+
+static struct failover_group *
+group(struct fixture *x, const char *domain)
+{
+	return failover_of(x->failover, slice_str(domain), SLICE_NONE);
+}
+
+static void
+tick(struct fixture *x, int64_t ms)
+{
+	x->wall += ms;
+	x->mono += ms;
+	clock_fake(x->wall, x->mono);
+	for (int i = 0; i < 50 && schedule_turn(x->schedule) == 0; i++)
+		;
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *x = mem_new(sizeof(*x));
+	struct conf_errors e = { .count = 0 };
+
+	log_open("test", LOG_LVL_ERROR);
+	x->wall = 1795000000000;
+	x->mono = 1000000;
+	clock_fake(x->wall, x->mono);
+	buf_init(&e.text, 65536);
+	x->conf = conf_parse(slice_str(conf_text), "test.conf", &e);
+	if (x->conf == NULL)
+		fail_msg("%.*s", SLICE_FMT(buf_slice(&e.text)));
+	buf_fini(&e.text);
+	(void)snprintf(x->dir, sizeof(x->dir), "/tmp/schedule_test.XXXXXX");
+	assert_non_null(mkdtemp(x->dir));
+	x->dirfd = open(x->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	x->loop = loop_new();
+	x->spool = spool_open(NULL, NULL, NULL, NULL, false);
+	x->audit = audit_open(x->dirfd);
+	x->failover = failover_open(x->dirfd, x->conf, x->audit);
+	assert_non_null(x->failover);
+	x->schedule = schedule_new(x->loop, x->conf, x->spool, x->failover, &ops, x);
+	*state = x;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	schedule_free(&x->schedule);
+	failover_close(&x->failover);
+	audit_close(&x->audit);
+	spool_close(&x->spool);
+	loop_free(&x->loop);
+	conf_free(&x->conf);
+	assert_int_equal(unlinkat(x->dirfd, "audit.log", 0), 0);
+	(void)unlinkat(x->dirfd, "failover.json", 0);
+	(void)unlinkat(x->dirfd, "failover.json.new", 0);
+	close(x->dirfd);
+	assert_int_equal(rmdir(x->dir), 0);
+	clock_fake(-1, -1);
+	free(x);
+	return 0;
+}
+
+static struct spool_ref
+add(struct fixture *x, const char *domain, enum leg_state hold, enum leg_state forward)
+{
+	struct spool_entry e = { .kind = RCPT_USER, .received_ms = x->wall, .size = 100 };
+
+	e.group = spool_group(slice_str(domain), SLICE_NONE);
+	e.leg[LEG_HOLD].state = (uint8_t)hold;
+	e.leg[LEG_FORWARD].state = (uint8_t)forward;
+	return double_add(x->spool, &e);
+}
+
+static const struct spool_entry *
+entry(struct fixture *x, struct spool_ref ref)
+{
+	return &double_at(x->spool, ref)->e;
+}
+
+/* The oldest running leg ends; `to` is what becomes of it, LEG_STATE_MAX: untouched. */
+static void
+finish(struct fixture *x, enum leg_state to, enum schedule_end end)
+{
+	struct item *it = x->run[0];
+	struct legs_change c;
+
+	if (to != LEG_STATE_MAX) {
+		legs_end(&it->e, (enum leg_kind)it->leg, to, 250, SLICE_NONE, &c);
+		c.leg.attempts++;
+		schedule_write(x->schedule, &it->e, (enum leg_kind)it->leg, &c);
+	}
+	schedule_finish(x->schedule, it, end, 0);
+}
+
+static void
+fresh_hold_leg_starts_without_a_scan(void **state)
+{
+	struct fixture *x = *state;
+
+	tick(x, 1000);
+	uint64_t before = x->spool->scanned;
+	struct spool_ref r = add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+	schedule_fresh(x->schedule, r);
+	tick(x, 0);
+	assert_int_equal(x->nrun, 1);
+	assert_string_equal(x->run[0]->dest->key, "lmtp:store-a:24");
+	assert_int_equal(x->spool->scanned, before);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	tick(x, 2000);
+	assert_int_equal(x->nrun, 0);
+	assert_int_equal(schedule_in_flight(x->schedule), 0);
+}
+
+/* 11.4: oldest first, connections-max in flight, new mail behind the backlog. */
+static void
+replay_drains_oldest_first_then_standby(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example");
+	struct audit_who who = { 0, 1 };
+
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "test"), 0);
+	for (int i = 0; i < 300; i++)
+		add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+	tick(x, 1000);
+	assert_int_equal(x->nrun, 0);	/* active: nothing is replayed */
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "test"), 0);
+	schedule_restart(x->schedule, g->id);
+	tick(x, 0);
+	assert_int_equal(x->nrun, 4);
+	for (unsigned i = 0; i < 300; i++) {
+		assert_true(x->nrun <= 4);
+		if (i == 150) {
+			struct spool_ref r = add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+			schedule_fresh(x->schedule, r);	/* new mail while the backlog drains */
+		}
+		assert_true(x->nrun > 0);
+		assert_int_equal(x->drained, 0);
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+		tick(x, 10);
+	}
+	tick(x, 1000);
+	assert_int_equal(x->nrun, 1);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	tick(x, 1000);
+	tick(x, 1000);
+	assert_int_equal(x->norder, 301);
+	for (unsigned i = 0; i < 301; i++)
+		assert_int_equal(x->order[i], i + 1);
+	assert_int_equal(x->drained, 1);
+	assert_int_equal(g->phase, PHASE_STANDBY);
+}
+
+/* A host failure backs off the destination; legs keep their attempts, order is kept. */
+static void
+dead_primary_pauses_replay(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example");
+	struct audit_who who = { 0, 1 };
+	static const int64_t pause[] = { 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000 };
+
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "t"), 0);
+	for (int i = 0; i < 100; i++)
+		add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "t"), 0);
+	schedule_restart(x->schedule, g->id);
+	tick(x, 100);
+	assert_int_equal(x->nrun, 4);
+	while (x->nrun > 0)	/* failing together counts once */
+		finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+	uint64_t sets = x->spool->sets;
+	for (size_t i = 0; i < sizeof(pause) / sizeof(pause[0]); i++) {
+		tick(x, pause[i] - 1);
+		assert_int_equal(x->nrun, 0);
+		tick(x, 1);
+		assert_int_equal(x->nrun, 1);	/* one proves it */
+		assert_int_equal(x->run[0]->e.ref.entry, 1);
+		assert_int_equal(x->run[0]->e.leg[LEG_HOLD].attempts, 0);
+		finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+		tick(x, 0);
+	}
+	assert_int_equal(x->spool->sets, sets);		/* legs are untouched */
+	tick(x, 60000);
+	assert_int_equal(x->nrun, 1);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	tick(x, 10);
+	assert_int_equal(x->nrun, 4);
+	assert_int_equal(x->run[0]->e.ref.entry, 2);
+}
+
+/* 100,000 legs for a dead destination do not slow another one, nor fill the window. */
+static void
+dead_destination_does_not_slow_others(void **state)
+{
+	struct fixture *x = *state;
+	struct schedule_stats st;
+
+	for (int i = 0; i < 100000; i++)
+		add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+	schedule_restart(x->schedule, group(x, "a.example")->id);
+	for (int i = 0; i < 100; i++) {		/* the laps of the start are over */
+		tick(x, 100);
+		while (x->nrun > 0)
+			finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+	}
+	uint64_t before = x->spool->scanned;
+	for (int i = 0; i < 200; i++) {
+		struct spool_ref r = add(x, "b.example", LEG_WAITING, LEG_ABSENT);
+		schedule_fresh(x->schedule, r);
+		tick(x, 1);
+		assert_int_equal(x->nrun, 1);
+		assert_string_equal(x->run[0]->dest->key, "lmtp:store-b:24");
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	schedule_stats(x->schedule, &st);
+	assert_true(st.window <= 1);
+	assert_true(x->spool->scanned - before < 1000);
+}
+
+static void
+forward_legs_are_put_off_when_their_destination_is_down(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	struct spool_ref ref[20];
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	x->forward_key = "mx:dead.example";
+	for (int i = 0; i < 20; i++) {
+		ref[i] = add(x, "a.example", LEG_PARKED, LEG_WAITING);
+		schedule_fresh(x->schedule, ref[i]);
+	}
+	tick(x, 1);
+	assert_int_equal(x->nrun, 4);
+	while (x->nrun > 0)
+		finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+	for (int i = 0; i < 20; i++) {
+		const struct spool_entry *e = entry(x, ref[i]);
+		assert_int_equal(e->leg[LEG_FORWARD].state, LEG_WAITING);
+		assert_int_equal(e->leg[LEG_FORWARD].attempts, 0);
+		assert_true(e->leg[LEG_FORWARD].next_ms >= x->wall + 1000);
+		assert_int_equal(e->leg[LEG_HOLD].state, LEG_PARKED);	/* 0.1 */
+	}
+	for (int i = 0; i < 10 && x->nrun == 0; i++)
+		tick(x, 500);
+	assert_int_equal(x->nrun, 1);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	for (int i = 0; i < 200; i++) {
+		tick(x, 250);
+		while (x->nrun > 0)
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(entry(x, ref[i])->leg[LEG_FORWARD].state, LEG_DELIVERED);
+}
+
+/* P6: the window is bounded; what did not fit is found later, each leg exactly once. */
+static void
+window_is_bounded_and_nothing_is_forgotten(void **state)
+{
+	struct fixture *x = *state;
+	struct schedule_stats st;
+	struct audit_who who = { 0, 1 };
+	unsigned done = 0;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	for (int i = 0; i < 1500; i++)
+		schedule_fresh(x->schedule, add(x, "a.example", LEG_PARKED, LEG_WAITING));
+	for (int i = 0; i < 5000 && done < 1500; i++) {
+		tick(x, 20);
+		schedule_stats(x->schedule, &st);
+		assert_true(st.window <= 100);
+		assert_true(st.in_flight <= 16);
+		while (x->nrun > 0) {
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+			done++;
+		}
+	}
+	assert_int_equal(done, 1500);
+	for (size_t i = 0; i < x->spool->n; i++)
+		assert_int_equal(x->spool->entry[i].e.leg[LEG_FORWARD].attempts, 1);
+}
+
+/* A leg refused for itself waits alone; the next ones go on (8.6). */
+static void
+one_recipients_4xx_blocks_nobody(void **state)
+{
+	struct fixture *x = *state;
+	struct legs_change to = { .note = "" };
+	struct spool_ref r = add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+
+	schedule_fresh(x->schedule, r);
+	for (int i = 0; i < 50; i++)
+		schedule_fresh(x->schedule, add(x, "a.example", LEG_WAITING, LEG_ABSENT));
+	tick(x, 1);
+	struct item *it = x->run[0];
+	assert_int_equal(it->e.ref.entry, r.entry);
+	to.leg = it->e.leg[LEG_HOLD];
+	to.leg.attempts = 1;
+	to.leg.next_ms = x->wall + 60000;
+	schedule_write(x->schedule, &it->e, LEG_HOLD, &to);
+	schedule_finish(x->schedule, it, SCHEDULE_WORKED, 0);
+	for (int i = 0; i < 60; i++) {
+		tick(x, 10);
+		if (x->nrun > 0)
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	assert_int_equal(x->norder, 51);
+	tick(x, 50000);
+	assert_int_equal(x->norder, 51);
+	tick(x, 10000);
+	assert_int_equal(x->norder, 52);
+	assert_int_equal(x->order[51], r.entry);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+}
+
+/* A wall clock that jumps neither expires nor stops anything. */
+static void
+wall_clock_jump_changes_nothing(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	int64_t year = 365LL * 86400 * 1000;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	x->forward_key = "mx:x.example";
+	struct spool_ref r = add(x, "a.example", LEG_PARKED, LEG_WAITING);
+	double_at(x->spool, r)->e.leg[LEG_FORWARD].next_ms = x->wall + 5000;
+	schedule_restart_forward(x->schedule);
+	tick(x, 1);
+	x->wall += year;	/* forward: not expired, not early */
+	tick(x, 1000);
+	assert_int_equal(entry(x, r)->leg[LEG_FORWARD].state, LEG_WAITING);
+	assert_int_equal(x->nrun, 0);
+	x->wall -= 2 * year;	/* back: not stopped */
+	for (int i = 0; i < 10; i++)
+		tick(x, 1000);
+	assert_int_equal(x->nrun, 1);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+}
+
+/* What is lost on the way comes again: hold from the spool, untouched. */
+static void
+lost_attempt_comes_again(void **state)
+{
+	struct fixture *x = *state;
+	struct spool_ref r = add(x, "b.example", LEG_WAITING, LEG_ABSENT);
+
+	schedule_fresh(x->schedule, r);
+	tick(x, 1);
+	assert_int_equal(x->nrun, 1);
+	schedule_finish(x->schedule, x->run[0], SCHEDULE_AGAIN, 1000);
+	assert_int_equal(entry(x, r)->leg[LEG_HOLD].attempts, 0);
+	tick(x, 999);
+	assert_int_equal(x->nrun, 0);
+	tick(x, 1);
+	assert_int_equal(x->nrun, 1);
+	assert_int_equal(x->run[0]->e.ref.entry, r.entry);
+	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+}
+
+static void
+turns_are_shared_by_destinations(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	unsigned per[10] = { 0 };
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	for (int i = 0; i < 60; i++)
+		schedule_fresh(x->schedule, add(x, "a.example", LEG_PARKED, LEG_WAITING));
+	tick(x, 1);
+	assert_int_equal(x->nrun, 16);	/* deliveries-max over ten destinations */
+	for (size_t i = 0; i < x->nrun; i++)
+		per[x->run[i]->e.ref.entry % 10]++;
+	for (int i = 0; i < 10; i++)
+		assert_in_range(per[i], 1, 2);
+	while (x->nrun > 0)
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+}
+
+static void
+dest_backoff_doubles_and_counts_once(void **state)
+{
+	struct dests *ds = dests_new();
+	struct dest *d = dests_get(ds, "mx:x");
+
+	(void)state;
+	assert_ptr_equal(dests_get(ds, "mx:x"), d);
+	assert_null(dests_find(ds, "mx:y"));
+	dest_failed(d, 100, 200, 60000);
+	dest_failed(d, 150, 201, 60000);	/* was under way with the first */
+	assert_int_equal(d->failures, 1);
+	assert_true(dest_closed(d, 1199));
+	assert_false(dest_closed(d, 1200));
+	assert_int_equal(dest_limit(d, 10), 1);
+	dest_failed(d, 1200, 1300, 60000);
+	assert_int_equal(d->backoff_ms, 2000);
+	dests_sweep(ds, 1400);
+	assert_int_equal(dests_count(ds), 1);	/* remembered */
+	dest_worked(d);
+	assert_int_equal(dest_limit(d, 10), 10);
+	dests_sweep(ds, 1400);
+	assert_int_equal(dests_count(ds), 0);
+	dests_free(&ds);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(fresh_hold_leg_starts_without_a_scan),
+		T(replay_drains_oldest_first_then_standby),
+		T(dead_primary_pauses_replay),
+		T(dead_destination_does_not_slow_others),
+		T(forward_legs_are_put_off_when_their_destination_is_down),
+		T(window_is_bounded_and_nothing_is_forgotten),
+		T(one_recipients_4xx_blocks_nobody),
+		T(wall_clock_jump_changes_nothing),
+		T(lost_attempt_comes_again),
+		T(turns_are_shared_by_destinations),
+		cmocka_unit_test(dest_backoff_doubles_and_counts_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
