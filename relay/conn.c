@@ -8,7 +8,7 @@
  * Nothing here frees a connection whose callback may be on the stack: conn_close marks it
  * DEAD and gives the descriptor back, conn_turn frees it at the end of the turn.
  */
-#include "relay/conn.h"
+#include "relay/conn_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,13 +16,11 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -36,55 +34,10 @@ enum {
 	LINGER_MS	= 1000
 };
 
-enum conn_state {
-	CONN_S_CONNECTING,
-	CONN_S_OPEN,
-	CONN_S_BEFORE_TLS,	/* sending what was said in the clear */
-	CONN_S_HANDSHAKE,
-	CONN_S_FINISH,		/* no owner; sending the rest */
-	CONN_S_LINGER,		/* no owner; waiting for the peer to close */
-	CONN_S_FAILED,		/* the owner was told; waits for conn_close */
-	CONN_S_DEAD		/* no owner, no descriptor; freed at the end of the turn */
-};
-
-struct conn {
-	struct loop		*loop;
-	struct watch		*watch;		/* owned */
-	struct timer		*timer;		/* owned, NULL until a deadline is set */
-	int64_t			 deadline;	/* mono ms, -1 none; the timer may fire earlier */
-	int64_t			 armed;		/* mono ms the timer fires at, -1 not armed */
-	const struct conn_ops	*ops;
-	void			*arg;		/* the owner; borrowed */
-	SSL			*ssl;		/* owned, NULL in the clear */
-	struct tls_info		*info;		/* owned, once the handshake is done */
-	struct buf		 in;		/* what the owner left over */
-	struct buf		 out;		/* what the kernel has not taken */
-	char			*error;		/* owned */
-	size_t			 read_size;
-	int			 fd;		/* owned, -1 when dead */
-	uint8_t			 state;		/* enum conn_state */
-	bool			 paused;
-	bool			 knocked;	/* input came while paused: stop watching */
-	bool			 blocked;	/* the kernel took no more output: watch for room */
-	bool			 broken;	/* nothing can be sent any more, perhaps read */
-	bool			 backpressure;	/* no input while much output waits */
-	bool			 in_input;	/* ops->input is on the stack */
-	bool			 turn_due;	/* conn_turn will run */
-	bool			 refused;	/* conn_write said full: owes a CONN_WRITABLE */
-	bool			 unread;	/* the peer may have sent what we never read */
-	bool			 read_wants_write;	/* TLS: only a write lets reading go on */
-	bool			 write_wants_read;
-	bool			 more;		/* TLS holds decrypted bytes the loop cannot see */
-	bool			 offer;		/* leftovers are to be offered again */
-	bool			 secure;	/* bytes go through ssl, not to the socket */
-	bool			 named;		/* the peer's certificate was to carry a name */
-};
-
 static void conn_turn(void *arg);
 static void conn_flush(struct conn *c);
-static void conn_handshake(struct conn *c);
 
-static void
+void
 conn_turn_soon(struct conn *c)
 {
 	if (c->turn_due)
@@ -115,7 +68,7 @@ conn_wants_room(const struct conn *c)
 	return c->write_wants_read ? LOOP_READ : LOOP_WRITE;
 }
 
-static void
+void
 conn_interest(struct conn *c)
 {
 	unsigned want = 0;
@@ -149,7 +102,7 @@ conn_interest(struct conn *c)
 		watch_want(c->watch, want);
 }
 
-static void
+void
 conn_enter(struct conn *c, enum conn_state st)
 {
 	c->state = (uint8_t)st;
@@ -173,14 +126,14 @@ conn_die(struct conn *c)
 	conn_turn_soon(c);
 }
 
-static void
+void
 conn_event(struct conn *c, enum conn_event ev)
 {
 	if (c->ops != NULL)
 		c->ops->event(c->arg, ev);
 }
 
-__attribute__((format(printf, 2, 3))) static void
+void
 conn_fail(struct conn *c, const char *fmt, ...)
 {
 	char text[256];
@@ -197,17 +150,6 @@ conn_fail(struct conn *c, const char *fmt, ...)
 	c->error = mem_str(text);
 	conn_enter(c, CONN_S_FAILED);
 	conn_event(c, CONN_ERROR);
-}
-
-static const char *
-conn_ssl_reason(int saved_errno)
-{
-	unsigned long e = ERR_peek_last_error();
-	const char *s = e == 0 ? NULL : ERR_reason_error_string(e);
-
-	if (s != NULL)
-		return s;
-	return saved_errno == 0 ? "connection closed" : strerror(saved_errno);
 }
 
 /* Bytes read, 0 at the end, -1 nothing now, -2 failed (the owner was told). */
@@ -323,6 +265,8 @@ conn_drained(struct conn *c)
 static void
 conn_flush(struct conn *c)
 {
+	bool full = buf_len(&c->out) >= CONN_OUT_LOW;
+
 	while (buf_len(&c->out) > 0) {
 		ssize_t put = conn_send(c, buf_slice(&c->out));
 
@@ -335,7 +279,7 @@ conn_flush(struct conn *c)
 	}
 	if (buf_len(&c->out) == 0)
 		conn_drained(c);
-	if (c->backpressure && !c->in_input && buf_len(&c->in) > 0 && conn_readable(c)) {
+	if (full && !c->in_input && buf_len(&c->in) > 0 && conn_readable(c)) {
 		c->offer = true;
 		conn_turn_soon(c);
 	}
@@ -517,6 +461,7 @@ conn_connected(struct conn *c)
 		return;
 	}
 	conn_enter(c, CONN_S_OPEN);
+	conn_turn_soon(c);	/* what was written meanwhile */
 	conn_event(c, CONN_CONNECTED);
 }
 
@@ -762,121 +707,6 @@ void
 conn_read_size(struct conn *c, size_t n)
 {
 	c->read_size = n == 0 || n > CONN_INPUT ? CONN_INPUT : n;
-}
-
-/* The name the certificate must carry: a host name, or an address (RFC 6125 6.4, 6.5). */
-static void
-conn_expect_name(struct conn *c, const char *name)
-{
-	X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
-	char sni[256];	/* OpenSSL's macro wants it writable */
-
-	c->named = true;
-	if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
-		return;
-	ERR_clear_error();
-	SSL_set_hostflags(c->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	(void)SSL_set1_host(c->ssl, name);
-	if (snprintf(sni, sizeof(sni), "%s", name) < (int)sizeof(sni))
-		(void)SSL_set_tlsext_host_name(c->ssl, sni);
-}
-
-int
-conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
-{
-	if (c->state != CONN_S_OPEN || c->ssl != NULL) {
-		errno = EINVAL;
-		return -1;
-	}
-	ERR_clear_error();
-	c->ssl = SSL_new(tls_context_ssl(ctx));
-	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) {
-		SSL_free(c->ssl);
-		c->ssl = NULL;
-		errno = ENOMEM;
-		return -1;
-	}
-	if (tls_context_is_server(ctx)) {
-		SSL_set_accept_state(c->ssl);
-	} else {
-		SSL_set_connect_state(c->ssl);
-		if (server_name != NULL && server_name[0] != '\0')
-			conn_expect_name(c, server_name);
-	}
-	if (!c->in_input) {
-		buf_fini(&c->in);
-		buf_init(&c->in, CONN_INPUT);
-	}
-	c->offer = false;
-	c->paused = false;
-	c->knocked = false;
-	conn_enter(c, CONN_S_BEFORE_TLS);
-	conn_turn_soon(c);
-	return 0;
-}
-
-static void
-conn_describe_tls(struct conn *c)
-{
-	struct tls_info *i = mem_new(sizeof(*i));
-	long v = SSL_get_verify_result(c->ssl);
-	X509 *peer = SSL_get0_peer_certificate(c->ssl);
-
-	(void)snprintf(i->version, sizeof(i->version), "%s", SSL_get_version(c->ssl));
-	(void)snprintf(i->cipher, sizeof(i->cipher), "%s", SSL_get_cipher_name(c->ssl));
-	i->resumed = SSL_session_reused(c->ssl) == 1;
-	if (!SSL_is_server(c->ssl)) {
-		if (peer == NULL)
-			(void)snprintf(i->peer, sizeof(i->peer), "no certificate");
-		else if (v != X509_V_OK)
-			(void)snprintf(i->peer, sizeof(i->peer), "%s",
-			    X509_verify_cert_error_string(v));
-		else if (!c->named)
-			(void)snprintf(i->peer, sizeof(i->peer), "no name to compare with");
-		else
-			i->verified = true;
-	}
-	c->info = i;
-}
-
-static void
-conn_handshake(struct conn *c)
-{
-	int r, saved;
-
-	c->secure = true;
-	conn_enter(c, CONN_S_HANDSHAKE);
-	ERR_clear_error();
-	errno = 0;
-	r = SSL_do_handshake(c->ssl);
-	saved = errno;
-	if (r == 1) {
-		c->read_wants_write = false;
-		conn_describe_tls(c);
-		conn_enter(c, CONN_S_OPEN);
-		/* The peer's first bytes may have come with its last handshake flight. */
-		c->more = SSL_has_pending(c->ssl) == 1;
-		conn_turn_soon(c);
-		conn_event(c, CONN_TLS);
-		return;
-	}
-	switch (SSL_get_error(c->ssl, r)) {
-	case SSL_ERROR_WANT_READ:
-		c->read_wants_write = false;
-		conn_interest(c);
-		return;
-	case SSL_ERROR_WANT_WRITE:
-		c->read_wants_write = true;
-		conn_interest(c);
-		return;
-	}
-	conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved));
-}
-
-const struct tls_info *
-conn_tls(const struct conn *c)
-{
-	return c->info;
 }
 
 const char *

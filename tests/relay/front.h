@@ -551,6 +551,7 @@ struct client {
 	struct front	*f;
 	struct conn	*c;
 	struct buf	 got;
+	unsigned	 inputs;	/* pieces it came in */
 	size_t		 want;		/* stop when that much has come */
 	bool		 ended;
 	bool		 tls;
@@ -562,6 +563,7 @@ client_input(void *arg, struct slice in)
 	struct client *k = arg;
 
 	assert_int_equal(buf_put_slice(&k->got, in), 0);
+	k->inputs++;
 	if (k->want > 0 && buf_len(&k->got) >= k->want)
 		loop_stop(k->f->l);
 	return in.n;

@@ -374,6 +374,28 @@ test_trickle(void **state)
 	front_fini(&f);
 }
 
+/* A group of commands is answered in one piece, though two of them had to wait (RFC 2920
+ * 3.2): a system call and a wake-up of the client for each answer is what it saves. */
+static void
+test_grouped(void **state)
+{
+	struct front f;
+	struct client k;
+
+	(void)state;
+	front_init(&f, "", NULL);
+	client_init(&k, &f);
+	client_say(&k, "EHLO c\r\n");
+	client_expect(&k, "250 8BITMIME\r\n");
+	k.inputs = 0;
+	client_say(&k, "MAIL FROM:<a@example.com>\r\nRCPT TO:<mario@example.it>\r\n"
+	    "RCPT TO:<anna@example.it>\r\nDATA\r\n");
+	client_expect(&k, "354 end with CR LF . CR LF\r\n");
+	assert_int_equal(k.inputs, 1);
+	client_fini(&k);
+	front_fini(&f);
+}
+
 /* -- verdict ----------------------------------------------------------------------- */
 
 /* Names are fetched once; the next message of that sender brings them along. */
@@ -425,11 +447,13 @@ test_verify_restarts(void **state)
 	front_init(&f, "", NULL);
 	for (unsigned i = 0; i < FRONT_VERIFIERS; i++)
 		front_peer_fini(&f.verify[i]);
+	front_run_ms(&f, 1);
 	client_init(&k, &f);
-	client_say(&k, MESSAGE("X-A: b") "QUIT\r\n");
+	client_say(&k, MESSAGE("X-A: b"));
 	client_expect(&k, "354 end with CR LF . CR LF\r\n");
 	front_run_ms(&f, 20);
 	front_up(&f, &f.verify[1], ROLE_VERIFY, 1);
+	client_say(&k, "QUIT\r\n");
 	client_expect_end(&k);
 	assert_int_equal(f.evaluations, 1);
 	assert_false(front_kept_says(&f, "[not-evaluated]"));
@@ -668,6 +692,7 @@ main(void)
 		cmocka_unit_test(test_silent_dns),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_trickle),
+		cmocka_unit_test(test_grouped),
 		cmocka_unit_test(test_memo),
 		cmocka_unit_test(test_rounds),
 		cmocka_unit_test(test_verify_restarts),

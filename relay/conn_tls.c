@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The handshake of a connection, and what is known after it. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "relay/conn_priv.h"
+
+const char *
+conn_ssl_reason(int saved_errno)
+{
+	unsigned long e = ERR_peek_last_error();
+	const char *s = e == 0 ? NULL : ERR_reason_error_string(e);
+
+	if (s != NULL)
+		return s;
+	return saved_errno == 0 ? "connection closed" : strerror(saved_errno);
+}
+
+/* The name the certificate must carry: a host name, or an address (RFC 6125 6.4, 6.5). */
+static void
+conn_expect_name(struct conn *c, const char *name)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
+	char sni[256];	/* OpenSSL's macro wants it writable */
+
+	c->named = true;
+	if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
+		return;
+	ERR_clear_error();
+	SSL_set_hostflags(c->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	(void)SSL_set1_host(c->ssl, name);
+	if (snprintf(sni, sizeof(sni), "%s", name) < (int)sizeof(sni))
+		(void)SSL_set_tlsext_host_name(c->ssl, sni);
+}
+
+int
+conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
+{
+	if (c->state != CONN_S_OPEN || c->ssl != NULL) {
+		errno = EINVAL;
+		return -1;
+	}
+	ERR_clear_error();
+	c->ssl = SSL_new(tls_context_ssl(ctx));
+	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) {
+		SSL_free(c->ssl);
+		c->ssl = NULL;
+		errno = ENOMEM;
+		return -1;
+	}
+	if (tls_context_is_server(ctx)) {
+		SSL_set_accept_state(c->ssl);
+	} else {
+		SSL_set_connect_state(c->ssl);
+		if (server_name != NULL && server_name[0] != '\0')
+			conn_expect_name(c, server_name);
+	}
+	if (!c->in_input) {
+		buf_fini(&c->in);
+		buf_init(&c->in, CONN_INPUT);
+	}
+	c->offer = false;
+	c->paused = false;
+	c->knocked = false;
+	conn_enter(c, CONN_S_BEFORE_TLS);
+	conn_turn_soon(c);
+	return 0;
+}
+
+static void
+conn_describe_tls(struct conn *c)
+{
+	struct tls_info *i = mem_new(sizeof(*i));
+	long v = SSL_get_verify_result(c->ssl);
+	X509 *peer = SSL_get0_peer_certificate(c->ssl);
+
+	(void)snprintf(i->version, sizeof(i->version), "%s", SSL_get_version(c->ssl));
+	(void)snprintf(i->cipher, sizeof(i->cipher), "%s", SSL_get_cipher_name(c->ssl));
+	i->resumed = SSL_session_reused(c->ssl) == 1;
+	if (!SSL_is_server(c->ssl)) {
+		if (peer == NULL)
+			(void)snprintf(i->peer, sizeof(i->peer), "no certificate");
+		else if (v != X509_V_OK)
+			(void)snprintf(i->peer, sizeof(i->peer), "%s",
+			    X509_verify_cert_error_string(v));
+		else if (!c->named)
+			(void)snprintf(i->peer, sizeof(i->peer), "no name to compare with");
+		else
+			i->verified = true;
+	}
+	c->info = i;
+}
+
+void
+conn_handshake(struct conn *c)
+{
+	int r, saved;
+
+	c->secure = true;
+	conn_enter(c, CONN_S_HANDSHAKE);
+	ERR_clear_error();
+	errno = 0;
+	r = SSL_do_handshake(c->ssl);
+	saved = errno;
+	if (r == 1) {
+		c->read_wants_write = false;
+		conn_describe_tls(c);
+		conn_enter(c, CONN_S_OPEN);
+		/* The peer's first bytes may have come with its last handshake flight. */
+		c->more = SSL_has_pending(c->ssl) == 1;
+		conn_turn_soon(c);
+		conn_event(c, CONN_TLS);
+		return;
+	}
+	switch (SSL_get_error(c->ssl, r)) {
+	case SSL_ERROR_WANT_READ:
+		c->read_wants_write = false;
+		conn_interest(c);
+		return;
+	case SSL_ERROR_WANT_WRITE:
+		c->read_wants_write = true;
+		conn_interest(c);
+		return;
+	}
+	conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved));
+}
+
+const struct tls_info *
+conn_tls(const struct conn *c)
+{
+	return c->info;
+}
