@@ -289,14 +289,22 @@ session_result(struct out_session *s)
 	return false;
 }
 
-/* READY and nothing to do: wait for more, or leave when it served its share. */
+/* READY: the next request that waits, or idle, or leave when it served its share. */
 static void
 session_rest(struct out_session *s)
 {
+	struct deliver_req *r = TAILQ_FIRST(&s->dest->waiting);
+
 	if (s->served >= s->deliver->conf->messages_per_connection ||
 	    s->deliver->conf->idle_timeout_ms <= 0) {
 		client_quit(s->client);
 		out_session_enter(s, SESSION_QUIT);
+		return;
+	}
+	if (r != NULL && !r->fresh) {
+		TAILQ_REMOVE(&s->dest->waiting, r, link);
+		s->req = r;
+		session_begin(s);
 		return;
 	}
 	s->idle_ms = clock_mono_ms();
