@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proto/relay_directory.h"
@@ -22,6 +23,7 @@ enum {
 	VERIFY_ROUNDS	= 8,
 	COMMIT_MS	= 30 * 1000,
 	SWEEP_MS	= 200,
+	REASON_MAX	= 64,		/* what an envelope holds */
 	MEMO_SLOTS	= 256,
 	MEMO_MAX	= 4096		/* bytes of names remembered per sender */
 };
@@ -97,6 +99,9 @@ ingest_new(struct loop *l, const struct conf *c, struct dns *d,
 	g->dns = d;
 	g->links = *links;
 	g->relay_index = relay_index;
+	/* A peer may still answer what a relay that died asked it: numbers must not meet
+	 * again, or such an answer could pass for the commit of another message (P1). */
+	crypto_random(&g->generation, sizeof(g->generation));
 	g->sweep = timer_new(l, ingest_sweep, g);
 	buf_init(&g->scratch, ENVELOPE_MAX);
 	return g;
@@ -514,7 +519,7 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 		.client_ip = m->client_ip,
 		.helo = m->helo,
 		.mail_from = m->mail_from,
-		.reason = v->reason,
+		.reason = slice_sub(v->reason, 0, REASON_MAX),
 		.trace = v->trace,
 		.authres = v->authres,
 		.cuts = v->cuts,

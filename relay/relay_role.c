@@ -217,8 +217,17 @@ relay_link_down(struct role *r, enum role_kind peer, unsigned index)
 {
 	struct relay *rl = r->priv;
 
-	if (rl->ingest != NULL)
-		ingest_link_down(rl->ingest, peer, index);
+	if (rl->ingest == NULL)
+		return;
+	ingest_link_down(rl->ingest, peer, index);
+	if (peer != ROLE_QUEUE)
+		return;
+	/* A new queue counts its requests anew: a result of the old one's could settle a leg
+	 * that was never tried. What is under way ends here, the new queue asks again. */
+	deliver_free(&rl->deliver);
+	rl->deliver = deliver_new(r->loop, r->conf, rl->dns, rl->tls_client, relay_delivered,
+	    rl);
+	CHECK(rl->deliver != NULL);
 }
 
 static void
