@@ -74,6 +74,15 @@ struct deliver_dest {
 };
 TAILQ_HEAD(deliver_dests, deliver_dest);
 
+/* An address nobody answered at lately: tried after the others of its route, so that a
+ * dead first MX costs its timeout once and not at every connection. */
+enum { DELIVER_DEAD_MAX = 64, DELIVER_DEAD_MS = 300 * 1000 };
+struct deliver_dead {
+	socklen_t		 len;	/* 0: slot never used */
+	struct sockaddr_in6	 addr;	/* v6 or the v4 in its first bytes */
+	int64_t			 until_ms;
+};
+
 struct deliver {
 	struct loop		*loop;		/* borrowed, as the next three */
 	const struct conf	*conf;
@@ -87,6 +96,8 @@ struct deliver {
 	struct deliver_dests	 all, dirty;
 	unsigned		 nsession;
 	unsigned		 in_flight;	/* requests without a result */
+	struct deliver_dead	 dead[DELIVER_DEAD_MAX];	/* ring */
+	unsigned		 dead_next;
 	bool			 starved;	/* somebody waits for a connection of another */
 	struct deliver_stats	 stats;
 };

@@ -154,9 +154,51 @@ session_connect(struct out_session *s)
 	session_no_route(s, &s->fail);
 }
 
+static struct deliver_dead *
+session_dead_address(struct deliver *d, const struct mx_target *t)
+{
+	int64_t now = clock_mono_ms();
+	size_t i;
+
+	for (i = 0; i < DELIVER_DEAD_MAX; i++)
+		if (d->dead[i].len == t->len && d->dead[i].until_ms > now &&
+		    memcmp(&d->dead[i].addr, &t->addr, t->len) == 0)
+			return &d->dead[i];
+	return NULL;
+}
+
+static void
+session_remember_dead(struct deliver *d, const struct mx_target *t)
+{
+	struct deliver_dead *x = session_dead_address(d, t);
+
+	if (x == NULL)
+		x = &d->dead[d->dead_next++ % DELIVER_DEAD_MAX];
+	x->len = t->len;
+	memcpy(&x->addr, &t->addr, t->len);
+	x->until_ms = clock_mono_ms() + DELIVER_DEAD_MS;
+}
+
+/* Those that did not answer lately go to the end; else the order stays. */
+static void
+session_targets(struct out_session *s, const struct mx_result *r)
+{
+	size_t i, n = 0;
+	int dead;
+
+	s->target = mem_array(r->n, sizeof(*s->target));
+	s->ntarget = r->n;
+	for (dead = 0; dead < 2; dead++)
+		for (i = 0; i < r->n; i++)
+			if ((session_dead_address(s->deliver, &r->target[i]) != NULL) == dead)
+				s->target[n++] = r->target[i];
+}
+
 static void
 session_next_address(struct out_session *s)
 {
+	if (s->state == SESSION_CONNECT)
+		session_remember_dead(s->deliver, &s->target[s->at]);
 	log_debug("deliver-address-failed", "peer=%s text=%s", log_escs(session_peer(s)),
 	    log_escs(s->fail.text));
 	session_hang_up(s);
@@ -181,9 +223,7 @@ session_routed(void *arg, const struct mx_result *r)
 		session_no_route(s, &res);
 		return;
 	}
-	s->target = mem_array(r->n, sizeof(*s->target));
-	memcpy(s->target, r->target, r->n * sizeof(*s->target));
-	s->ntarget = r->n;
+	session_targets(s, r);
 	session_connect(s);
 }
 

@@ -618,6 +618,34 @@ test_connection_limits(void **state)
 	bed_close(&b);
 }
 
+/* A dead first MX costs its time once; after it lived again, it comes first again. */
+static void
+test_dead_address(void **state)
+{
+	struct server second;
+	struct bed *b = bed_open(&plan_good, 1);
+
+	(void)state;
+	b->conf.messages_per_connection = 1;
+	clock_fake(1000, 1000);
+	send_one(b, ROUTE_MX, "two.example");
+	bed_run(b, 1);
+	assert_int_equal(b->server.connections, 1);
+	server_open(&second, b->loop, "127.0.0.99", b->server.port, &plan_good, 1);
+	send_one(b, ROUTE_MX, "two.example");
+	bed_run(b, 1);
+	assert_int_equal(second.connections, 0);
+	clock_fake(1000, 1000 + 301 * 1000);
+	send_one(b, ROUTE_MX, "two.example");
+	bed_run(b, 1);
+	assert_int_equal(b->result[0].outcome, DELIVER_OK);
+	assert_int_equal(second.connections, 1);
+	clock_fake(-1, -1);
+	settle(b);
+	server_close(&second);
+	bed_close(&b);
+}
+
 /* One place for all: another destination's idle connection makes room. */
 static void
 test_global_limit(void **state)
@@ -750,6 +778,7 @@ main(void)
 		cmocka_unit_test(test_stale_connection),
 		cmocka_unit_test(test_stale_421),
 		cmocka_unit_test(test_connection_limits),
+		cmocka_unit_test(test_dead_address),
 		cmocka_unit_test(test_global_limit),
 		cmocka_unit_test(test_dead_host_fails_all),
 		cmocka_unit_test(test_refused_second_connection),
