@@ -29,9 +29,9 @@ struct double_entry {
 	struct double_message	*m;	/* may be NULL: made by double_add */
 };
 
-struct double_pending {
-	struct spool_ref	 ref[16];
-	size_t			 n;
+struct double_pending {		/* seen by nobody before it completes */
+	struct double_message	*m;
+	struct spool_birth	 birth[16];
 	spool_commit_fn		*fn;
 	void			*arg;
 };
@@ -95,16 +95,7 @@ spool_open(struct loop *l, const struct conf *c, const struct store_ops *ops, co
 	return mem_new(sizeof(struct spool));
 }
 
-static void
-double_complete(struct spool *sp)
-{
-	for (size_t i = 0; i < sp->npending; i++) {
-		struct double_pending *p = &sp->pending[i];
-
-		p->fn(p->arg, sp->answer, p->ref, sp->answer == COMMIT_OK ? p->n : 0);
-	}
-	sp->npending = 0;
-}
+static void double_complete(struct spool *sp);
 
 void
 spool_close(struct spool **spp)
@@ -168,31 +159,45 @@ double_recipient(struct spool *sp, struct double_message *m, const struct envelo
 	sp->entry[ref.entry - 1].m = m;
 }
 
+static void
+double_finish(struct spool *sp, const struct double_pending *p)
+{
+	struct spool_ref ref[16];
+	struct envelope v;
+	struct envelope_rcpt r;
+	uint16_t n = 0;
+
+	CHECK(wire_get(slice_make(p->m->env, p->m->n), &envelope_wire, &v) == 0);
+	struct slice list = v.rcpts;
+	while (sp->answer == COMMIT_OK && wire_item_next(&list, &envelope_rcpt_wire, &r) == 1) {
+		double_recipient(sp, p->m, &v, &r, n, &p->birth[n]);
+		ref[n++] = sp->entry[sp->n - 1].e.ref;
+	}
+	p->fn(p->arg, sp->answer, ref, n);
+}
+
+static void
+double_complete(struct spool *sp)
+{
+	for (size_t i = 0; i < sp->npending; i++)
+		double_finish(sp, &sp->pending[i]);
+	sp->npending = 0;
+}
+
 void
 spool_commit(struct spool *sp, struct slice envelope, int body_fd, const struct spool_birth *birth,
     size_t nrcpt, spool_commit_fn *fn, void *arg)
 {
 	struct double_message *m = mem_new(sizeof(*m));
 	struct double_pending *p = &sp->pending[sp->npending++];
-	struct envelope v;
-	struct envelope_rcpt r;
-	uint16_t index = 0;
 
+	CHECK(nrcpt <= 16);
 	m->env = slice_dup(envelope);
 	m->n = envelope.n;
 	m->body = dup(body_fd);
 	sp->message[sp->nmessage++] = m;
-	CHECK(wire_get(slice_make(m->env, m->n), &envelope_wire, &v) == 0);
-	p->n = 0;
-	p->fn = fn;
-	p->arg = arg;
-	struct slice list = v.rcpts;
-	while (sp->answer == COMMIT_OK && wire_item_next(&list, &envelope_rcpt_wire, &r) == 1) {
-		double_recipient(sp, m, &v, &r, index, &birth[index]);
-		p->ref[p->n++] = sp->entry[sp->n - 1].e.ref;
-		index++;
-	}
-	CHECK(sp->answer != COMMIT_OK || index == nrcpt);
+	*p = (struct double_pending){ .m = m, .fn = fn, .arg = arg };
+	memcpy(p->birth, birth, nrcpt * sizeof(*birth));
 	if (!sp->hold_commits)
 		double_complete(sp);
 }
