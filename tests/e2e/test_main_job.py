@@ -252,7 +252,8 @@ def test_return_path_addresses_take_bounces_only(world):
     bounce = mail.message("mailer-daemon@recovery.example", token, "Undelivered")
     assert mail.send(relay.port, "", token, bounce)[0] == 250
     assert mail.send(relay.port, SENDER, token, bounce)[0] == 550
-    assert mail.send(relay.port, "", token[:6] + "x" + token[7:], bounce)[0] == 550
+    other = "a" if token[6].lower() != "a" else "b"      # hashes are compared without case
+    assert mail.send(relay.port, "", token[:6] + other + token[7:], bounce)[0] == 550
     assert mail.send(relay.port, "", "someone@fwd.relay.example", bounce)[0] == 550
     relay.wait_balance(received=1, held=1)
 
