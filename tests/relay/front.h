@@ -47,6 +47,7 @@ struct front {
 	unsigned		 turn;		/* of the verifiers */
 	unsigned		 deaths;	/* left for die-once */
 	unsigned		 evaluations, commits;
+	char			 client_ip[64];	/* of the last message */
 	struct buf		 kept;		/* one line per message */
 	struct timer		*patience;
 };
@@ -295,6 +296,7 @@ front_record(struct front *f, const struct envelope *e, struct slice content)
 	assert_int_equal(e->version, ENVELOPE_VERSION);
 	assert_int_equal(e->body_size, content.n);
 	assert_true(slice_istarts(e->trace, SLICE_LIT("Received: ")));
+	assert_int_equal(slice_cstr(e->client_ip, f->client_ip, sizeof(f->client_ip)), 0);
 	assert_int_equal(buf_printf(&f->kept, "M: <%.*s>", SLICE_FMT(e->mail_from)), 0);
 	while (wire_item_next(&list, &envelope_rcpt_wire, &r) == 1) {
 		assert_int_equal(buf_printf(&f->kept, " %s:%.*s", kind[r.kind],
@@ -584,7 +586,7 @@ client_event(void *arg, enum conn_event ev)
 
 static const struct conn_ops client_ops = { client_input, client_event };
 
-static void
+static inline void
 client_init(struct client *k, struct front *f)
 {
 	int fd[2];
