@@ -197,10 +197,10 @@ work_drain(struct store *s, int timeout_ms)
 	while (s->pending > 0) {
 		struct pollfd p = { .fd = s->event_fd, .events = POLLIN };
 		uint64_t v;
-		run_inline(s);
-		complete(s);
-		if (s->pending == 0)
-			break;
+		if (run_inline(s)) {
+			complete(s);
+			continue;	/* a completion may have asked for more */
+		}
 		int64_t left = end - clock_mono_us() / 1000;
 		if (timeout_ms <= 0 || left <= 0)
 			return -1;
@@ -209,6 +209,7 @@ work_drain(struct store *s, int timeout_ms)
 			timeout_ms -= left < 100 ? (int)left : 100;
 		else if (read(s->event_fd, &v, sizeof(v)) < 0 && errno != EAGAIN)
 			return -1;
+		complete(s);
 	}
 	return 0;
 }

@@ -203,6 +203,12 @@ house_listen(const char *dir)
 }
 
 static void
+house_wake(void *arg)
+{
+	loop_stop(arg);
+}
+
+static void
 house_late(void *arg)
 {
 	struct house *h = arg;
@@ -261,7 +267,7 @@ house_until(struct house *h, bool (*cond)(struct house *h, const void *arg), con
 
 	h->late = false;
 	timer_arm(h->patience, HOUSE_PATIENCE_MS);
-	poll = timer_new(h->role.loop, (timer_fn *)loop_stop, h->role.loop);
+	poll = timer_new(h->role.loop, house_wake, h->role.loop);
 	while (!cond(h, arg) && !h->late) {
 		timer_arm(poll, 1);
 		(void)loop_run(h->role.loop);
@@ -269,6 +275,17 @@ house_until(struct house *h, bool (*cond)(struct house *h, const void *arg), con
 	timer_free(&poll);
 	timer_cancel(h->patience);
 	assert_false(h->late);
+}
+
+/* One turn of the loop: what lies in the sockets is taken. */
+static void __attribute__((unused))
+house_turn(struct house *h)
+{
+	struct timer *poll = timer_new(h->role.loop, house_wake, h->role.loop);
+
+	timer_arm(poll, 2);
+	(void)loop_run(h->role.loop);
+	timer_free(&poll);
 }
 
 static bool
@@ -453,13 +470,13 @@ house_until_leg(struct house *h, size_t entry, enum leg_kind leg, enum leg_state
 	house_until(h, house_leg_is, &l);
 }
 
-static const char *
+static inline const char *
 house_note(struct house *h, size_t i, enum leg_kind leg)
 {
 	return house_queue(h)->spool->entry[i].note[leg];
 }
 
-static void
+static void __attribute__((unused))
 house_switch(struct house *h, const char *domain, enum conf_failover mode)
 {
 	struct queue *q = house_queue(h);

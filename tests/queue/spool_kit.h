@@ -55,17 +55,22 @@ kit_start(struct kit *k, bool read_only)
 }
 
 static inline void
-kit_init(struct kit *k)
+kit_init_at(struct kit *k, const char *tmp)
 {
 	*k = (struct kit){ .ops = &store_local, .last = COMMIT_STATUS_MAX };
 	k->loop = loop_new();
 	k->stop = timer_new(k->loop, kit_tick, k->loop);
 	k->conf.segment_size = 1 << 20;
-	/* What is tested is order and content, not the disk: memory is quicker. */
-	snprintf(k->dir, sizeof(k->dir), "%s/spool-test-XXXXXX",
-	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(k->dir, sizeof(k->dir), "%.40s/spool-test-XXXXXX", tmp);
 	assert_non_null(mkdtemp(k->dir));
 	snprintf(k->where, sizeof(k->where), "%s", k->dir);
+}
+
+/* Most tests are about order and content, not the disk: memory is quicker. */
+static inline void
+kit_init(struct kit *k)
+{
+	kit_init_at(k, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 /* `script` NULL: the local store itself. */

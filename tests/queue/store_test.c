@@ -454,5 +454,6 @@ main(void)
 		cmocka_unit_test(test_fake),
 	};
 
+	log_open("test", LOG_LVL_ERROR);
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
