@@ -6,14 +6,27 @@
 
 static const char set[] = "0123456789abcdefghijklmnopqrstuv";
 
+/* Two bytes an id are not worth a system call each. */
+static uint16_t
+next_random(void)
+{
+	static uint16_t pool[128];
+	static unsigned left;
+
+	if (left == 0) {
+		crypto_random(pool, sizeof(pool));
+		left = sizeof(pool) / sizeof(pool[0]);
+	}
+	return pool[--left];
+}
+
 struct msgid
 msgid_new(unsigned relay_index)
 {
 	static uint16_t counter;
-	uint16_t rnd;
+	uint16_t rnd = next_random();
 	struct msgid id;
 
-	crypto_random(&rnd, sizeof(rnd));
 	uint64_t high = ((uint64_t)clock_wall_ms() & ((1ULL << 42) - 1)) << 22 |
 	    (uint64_t)(relay_index & 63) << 16 | counter++;
 	for (int i = 0; i < 8; i++)
