@@ -138,7 +138,7 @@ run_inline(struct store *s)
 
 	for (int i = 0; i < WORKER_MAX; i++) {
 		struct worker *w = &s->worker[i];
-		while (w->head != NULL && !w->running) {
+		while (!w->running && w->head != NULL) {
 			size_t n;
 			struct job *first = take_batch(w, &n);
 			run_batch(w, first, n);
