@@ -385,10 +385,11 @@ conn_read(struct conn *c)
 {
 	char tmp[CONN_INPUT];
 	unsigned rounds = 0;
+	bool dry = false;
 
 	c->more = false;
 	c->knocked = false;
-	while (conn_readable(c)) {
+	while (!dry && conn_readable(c) && rounds++ < READS_PER_TURN) {
 		size_t room = CONN_INPUT - buf_len(&c->in);
 		size_t want = c->read_size < room ? c->read_size : room;
 		ssize_t got;
@@ -397,15 +398,9 @@ conn_read(struct conn *c)
 			conn_fail(c, "input nobody takes");
 			return;
 		}
-		if (rounds++ == READS_PER_TURN) {
-			c->more = c->secure && SSL_has_pending(c->ssl) == 1;
-			break;
-		}
 		got = conn_recv(c, tmp, want);
 		if (got == -2)
 			return;
-		if (got == -1)
-			break;
 		if (got == 0) {
 			/* Told once; the owner decides what its own output is still worth. */
 			c->knocked = true;
@@ -413,14 +408,15 @@ conn_read(struct conn *c)
 			conn_event(c, CONN_EOF);
 			return;
 		}
-		conn_take(c, slice_make(tmp, (size_t)got));
-		if (!c->secure && (size_t)got < want)
-			break;
+		dry = got < 0 || (!c->secure && (size_t)got < want);
+		if (got > 0)
+			conn_take(c, slice_make(tmp, (size_t)got));
 	}
 	if (c->state == CONN_S_DEAD)
 		return;
-	if (c->secure && SSL_has_pending(c->ssl) == 1)
-		c->more = true;
+	/* Decrypted bytes the loop cannot see. Not when TLS itself asked for more: half a
+	 * record counts as pending too, and waiting for it in circles would burn the CPU. */
+	c->more = !dry && c->secure && SSL_has_pending(c->ssl) == 1;
 	if (c->more && conn_readable(c))
 		conn_turn_soon(c);
 	conn_interest(c);

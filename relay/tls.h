@@ -22,7 +22,8 @@ struct tls_info {
 };
 
 /* From PEM text. NULL with a reason for people in `why`. */
-struct tls_context *tls_server_new(struct slice cert_pem, struct slice key_pem, char *why, size_t cap);
+struct tls_context *tls_server_new(struct slice cert_pem, struct slice key_pem, char *why,
+    size_t cap);
 /* ca_file NULL: OpenSSL's default store. Never refuses by itself: the caller decides
  * on tls_info.verified (opportunistic, spec 13.1). */
 struct tls_context *tls_client_new(const char *ca_file, char *why, size_t cap);

@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -79,6 +80,7 @@ struct pair {
 	struct loop	*l;
 	struct timer	*patience;
 	struct end	 a, b;		/* a accepted */
+	int		 fd_b;		/* behind b's connection */
 };
 
 static void
@@ -106,6 +108,7 @@ pair_init(struct pair *p)
 	end_init(&p->a, p->l);
 	end_init(&p->b, p->l);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	p->fd_b = fd[1];
 	p->a.c = conn_accepted(p->l, fd[0], &end_ops, &p->a);
 	p->b.c = conn_accepted(p->l, fd[1], &end_ops, &p->b);
 }
@@ -498,6 +501,25 @@ test_tls_injection(void **state)
 	pair_fini(&p);
 }
 
+/* Half a TLS record is waited for asleep. */
+static void
+test_tls_half_record(void **state)
+{
+	struct pair p;
+	clock_t before;
+
+	(void)state;
+	pair_init(&p);
+	both_tls(&p, client, NULL);
+	wait_ms(&p, 10);
+	assert_int_equal(send(p.fd_b, "\x17\x03\x03", 3, 0), 3);
+	before = clock();
+	wait_ms(&p, 300);
+	assert_true(clock() - before < CLOCKS_PER_SEC / 10);
+	assert_int_equal(p.a.seen[CONN_ERROR], 0);
+	pair_fini(&p);
+}
+
 static void
 test_tls_garbage(void **state)
 {
@@ -535,6 +557,7 @@ main(void)
 		cmocka_unit_test(test_tls),
 		cmocka_unit_test(test_tls_names),
 		cmocka_unit_test(test_tls_injection),
+		cmocka_unit_test(test_tls_half_record),
 		cmocka_unit_test(test_tls_garbage),
 	};
 

@@ -332,9 +332,10 @@ test_timeouts(void **state)
 	static const struct { const char *conf, *say, *expect, *end; } t[] = {
 		{ "command-timeout = 1s", "EHLO c\r\n", "250 8BITMIME\r\n",
 		    "421 4.4.2 mx.example.net waited too long, closing\r\n" },
-		{ "data-timeout = 1s", MAIL_TO("mario") "DATA\r\na", "354 end with CR LF . "
-		    "CR LF\r\n", "421 4.4.2 mx.example.net waited too long, closing\r\n" },
-		{ "session-timeout = 1s\ncommand-timeout = 1s\ndata-timeout = 1s", "NOOP\r\n", "250 2.0.0 ok\r\n",
+		{ "data-timeout = 1s", MAIL_TO("mario") "DATA\r\na",
+		    "354 end with CR LF . CR LF\r\n", "421 4.4.2 mx.example.net waited too long, closing\r\n" },
+		{ "session-timeout = 1s\ncommand-timeout = 1s\ndata-timeout = 1s",
+		    "NOOP\r\n", "250 2.0.0 ok\r\n",
 		    "421 4.4.2 mx.example.net this session lasted too long, closing\r\n" },
 	};
 
