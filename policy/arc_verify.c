@@ -40,6 +40,7 @@ struct arc_verify {
 	struct field	*field;		/* owned array; all of the header, while a check runs */
 	size_t		 nfield, cap;
 	bool		*used;		/* owned, of ARC_VERIFY_FIELDS_MAX */
+	unsigned	 nfrom;		/* From fields */
 	struct slice	 body;		/* borrowed, while a check runs */
 	bool		 hashed[BODY_FORMS];
 	uint8_t		 body_hash[BODY_FORMS][SIGN_HASH];
@@ -217,6 +218,7 @@ read_message(struct arc_verify *a, struct slice msg)
 	struct header h;
 
 	a->nfield = 0;
+	a->nfrom = 0;
 	header_start(&h, msg);
 	while (header_next(&h, &f)) {
 		if (a->nfield == ARC_VERIFY_FIELDS_MAX)
@@ -226,6 +228,7 @@ read_message(struct arc_verify *a, struct slice msg)
 			a->field = mem_resize(a->field, a->cap, sizeof(*a->field));
 		}
 		a->field[a->nfield++] = (struct field){ f.name, f.raw, name_hash(f.name) };
+		a->nfrom += header_is(&f, "From");
 	}
 	a->body = slice_sub(msg, h.body, msg.n);
 	memset(a->hashed, 0, sizeof(a->hashed));
@@ -319,6 +322,9 @@ verify_form(struct arc_verify *a, const struct arc_sig *s, bool relaxed, enum bo
 {
 	uint8_t hash[SIGN_HASH];
 
+	/* A From that is not signed shows the reader another author. */
+	if (dkim_list_count(s->h, SLICE_LIT("From")) < a->nfrom)
+		return "unsigned From";
 	/* Text behind l= would be read as if it were signed (RFC 6376 8.2). */
 	if (s->has_l && s->l != arc_body_length(a->body, form == BODY_RELAXED))
 		return "l= is not the whole body";

@@ -11,8 +11,8 @@
  *  - an ARC field without a readable instance is a broken chain, not a field to ignore;
  *  - an ARC-Message-Signature without c= is tried as simple/simple (RFC 6376 3.5) and then
  *    as relaxed/relaxed, which other sealers mean by it;
- *  - it has to sign From (RFC 6376 5.4) and must not sign ARC-Seal; l= has to cover
- *    the whole body;
+ *  - it has to sign every From there is (RFC 6376 5.4, 8.15) and must not sign ARC-Seal;
+ *    l= has to cover the whole body;
  *  - rsa-sha256 with keys of 1024 to 8192 bits, and ed25519-sha256 as RFC 8463 has it.
  */
 #ifndef POLICY_ARC_VERIFY_H
