@@ -334,3 +334,37 @@ def test_a_message_is_shown_with_its_legs(world):
     shown = relay.command("queue", "show", listed[0]["id"])
     assert "recovery.example" not in json.dumps(shown)          # P4
     assert "mario@recovery.example" not in relay.log()
+
+
+def test_no_forward_to_ourselves_nor_to_a_null_mx(world):
+    """RFC 5321 5.1, RFC 7505, spec 9.3, 14.4 case 9."""
+    world.dns.set("self.example", {"MX": ["10 mx2.relay.example."]})
+    world.dns.set("null.example", {"MX": ["0 ."]})
+    relay = world.relay(users=["a@shop.example,a@self.example", "b@shop.example,b@null.example",
+                               "c@shop.example,c@gone.invalid", USER + ",mario@recovery.example"])
+    world.down()
+    relay.failover("on")
+    for rcpt in ("a@shop.example", "b@shop.example", "c@shop.example", USER):
+        assert mail.send(relay.port, SENDER, rcpt, mail.message(SENDER, rcpt))[0] == 250
+    assert world.recovery.wait(1)[0].rcpts == ["mario@recovery.example"]
+    b = relay.wait_balance(received=4, held=4, forwarded=1, forward_waiting=0)
+    assert b["forward_failed"] + b["forward_skipped"] == 3 and b["bounced"] == 0
+    assert len(world.recovery.messages) == 1
+
+
+def test_swaks_and_openssl_deliver_too(world):
+    """Stock clients other than Python's."""
+    import subprocess
+    cert = mail.certificate(world.folder, "mx2.relay.example")
+    relay = world.relay(top='tls-cert-file = "%s"\ntls-key-file = "%s"' % cert)
+    for words in ([], ["--tls"], ["--pipeline"]):
+        r = subprocess.run(["swaks", "--server", "127.0.0.1:%d" % relay.port, "--from", SENDER, "--to", USER,
+                            "--helo", "mail.sender.example", "--hide-all"] + words, capture_output=True, text=True)
+        assert r.returncode == 0, r.stdout + r.stderr
+    world.store.wait(3)
+    out = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", "127.0.0.1:%d" % relay.port,
+                          "-quiet", "-tls1_2"], input=b"QUIT\r\n", capture_output=True, timeout=20)
+    assert b"221 2.0.0" in out.stdout
+    old = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", "127.0.0.1:%d" % relay.port,
+                          "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"], input=b"QUIT\r\n", capture_output=True, timeout=20)
+    assert b"221 2.0.0" not in old.stdout
