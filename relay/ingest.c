@@ -14,6 +14,7 @@
 #include "base/proto/relay_seal.h"
 #include "base/proto/relay_verify.h"
 #include "policy/received.h"
+#include "relay/ingest_memo.h"
 
 enum {
 	RCPT_MS		= 5 * 1000,
@@ -23,9 +24,7 @@ enum {
 	VERIFY_ROUNDS	= 8,
 	COMMIT_MS	= 30 * 1000,
 	SWEEP_MS	= 200,
-	REASON_MAX	= 64,		/* what an envelope holds */
-	MEMO_SLOTS	= 256,
-	MEMO_MAX	= 4096		/* bytes of names remembered per sender */
+	REASON_MAX	= 64		/* what an envelope holds */
 };
 
 enum ask {
@@ -59,14 +58,6 @@ struct ingest_req {
 	uint8_t			 spf, dkim;	/* for the log line */
 };
 
-/* The names that the last message of a sender wanted: the next one brings their answers
- * along in its first run. A wrong guess costs a few bytes. */
-struct memo {
-	uint64_t	key;	/* hash of client and sender domain */
-	char		*wants;	/* owned; items of struct dns_want */
-	size_t		 n;
-};
-
 struct ingest {
 	struct loop		*loop;
 	const struct conf	*conf;
@@ -80,7 +71,7 @@ struct ingest {
 	struct timer		*sweep;
 	bool			 sweeping;	/* the timer is armed */
 	struct buf		 scratch;	/* one encoded envelope */
-	struct memo		 memo[MEMO_SLOTS];
+	struct ingest_memo	*memo;
 	struct ingest_stats	 stats;
 };
 
@@ -104,6 +95,7 @@ ingest_new(struct loop *l, const struct conf *c, struct dns *d,
 	crypto_random(&g->generation, sizeof(g->generation));
 	g->sweep = timer_new(l, ingest_sweep, g);
 	buf_init(&g->scratch, ENVELOPE_MAX);
+	g->memo = ingest_memo_new();
 	return g;
 }
 
@@ -212,8 +204,7 @@ ingest_free(struct ingest **gp)
 		if (g->slot[i] != NULL)
 			req_free(g->slot[i]);
 	}
-	for (size_t i = 0; i < MEMO_SLOTS; i++)
-		free(g->memo[i].wants);
+	ingest_memo_free(&g->memo);
 	timer_free(&g->sweep);
 	buf_fini(&g->scratch);
 	free(g->slot);
@@ -366,36 +357,6 @@ ingest_prefetch(struct ingest *g, struct slice client_ip, struct slice mail_from
 		prefetch_one(g, DNS_TXT, domain);
 }
 
-static uint64_t
-memo_key(const struct ingest_mail *m)
-{
-	struct slice part[2] = { m->client_ip, domain_of(m->mail_from) };
-	uint64_t h = 14695981039346656037u;
-
-	for (size_t k = 0; k < 2; k++) {
-		for (size_t i = 0; i < part[k].n; i++)
-			h = (h ^ (uint8_t)ascii_lower(part[k].p[i])) * 1099511628211u;
-		h = (h ^ '@') * 1099511628211u;
-	}
-	return h | 1;	/* 0 is an empty slot */
-}
-
-static void
-memo_store(struct ingest_req *r)
-{
-	uint64_t key = memo_key(&r->mail);
-	struct memo *e = &r->g->memo[(key >> 8) % MEMO_SLOTS];
-	struct slice w = buf_slice(&r->wants);
-
-	/* A first run that sufficed proves that the memo was right. */
-	if (w.n == 0 || r->rounds == 0)
-		return;
-	free(e->wants);
-	e->wants = slice_dup(w);
-	e->n = w.n;
-	e->key = key;
-}
-
 /* What the cache knows of these names; true when it is all of them. */
 static bool
 answers_from_cache(struct ingest_req *r, struct slice wants)
@@ -410,16 +371,15 @@ answers_from_cache(struct ingest_req *r, struct slice wants)
 	return all;
 }
 
+/* The names of this sender's last message. Not all in the cache: then better ask verify. */
 static void
-memo_recall(struct ingest_req *r)
+keep_recall(struct ingest_req *r)
 {
-	uint64_t key = memo_key(&r->mail);
-	const struct memo *e = &r->g->memo[(key >> 8) % MEMO_SLOTS];
+	struct slice wants = ingest_memo_get(r->g->memo, r->mail.client_ip,
+	    domain_of(r->mail.mail_from));
 
-	if (e->key != key)
-		return;
-	if (!answers_from_cache(r, slice_make(e->wants, e->n)) ||
-	    buf_put(&r->wants, e->wants, e->n) != 0)
+	if (wants.n > 0 && (!answers_from_cache(r, wants) ||
+	    buf_put_slice(&r->wants, wants) != 0))
 		buf_clear(&r->answers);
 }
 
@@ -451,8 +411,8 @@ ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_k
 	r->keep = ops;
 	r->mail = *m;
 	buf_init(&r->answers, DNS_ANSWERS_MAX);
-	buf_init(&r->wants, MEMO_MAX);
-	memo_recall(r);
+	buf_init(&r->wants, INGEST_MEMO_MAX);
+	keep_recall(r);
 	keep_evaluate(r);
 }
 
@@ -624,7 +584,10 @@ on_verify_done(struct ingest *g, const struct verify_done *v)
 		return;
 	switch ((enum verify_status)v->status) {
 	case VERIFY_OK:
-		memo_store(r);
+		/* A first run that sufficed proves that the memo was right. */
+		if (r->rounds > 0)
+			ingest_memo_put(g->memo, r->mail.client_ip,
+			    domain_of(r->mail.mail_from), buf_slice(&r->wants));
 		keep_commit(r, v);
 		return;
 	case VERIFY_WANT:
