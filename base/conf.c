@@ -261,7 +261,7 @@ options(enum conf_section s, cfg_opt_t *to)
 		if (k->section != s)
 			continue;
 		CHECK(n + 6 < KEYS_MAX);
-		if (k->type == CONF_ADDRESSES)
+		if (conf_key_is_list(k))
 			to[n++] = (cfg_opt_t)CFG_STR_LIST(k->name, NULL, CFGF_NODEFAULT);
 		else
 			to[n++] = (cfg_opt_t)CFG_STR(k->name, NULL, CFGF_NODEFAULT);

@@ -28,6 +28,7 @@ struct conf_route {		/* "mx", "smtp://host:25", "lmtp://[::1]:24" */
 
 enum conf_failover { FAILOVER_OFF, FAILOVER_ON };	/* the mode a domain is born with */
 enum conf_return_path { RETURN_OPAQUE, RETURN_SRS, RETURN_NULL };
+enum conf_null_sender { NULL_SENDER_AUTHENTICATED, NULL_SENDER_ALL, NULL_SENDER_NONE };
 
 struct conf_listen {		/* listen "0.0.0.0:25" { } */
 	char	*address;	/* "ip:port" or "[ip6]:port" as written */
@@ -57,6 +58,9 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	char		*node;			/* 1-8 of [a-z0-9] */
 	char		*dkim_selector;		/* NULL: copies are not signed by us */
 	char		*dkim_key_file;
+	bool		 arc;			/* seal copies, if there is a key for it */
+	char		*arc_selector;		/* NULL: the DKIM key seals as well */
+	char		*arc_key_file;
 	unsigned	 hash_length;		/* SRS N, 4..27 */
 	unsigned	 hash_min;
 	unsigned	 max_age_days;
@@ -102,6 +106,16 @@ struct conf {
 	unsigned dns_tries;
 	unsigned dns_cache_max;		/* names per relay */
 	int64_t	 dns_ttl_max_ms, dns_ttl_min_ms;
+
+	/* verdict and forwarding (spec 4, 6, 9, 10) */
+	bool	 received_spf;		/* add the field (4.4) */
+	bool	 dmarc_reject;		/* 550 for p=reject, instead of hold (6.7) */
+	bool	 forward_unauthenticated;	/* no DMARC record, no SPF, no DKIM (6.5) */
+	enum conf_null_sender forward_null_sender;	/* 9.5 */
+	bool	 forward_bulk;		/* class 3 of T5 (10.2) */
+	char	**trusted_sealer;	size_t ntrusted_sealer;	/* ARC d=, 6.6 */
+	char	**known_list;		size_t nknown_list;	/* DKIM d=, 6.6 */
+	char	**critical_domain;	size_t ncritical_domain;	/* author, T2 */
 
 	/* deliveries */
 	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */

@@ -102,6 +102,13 @@ check_forwarder(const struct check *k)
 		return;
 	check_pair(k, "forwarder", "dkim-selector", f->dkim_selector, "dkim-key-file",
 	    f->dkim_key_file);
+	check_pair(k, "forwarder", "arc-selector", f->arc_selector, "arc-key-file",
+	    f->arc_key_file);
+	if (line_of(k, "forwarder/arc") != 0 && f->arc && f->arc_key_file == NULL &&
+	    f->dkim_key_file == NULL)
+		conf_error(k->err, k->c->file, line_of(k, "forwarder/arc"), "arc",
+		    "needs a key: add arc-selector and arc-key-file, or dkim-selector and "
+		    "dkim-key-file");
 	if (f->hash_min > f->hash_length)
 		conf_error(k->err, k->c->file,
 		    line_of_either(k, "forwarder/hash-min", "forwarder/hash-length"), "hash-min",

@@ -262,7 +262,8 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 	case CONF_BOOL:
 		put(b, *(const bool *)at ? "true" : "false");
 		return;
-	case CONF_ADDRESSES: {
+	case CONF_ADDRESSES:
+	case CONF_NAMES: {
 		char *const *list = *(char *const *const *)(const void *)at;
 		size_t n = *(const size_t *)(const void *)((const char *)base + k->count);
 		put(b, "[");

@@ -30,6 +30,7 @@ enum conf_type {
 	CONF_CHOICE_STR,	/* char *: one of choices */
 	CONF_ROUTE,		/* struct conf_route */
 	CONF_ADDRESSES,		/* char ** with a size_t at `count`: list of ip[:port] */
+	CONF_NAMES,		/* likewise, of domain names in lower case */
 };
 
 struct conf_key {
@@ -37,7 +38,7 @@ struct conf_key {
 	enum conf_section section;
 	enum conf_type	 type;
 	size_t		 offset;	/* of the member in the section's struct */
-	size_t		 count;		/* CONF_ADDRESSES: offset of the number of items */
+	size_t		 count;		/* of lists: offset of the number of items */
 	const char	*def;		/* default as written in a file; NULL: none */
 	const char	*def_words;	/* what the manual says when def is NULL */
 	uint64_t	 min, max;	/* count; bytes; seconds for times and days */
@@ -48,6 +49,12 @@ struct conf_key {
 	const char	*group;		/* heading that starts before this key, or NULL */
 	const char	*help;		/* sentences; '\n' only between paragraphs */
 };
+
+static inline bool
+conf_key_is_list(const struct conf_key *k)
+{
+	return k->type == CONF_ADDRESSES || k->type == CONF_NAMES;
+}
 
 extern const struct conf_key conf_keys[];
 extern const size_t conf_nkeys;

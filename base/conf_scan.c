@@ -471,7 +471,7 @@ scan_list(struct scan *s, const char *name)
 static bool
 scan_value(struct scan *s, const struct conf_key *k, int line)
 {
-	bool list = k != NULL && k->type == CONF_ADDRESSES;
+	bool list = k != NULL && conf_key_is_list(k);
 	const char *name = k != NULL ? k->name : "value";
 
 	switch (s->tok.kind) {
@@ -516,7 +516,7 @@ scan_assignment(struct scan *s, enum conf_section sec, const char *path,
 	if (k == NULL) {
 		report_unknown(s, sec, name->raw, line);
 	} else {
-		if (add && k->type != CONF_ADDRESSES) {
+		if (add && !conf_key_is_list(k)) {
 			conf_error(s->err, s->file, line, k->name,
 			    "takes one value, nothing can be added: write =");
 			good = false;

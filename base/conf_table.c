@@ -22,6 +22,8 @@
 #define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
 #define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
+#define NAMES(m, n)	.section = CONF_ROOT, .type = CONF_NAMES, \
+			.offset = offsetof(struct conf, m), .count = offsetof(struct conf, n)
 #define COUNT(d, lo, hi) .type = CONF_COUNT, .def = (d), .min = (lo), .max = (hi)
 
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
@@ -29,6 +31,9 @@ static const char *const newline_modes[] = { "normalize", "reject", NULL };
 static const char *const failover_modes[] = { "off", "on", NULL };
 static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
+static const char *const hold_reject[] = { "hold", "reject", NULL };
+static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
+static const char *const off_on[] = { "off", "on", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
 
 const struct conf_key conf_keys[] = {
@@ -136,6 +141,40 @@ const struct conf_key conf_keys[] = {
 	{ .name = "dns-ttl-min", ROOT(dns_ttl_min_ms), TIME("5s", 1, HOUR),
 	  .help = "Answers are kept at least this long." },
 
+	/* verdict and forwarding */
+	{ .name = "received-spf", ROOT(received_spf), .type = CONF_BOOL, .def = "no",
+	  .group = "Verdict and forwarding",
+	  .help = "Whether a Received-SPF field (RFC 7208 9.1) goes with our "
+	    "Authentication-Results." },
+	{ .name = "dmarc-reject", ROOT(dmarc_reject), .type = CONF_CHOICE_BOOL, .def = "hold",
+	  .choices = hold_reject,
+	  .help = "Mail that fails DMARC while its author's domain asks for p=reject: it is held "
+	    "for the primary and not forwarded, or refused with 550 at the end of DATA." },
+	{ .name = "forward-unauthenticated", ROOT(forward_unauthenticated), .type = CONF_BOOL,
+	  .def = "no",
+	  .help = "Whether mail whose author's domain has no DMARC record is forwarded even when "
+	    "neither SPF nor DKIM passed for any domain. Such mail costs the forwarding "
+	    "addresses their name." },
+	{ .name = "forward-null-sender", ROOT(forward_null_sender), .type = CONF_CHOICE,
+	  .def = "authenticated", .choices = null_senders,
+	  .help = "Which mail with the null sender (bounces, vacation notices) is forwarded: what "
+	    "passes DMARC, all that other mail rules let through, or none. The rest is held." },
+	{ .name = "forward-bulk", ROOT(forward_bulk), .type = CONF_BOOL, .def = "yes",
+	  .help = "Whether newsletters and mailing lists are forwarded, last in line, or only "
+	    "held." },
+	{ .name = "trusted-arc-sealers", NAMES(trusted_sealer, ntrusted_sealer),
+	  .def_words = "none", .example = "{ \"arc.example.net\" }",
+	  .help = "Domains (d= of ARC-Seal) that are believed when they say that a message passed "
+	    "DMARC before they changed it. Such mail is forwarded although it fails now." },
+	{ .name = "known-lists", NAMES(known_list, nknown_list),
+	  .def_words = "none", .example = "{ \"lists.example.net\" }",
+	  .help = "Mailing lists, by the domain that signs their mail (d= of a DKIM signature "
+	    "that passes): it is forwarded although it fails the author's DMARC policy." },
+	{ .name = "critical-domains", NAMES(critical_domain, ncritical_domain),
+	  .def_words = "none", .example = "{ \"bank.example\", \"id.example\" }",
+	  .help = "Authors whose mail goes first (class 0) when it passes DMARC: identity "
+	    "providers, payment, health, tax, banks. Subdomains are included." },
+
 	/* deliveries */
 	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
 	  .min = 1, .max = 65535, .group = "Deliveries",
@@ -203,6 +242,16 @@ const struct conf_key conf_keys[] = {
 	{ .name = "dkim-key-file", FORWARDER(dkim_key_file), .type = CONF_PATH,
 	  .def_words = "none", .example = "/etc/salvaposta/dkim/s2026.pem",
 	  .help = "Its private key, PEM, RSA or Ed25519." },
+	{ .name = "arc", FORWARDER(arc), .type = CONF_CHOICE_BOOL, .def = "on",
+	  .choices = off_on,
+	  .help = "Whether forwarded copies get an ARC seal (RFC 8617) that tells what we found "
+	    "when the message came. It needs an RSA key." },
+	{ .name = "arc-selector", FORWARDER(arc_selector), .type = CONF_SELECTOR,
+	  .def_words = "dkim-selector", .example = "s2026",
+	  .help = "Selector of the key that seals, in the return-path domain." },
+	{ .name = "arc-key-file", FORWARDER(arc_key_file), .type = CONF_PATH,
+	  .def_words = "dkim-key-file", .example = "/etc/salvaposta/dkim/s2026.pem",
+	  .help = "Its private key, PEM, RSA." },
 	{ .name = "hash-length", FORWARDER(hash_length), COUNT("8", 4, 27),
 	  .help = "Characters of the hash in a return path." },
 	{ .name = "hash-min", FORWARDER(hash_min), COUNT("8", 4, 27),

@@ -16,6 +16,8 @@ static const struct unit {
   size_units[] = { { 'T', 1ULL << 40 }, { 'G', 1ULL << 30 }, { 'M', 1ULL << 20 },
 	{ 'k', 1ULL << 10 } };
 
+enum { NAMES_MAX = 2000 };
+
 #define NUNITS(u)	(sizeof(u) / sizeof((u)[0]))
 
 /* Digits, then one letter (or none where `bare`). NULL or what is wrong. */
@@ -257,7 +259,7 @@ set_string(const struct conf_key *k, char **at, const char *text)
 		break;
 	case CONF_COUNT: case CONF_PORT: case CONF_SIZE: case CONF_TIME: case CONF_DAYS:
 	case CONF_BOOL: case CONF_CHOICE: case CONF_CHOICE_BOOL: case CONF_CHOICE_STR:
-	case CONF_ROUTE: case CONF_ADDRESSES:
+	case CONF_ROUTE: case CONF_ADDRESSES: case CONF_NAMES:
 		CHECK(k->type == CONF_HOSTNAME);
 	}
 	free(*at);
@@ -357,6 +359,24 @@ add_address(const struct conf_key *k, void *base, const char *text)
 	return NULL;
 }
 
+/* Likewise. */
+static const char *
+add_name(const struct conf_key *k, void *base, const char *text)
+{
+	char ***list = (char ***)((char *)base + k->offset);
+	size_t *n = (size_t *)((char *)base + k->count);
+
+	if (*n >= NAMES_MAX)
+		return "are more than 2000: remove some";
+	if (!conf_hostname_ok(slice_str(text)))
+		return "is not a domain name: write letters, digits, hyphens and dots, no dot at "
+		    "the end; beyond ASCII the xn-- form";
+	*list = mem_resize(*list, *n + 1, sizeof(char *));
+	(*list)[*n] = mem_str(text);
+	bytes_lower((*list)[(*n)++], strlen(text));
+	return NULL;
+}
+
 const char *
 conf_value_set(const struct conf_key *k, void *base, const char *text, char *why, size_t cap)
 {
@@ -386,6 +406,8 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 		return set_route(at, text);
 	case CONF_ADDRESSES:
 		return add_address(k, base, text);
+	case CONF_NAMES:
+		return add_name(k, base, text);
 	}
 	return "has a type unknown to us";
 }
@@ -416,7 +438,8 @@ conf_value_free(const struct conf_key *k, void *base)
 	case CONF_ROUTE:
 		conf_route_fini(at);
 		break;
-	case CONF_ADDRESSES: {
+	case CONF_ADDRESSES:
+	case CONF_NAMES: {
 		char **list = *(char ***)at;
 		size_t *n = (size_t *)((char *)base + k->count);
 		for (size_t i = 0; i < *n; i++)
@@ -463,7 +486,7 @@ put_route(struct buf *out, const struct conf_route *r)
 }
 
 static void
-put_addresses(struct buf *out, char *const *list, size_t n)
+put_list(struct buf *out, char *const *list, size_t n)
 {
 	if (n == 0)
 		return;
@@ -522,7 +545,8 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 		put_route(out, at);
 		break;
 	case CONF_ADDRESSES:
-		put_addresses(out, *(char *const *const *)at,
+	case CONF_NAMES:
+		put_list(out, *(char *const *const *)at,
 		    *(const size_t *)((const char *)base + k->count));
 		break;
 	}
@@ -583,6 +607,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_ADDRESSES:
 		put(out, "list of addresses");
+		break;
+	case CONF_NAMES:
+		put(out, "list of domain names");
 		break;
 	}
 }

@@ -127,6 +127,9 @@ static const struct bad {
 	{ DOM "resolver = { 1.1.1.1:0 }\n", "is not an address" },
 	{ DOM "resolver = { \"[1.1.1.1]:53\" }\n", "is not an address" },
 	{ DOM "resolver = dns.it\n", "is not an address" },
+	{ DOM "known-lists = { a.it, \"b c\" }\n", "f:3: known-lists: \"b c\" is not a domain name" },
+	{ DOM "critical-domains = { .it }\n", "is not a domain name" },
+	{ DOM "forward-null-sender = some\n", "write authenticated, all or none" },
 	{ DOM "listen 1.2.3.4 { }\n", "f:3: listen: \"1.2.3.4\" is not an address with a port" },
 	{ DOM "listen \"::1:25\" { }\n", "is not an address with a port" },
 	{ DOM "listen \"localhost:25\" { }\n", "is not an address with a port" },
@@ -159,6 +162,10 @@ static const struct bad {
 	  "f:3: dkim-selector: needs dkim-key-file beside it" },
 	{ DOM "forwarder { domain = f.it secret-file = /s dkim-key-file = /s }\n",
 	  "f:3: dkim-key-file: needs dkim-selector beside it" },
+	{ DOM "forwarder { domain = f.it secret-file = /s arc-selector = s }\n",
+	  "f:3: arc-selector: needs arc-key-file beside it" },
+	{ DOM "forwarder { domain = f.it secret-file = /s\narc = on }\n",
+	  "f:4: arc: needs a key" },
 	{ DOM "forwarder { domain = f.it secret-file = /s hash-length = 4 }\n",
 	  "f:3: hash-min: is greater than hash-length" },
 	{ DOM "tls-cert-file = /c\n", "f:3: tls-cert-file: needs tls-key-file beside it" },
@@ -519,7 +526,9 @@ test_text_round_trip(void **state)
 		"domain a.it { primary = mx return-path = null }",
 		DOM "listen 127.0.0.1:2525 { } retry-min = 7s segment-size = 65537\n"
 		"tls-cert-file = /c tls-key-file = /k resolver = { 127.0.0.1, ::1 }\n"
-		"forwarder { domain = f.it secret-file = /s dkim-selector = x dkim-key-file = /k }\n"
+		"trusted-arc-sealers = { A.it, b.it } dmarc-reject = reject\n"
+		"forwarder { domain = f.it secret-file = /s dkim-selector = x dkim-key-file = /k\n"
+		"arc = off }\n"
 		"domain b.it { primary = lmtp://[::1]:24 subaddress = \"\" failover = on\n"
 		"shard s1 { primary = smtp://h.it:26 } shard s2 { primary = mx } }\n",
 	};
