@@ -17,6 +17,7 @@
 enum {
 	ATTEMPT_SOON_MS = 1000,		/* a role is being restarted */
 	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
+	ATTEMPT_DISK_MS = 2000,		/* the spool could not be read */
 	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory and seal answer within this */
 	ATTEMPT_DELIVER_MAX_MS = 3 * 3600 * 1000,	/* above the sum of all SMTP timeouts */
 	ATTEMPT_RECOVERY_MAX = 320,
@@ -236,6 +237,20 @@ attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
 	schedule_finish(a->schedule, it, SCHEDULE_AGAIN, after_ms);
 }
 
+/* The spool settles what is damaged; anything else is a disk that fails now and may read
+ * again: the leg must come back. */
+static void
+attempt_unread(struct attempts *a, struct item *it)
+{
+	struct spool_entry now;
+
+	if (spool_get(a->spool, it->e.ref, &now) < 0 ||
+	    leg_settled((enum leg_state)now.leg[it->leg].state))
+		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+	else
+		attempt_later(a, it, ATTEMPT_DISK_MS);
+}
+
 /* ---- directory ---- */
 
 void
@@ -252,7 +267,7 @@ attempt_resolve(void *arg, struct item *it)
 		return;
 	}
 	if (spool_read(a->spool, it->e.ref, false, &m) < 0) {
-		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		attempt_unread(a, it);
 		return;
 	}
 	if (spool_message_rcpt(&m, it->e.rcpt_index, &rcpt) < 0) {
@@ -536,7 +551,7 @@ attempt_start(void *arg, struct item *it)
 	if (w == NULL)
 		w = work_new(a, it);
 	if (spool_read(a->spool, it->e.ref, true, &w->msg) < 0) {
-		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
+		attempt_unread(a, it);
 		return;
 	}
 	w->have_msg = true;

@@ -171,10 +171,11 @@ feed_lap_end(struct schedule *s, struct feed *f, int64_t now)
 {
 	const struct failover_group *g = failover_find(s->failover, f->group);
 	int64_t soonest = now + FEED_PAUSE_MS + (int64_t)(f->looked / 1000);
+	int64_t latest = now + FEED_IDLE_MS + (int64_t)(f->looked / 20);
 
 	f->lap = false;
 	f->cursor = (struct spool_cursor){ 0 };
-	f->lap_ms = f->next_ms < soonest ? soonest : f->next_ms;
+	f->lap_ms = f->next_ms < soonest ? soonest : f->next_ms > latest ? latest : f->next_ms;
 	s->stats.laps++;
 	if (f->leg == LEG_HOLD && f->backlog == 0 && g != NULL && g->phase == PHASE_REPLAY)
 		s->ops->drained(s->arg, f->group);

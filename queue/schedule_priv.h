@@ -12,6 +12,7 @@ enum {
 	FEED_BUSY_MAX = 64,		/* closed destinations in a row: give the lap up */
 	FEED_RESOLVING_MAX = 512,	/* look-ups in flight */
 	FEED_PAUSE_MS = 50,		/* least time between two laps */
+	FEED_IDLE_MS = 60 * 1000,	/* a lap at least this often: nothing is ever forgotten */
 	FEED_RELAP_MS = 200,		/* when all that was found is already in the window */
 	FEED_NO_ROUTE_MS = 60 * 1000
 };
