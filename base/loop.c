@@ -2,6 +2,7 @@
 #include "base/loop.h"
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -15,6 +16,7 @@ struct later {
 struct loop {
 	struct event_base	*base;
 	struct event		*turn;	/* runs what is in `later` */
+	bool			 turning;	/* it is running */
 	struct later		*head, **tail;
 	struct later		*spare;	/* a few kept nodes: this is on the hot path */
 	unsigned		 nspare;
@@ -57,6 +59,7 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 	struct later *list = l->head;
 	l->head = NULL;
 	l->tail = &l->head;
+	l->turning = true;
 	while (list != NULL) {
 		struct later *t = list;
 		list = t->next;
@@ -69,6 +72,10 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 			free(t);
 		}
 	}
+	l->turning = false;
+	/* Not event_active: the library would run it again in this same pass. */
+	if (l->head != NULL)
+		event_add(l->turn, &(struct timeval){ 0, 0 });
 }
 
 struct loop *
@@ -146,7 +153,7 @@ loop_later(struct loop *l, timer_fn *fn, void *arg)
 		t = mem_new(sizeof(*t));
 	}
 	*t = (struct later){ NULL, fn, arg };
-	if (l->head == NULL)
+	if (l->head == NULL && !l->turning)
 		event_active(l->turn, EV_TIMEOUT, 0);
 	*l->tail = t;
 	l->tail = &t->next;

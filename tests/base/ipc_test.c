@@ -161,6 +161,43 @@ a_malformed_frame_closes_the_channel(void **state)
 	}
 }
 
+struct chain {
+	struct loop	*loop;
+	unsigned	 turns;
+};
+
+static void
+chain_on(void *arg)
+{
+	struct chain *c = arg;
+
+	c->turns++;
+	loop_later(c->loop, chain_on, c);
+}
+
+static void
+chain_stop(void *arg)
+{
+	loop_stop(((struct chain *)arg)->loop);
+}
+
+/* A chain of laters once ran in one pass of the loop for ever: no timer, no I/O. */
+static void
+laters_that_ask_for_more_do_not_starve_timers(void **state)
+{
+	struct chain c = { loop_new(), 0 };
+	struct timer *t = timer_new(c.loop, chain_stop, &c);
+
+	(void)state;
+	alarm(20);
+	timer_arm(t, 20);
+	loop_later(c.loop, chain_on, &c);
+	loop_run(c.loop);
+	alarm(0);
+	assert_true(c.turns > 1);
+	timer_free(&t);
+}
+
 int
 main(void)
 {
@@ -169,6 +206,7 @@ main(void)
 		cmocka_unit_test(the_largest_message_passes_and_a_larger_one_is_refused),
 		cmocka_unit_test(a_closed_peer_is_told_once_and_sending_fails),
 		cmocka_unit_test(a_malformed_frame_closes_the_channel),
+		cmocka_unit_test(laters_that_ask_for_more_do_not_starve_timers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
