@@ -238,17 +238,26 @@ attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
 }
 
 /* The spool settles what is damaged; anything else is a disk that fails now and may read
- * again: the leg must come back. */
+ * again in seconds: the leg must come back then. */
 static void
 attempt_unread(struct attempts *a, struct item *it)
 {
 	struct spool_entry now;
+	struct legs_change to;
+	enum leg_kind leg = (enum leg_kind)it->leg;
 
 	if (spool_get(a->spool, it->e.ref, &now) < 0 ||
-	    leg_settled((enum leg_state)now.leg[it->leg].state))
+	    leg_settled((enum leg_state)now.leg[leg].state)) {
 		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
-	else
-		attempt_later(a, it, ATTEMPT_DISK_MS);
+		return;
+	}
+	to.leg = now.leg[leg];
+	to.leg.next_ms = schedule_now(a->schedule) + ATTEMPT_DISK_MS;
+	if (spool_note(a->spool, it->e.ref, leg, to.note, sizeof(to.note)) < 0)
+		to.note[0] = '\0';
+	if (to.leg.state == LEG_WAITING)
+		schedule_write(a->schedule, &now, leg, &to);
+	attempt_later(a, it, ATTEMPT_DISK_MS);
 }
 
 /* ---- directory ---- */
