@@ -164,6 +164,7 @@ a_malformed_frame_closes_the_channel(void **state)
 struct chain {
 	struct loop	*loop;
 	unsigned	 turns;
+	bool		 done;
 };
 
 static void
@@ -172,20 +173,24 @@ chain_on(void *arg)
 	struct chain *c = arg;
 
 	c->turns++;
-	loop_later(c->loop, chain_on, c);
+	if (!c->done)
+		loop_later(c->loop, chain_on, c);
 }
 
 static void
 chain_stop(void *arg)
 {
-	loop_stop(((struct chain *)arg)->loop);
+	struct chain *c = arg;
+
+	c->done = true;
+	loop_stop(c->loop);
 }
 
 /* A chain of laters once ran in one pass of the loop for ever: no timer, no I/O. */
 static void
 laters_that_ask_for_more_do_not_starve_timers(void **state)
 {
-	struct chain c = { loop_new(), 0 };
+	struct chain c = { loop_new(), 0, false };
 	struct timer *t = timer_new(c.loop, chain_stop, &c);
 
 	(void)state;
@@ -196,6 +201,7 @@ laters_that_ask_for_more_do_not_starve_timers(void **state)
 	alarm(0);
 	assert_true(c.turns > 1);
 	timer_free(&t);
+	loop_free(&c.loop);
 }
 
 int
