@@ -24,6 +24,8 @@ struct failover {
 	struct audit		*audit;		/* borrowed */
 	struct failover_group	**group;	/* owned */
 	size_t			 ngroup;
+	struct failover_group	**slot;		/* the same by id, open addressing */
+	size_t			 nslot;		/* a power of two */
 };
 
 static const char *const phase_names[PHASE_MAX] = { "standby", "active", "replay" };
@@ -72,7 +74,33 @@ failover_close(struct failover **fp)
 	for (size_t i = 0; i < f->ngroup; i++)
 		group_free(f->group[i]);
 	free(f->group);
+	free(f->slot);
 	free(f);
+}
+
+/* Looked up for each entry of a scan, with thousands of domains too. */
+static struct failover_group **
+group_slot(const struct failover *f, uint64_t id)
+{
+	size_t i = (size_t)(id & (f->nslot - 1));
+
+	while (f->slot[i] != NULL && f->slot[i]->id != id)
+		i = (i + 1) & (f->nslot - 1);
+	return &f->slot[i];
+}
+
+static void
+group_index(struct failover *f)
+{
+	if (f->ngroup * 2 > f->nslot) {
+		f->nslot = f->nslot == 0 ? 16 : f->nslot * 2;
+		free(f->slot);
+		f->slot = mem_array(f->nslot, sizeof(struct failover_group *));
+		for (size_t i = 0; i + 1 < f->ngroup; i++)
+			*group_slot(f, f->group[i]->id) = f->group[i];
+	}
+	struct failover_group *last = f->group[f->ngroup - 1];
+	*group_slot(f, last->id) = last;
 }
 
 static struct failover_group *
@@ -86,6 +114,7 @@ group_add(struct failover *f, const char *domain, const char *shard)
 	g->id = spool_group(slice_str(domain), slice_str(shard));
 	f->group = mem_resize(f->group, f->ngroup + 1, sizeof(struct failover_group *));
 	f->group[f->ngroup++] = g;
+	group_index(f);
 	return g;
 }
 
@@ -104,10 +133,7 @@ failover_at(struct failover *f, size_t i)
 struct failover_group *
 failover_find(struct failover *f, uint64_t id)
 {
-	for (size_t i = 0; i < f->ngroup; i++)
-		if (f->group[i]->id == id)
-			return f->group[i];
-	return NULL;
+	return f->nslot == 0 ? NULL : *group_slot(f, id);
 }
 
 static struct failover_group *
@@ -297,24 +323,52 @@ out:
 
 /* ---- configuration ---- */
 
+static struct failover_group *
+group_born(struct failover *f, const char *domain, const char *shard, enum conf_failover mode,
+    const char *reason)
+{
+	struct failover_group *g = group_add(f, domain, shard);
+
+	g->served = true;
+	g->mode = mode;
+	g->phase = mode == FAILOVER_ON ? PHASE_ACTIVE : PHASE_STANDBY;
+	g->since_ms = clock_wall_ms();
+	free(g->reason);
+	g->reason = mem_str(reason);
+	return g;
+}
+
 /* True when the group is new. */
 static bool
 group_serve(struct failover *f, const struct conf_domain *d, const char *shard)
 {
-	struct failover_group *g = group_named(f, slice_str(d->name), slice_str(shard));
-
-	if (g != NULL) {
-		g->served = true;
+	if (group_named(f, slice_str(d->name), slice_str(shard)) != NULL)
 		return false;
-	}
-	g = group_add(f, d->name, shard);
-	g->served = true;
-	g->mode = d->failover;
-	g->phase = d->failover == FAILOVER_ON ? PHASE_ACTIVE : PHASE_STANDBY;
-	g->since_ms = clock_wall_ms();
-	free(g->reason);
-	g->reason = mem_str("configuration");
+	(void)group_born(f, d->name, shard, d->failover, "configuration");
 	return true;
+}
+
+struct failover_group *
+failover_ensure(struct failover *f, struct slice domain, struct slice shard)
+{
+	struct failover_group *g = failover_find(f, spool_group(domain, shard));
+
+	if (g != NULL)
+		return g->served ? g : NULL;
+	const struct failover_group *own = failover_of(f, domain, SLICE_NONE);
+	json_t *text = json_stringn(shard.n == 0 ? "" : shard.p, shard.n);
+	char name[256];
+	bool sound = text != NULL && slice_cstr(shard, name, sizeof(name)) == 0;
+	json_decref(text);
+	/* What the state file could not carry must not spoil it: such mail stays parked. */
+	if (own == NULL || !sound || f->ngroup >= FAILOVER_GROUPS_MAX)
+		return NULL;
+	g = group_born(f, own->domain, name, own->mode, own->reason);
+	g->who = own->who;
+	/* Not persisted, it is born again in the mode its domain has then. */
+	if (failover_save(f) < 0)
+		log_error("failover-state", "file=" FAILOVER_FILE " error=%s", log_escs(strerror(errno)));
+	return g;
 }
 
 int
@@ -322,8 +376,9 @@ failover_reload(struct failover *f, const struct conf *c)
 {
 	bool changed = false;
 
+	/* A shard that left the configuration goes to its domain's primary: still served. */
 	for (size_t i = 0; i < f->ngroup; i++)
-		f->group[i]->served = false;
+		f->group[i]->served = conf_domain_find(c, slice_str(f->group[i]->domain)) != NULL;
 	for (size_t i = 0; i < c->ndomain; i++) {
 		changed |= group_serve(f, &c->domain[i], "");
 		for (size_t j = 0; j < c->domain[i].nshard; j++)

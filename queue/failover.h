@@ -25,7 +25,7 @@
 #include "base/conf.h"
 #include "queue/audit.h"
 
-enum { FAILOVER_REASON_MAX = 512 };
+enum { FAILOVER_REASON_MAX = 512, FAILOVER_GROUPS_MAX = 65536 };
 
 enum failover_phase { PHASE_STANDBY, PHASE_ACTIVE, PHASE_REPLAY, PHASE_MAX };
 const char *failover_phase_name(enum failover_phase p);
@@ -35,7 +35,7 @@ struct failover_group {		/* read-only for callers; lives until failover_close */
 	char			*domain;	/* owned, lower case */
 	char			*shard;		/* owned, "" for the domain itself */
 	uint64_t		 id;		/* spool_group of both */
-	bool			 served;	/* in the present configuration */
+	bool			 served;	/* its domain is in the present configuration */
 	enum conf_failover	 mode;
 	enum failover_phase	 phase;
 	int64_t			 since_ms;	/* wall clock, of the phase */
@@ -55,6 +55,13 @@ int failover_reload(struct failover *f, const struct conf *c);
 size_t failover_count(const struct failover *f);
 struct failover_group *failover_at(struct failover *f, size_t i);	/* i < count */
 struct failover_group *failover_find(struct failover *f, uint64_t id);	/* or NULL */
+/*
+ * The group mail for that domain and shard belongs to, NULL when the domain is not served.
+ * A shard that only the directory knows becomes a group of its own here, in the mode of
+ * its domain; its mail goes where conf_primary says.
+ */
+struct failover_group *failover_ensure(struct failover *f, struct slice domain,
+    struct slice shard);
 /* The group of a served domain and shard; an unknown shard is the domain's own group. */
 struct failover_group *failover_of(struct failover *f, struct slice domain, struct slice shard);
 

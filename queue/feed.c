@@ -201,13 +201,13 @@ feed_blocked(struct schedule *s, struct feed *f)
 static size_t
 feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *more)
 {
-	struct feed_visit v = { .s = s, .f = f, .wall_ms = schedule_now(s), .mono_ms = now };
+	struct feed_visit v = { .s = s, .f = f, .mono_ms = now };
 	struct spool_filter filter;
 	bool end = false;
 
+	if (!f->lap && f->lap_ms > now)
+		return 0;
 	if (!f->lap) {
-		if (f->lap_ms > now)
-			return 0;
 		f->lap = true;
 		f->cursor = (struct spool_cursor){ 0 };
 		f->next_ms = INT64_MAX;
@@ -218,6 +218,7 @@ feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *
 	if (feed_blocked(s, f))
 		return 0;
 	feed_filter(s, f, &filter);
+	v.wall_ms = schedule_now(s);
 	struct spool_cursor before = f->cursor;
 	size_t n = spool_scan(s->spool, &f->cursor, &filter, budget, feed_visit, &v, &end);
 	f->looked += n;

@@ -26,6 +26,7 @@ enum {
 enum sweep_kind {
 	SWEEP_ON,		/* hold legs join the backlog, forward legs are added */
 	SWEEP_OFF,		/* forward legs end, refused hold legs get a new chance */
+	SWEEP_RESUME,		/* after a crash in a sweep: forward legs end */
 	SWEEP_START		/* after a crash: is there a backlog in standby? */
 };
 
@@ -79,7 +80,8 @@ sweep_visit(void *arg, const struct spool_entry *e)
 		w->changed += legs_is_backlog(e);
 		return w->changed == 0;
 	}
-	sweep_leg(w, e, LEG_HOLD);
+	if (w->kind != SWEEP_RESUME)
+		sweep_leg(w, e, LEG_HOLD);
 	sweep_leg(w, e, LEG_FORWARD);
 	return true;
 }
@@ -96,7 +98,7 @@ sweep_done(void *arg, bool end, struct spool_cursor at)
 	if (w->kind == SWEEP_START && w->changed > 0 && g != NULL && g->phase == PHASE_STANDBY &&
 	    failover_set_phase(q->failover, g, PHASE_REPLAY, "backlog found at start") < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
-	if (w->kind != SWEEP_START && g != NULL)
+	if (w->changed > 0 && w->kind != SWEEP_START && g != NULL)
 		log_info("sweep", "domain=%s shard=%s kind=%s legs=%llu", log_escs(g->domain),
 		    log_escs(g->shard), w->kind == SWEEP_ON ? "on" : "off",
 		    (unsigned long long)w->changed);
@@ -117,7 +119,9 @@ sweep_start(struct queue *q, const struct failover_group *g, enum sweep_kind kin
 		walk_cancel(&w->walk);		/* overtaken */
 		sweep_remove(w);
 	}
-	if (kind != SWEEP_OFF)
+	if (kind == SWEEP_RESUME)
+		f.states[LEG_FORWARD] = 1u << LEG_WAITING;
+	else if (kind != SWEEP_OFF)
 		f.states[LEG_HOLD] = 1u << LEG_PARKED | 1u << LEG_WAITING;
 	struct sweep *w = mem_new(sizeof(*w));
 	w->queue = q;
@@ -242,8 +246,9 @@ commit_births(struct queue *q, struct commit *c, const struct envelope *e)
 			c->birth = mem_resize(c->birth, c->nrcpt == 0 ? 1 : c->nrcpt * 2,
 			    sizeof(*c->birth));
 		/* The group the spool knows it by is the one that decides its life. */
-		legs_birth(q->role->conf, failover_find(q->failover, spool_group(r.domain, r.shard)),
-		    e, &r, &c->birth[c->nrcpt++]);
+		const struct failover_group *g = r.kind != RCPT_USER ? NULL :
+		    failover_ensure(q->failover, r.domain, r.shard);
+		legs_birth(q->role->conf, g, e, &r, &c->birth[c->nrcpt++]);
 	}
 	return rc == 0 && c->nrcpt > 0 ? 0 : -1;
 }
@@ -382,7 +387,7 @@ queue_recover(struct queue *q)
 		if (g->phase == PHASE_ACTIVE)
 			sweep_start(q, g, SWEEP_ON);
 		else if (g->phase == PHASE_REPLAY)
-			sweep_start(q, g, SWEEP_OFF);
+			sweep_start(q, g, SWEEP_RESUME);
 		else
 			sweep_start(q, g, SWEEP_START);
 	}

@@ -156,6 +156,28 @@ domains_come_and_go(void **state)
 }
 
 static void
+shards_of_the_directory_are_born_when_seen(void **state)
+{
+	struct fixture *x = *state;
+	static const struct { const char *domain, *shard; size_t n; bool ok; } cases[] = {
+		{ "b.example", "new", 3, true }, { "b.example", "new", 3, true },
+		{ "c.example", "new", 3, false }, { "b.example", "\xff", 1, false },
+		{ "b.example", "a\0b", 3, false }, { "b.example", "", 0, true } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct failover_group *g = failover_ensure(x->failover, slice_str(cases[i].domain),
+		    slice_make(cases[i].shard, cases[i].n));
+		assert_int_equal(g != NULL, cases[i].ok);
+		if (g != NULL)
+			assert_int_equal(g->phase, PHASE_ACTIVE);
+	}
+	assert_int_equal(failover_count(x->failover), 4);
+	assert_true(reopen(x));
+	assert_int_equal(failover_count(x->failover), 4);
+	assert_string_equal(group(x, "b.example", "new")->shard, "new");
+}
+
+static void
 damaged_state_is_not_guessed_around(void **state)
 {
 	static const char *const bad[] = { "", "{", "[]", "{\"format\":2,\"groups\":[]}",
@@ -452,6 +474,7 @@ main(void)
 		T(mode_of_the_configuration_is_the_birth),
 		T(state_survives_and_wins_over_the_configuration),
 		T(domains_come_and_go),
+		T(shards_of_the_directory_are_born_when_seen),
 		T(damaged_state_is_not_guessed_around),
 		T(change_that_cannot_be_persisted_does_not_happen),
 		T(nothing_to_change_is_no_change),

@@ -92,6 +92,35 @@ shard_has_its_own_primary(void **state)
 	house_until_leg(h, 0, LEG_HOLD, LEG_DELIVERED);
 }
 
+/* The directory may know shards that the configuration does not. */
+static void
+unknown_shard_goes_to_the_domains_primary(void **state)
+{
+	struct house *h = *state;
+	const struct house_rcpt a = { RCPT_USER, "s@a.example", "a.example", "s9" };
+	const struct house_rcpt b = { RCPT_USER, "s@b.example", "b.example", "s9" };
+	struct queue_deliver q;
+
+	house_committed(h, house_commit(h, &a, 1, 0, 0), COMMIT_OK);
+	unsigned at = house_delivery(h, &q, NULL);
+	assert_true(slice_eq(q.host, SLICE_LIT("store-a")));
+	house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 0, LEG_HOLD, LEG_DELIVERED);
+	house_committed(h, house_commit(h, &b, 1, 0, 0), COMMIT_OK);
+	assert_int_equal(house_entry(h, 1)->leg[LEG_HOLD].state, LEG_PARKED);
+	house_target(h, TARGET_NONE, "", "no-recovery");
+	house_until_leg(h, 1, LEG_FORWARD, LEG_SKIPPED);
+	struct failover_group *g = failover_ensure(house_queue(h)->failover,
+	    SLICE_LIT("b.example"), SLICE_LIT("s9"));
+	assert_int_equal(g->phase, PHASE_ACTIVE);
+	assert_int_equal(queue_switch(house_queue(h), g, FAILOVER_OFF, (struct audit_who){ 0, 1 },
+	    "test"), 0);
+	at = house_delivery(h, &q, NULL);
+	assert_true(slice_eq(q.host, SLICE_LIT("store-b")));
+	house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 1, LEG_HOLD, LEG_DELIVERED);
+}
+
 static void
 active_holds_and_forwards(void **state)
 {
@@ -374,6 +403,7 @@ main(void)
 		T(unsound_commits_are_errors),
 		T(standby_delivers_to_the_primary),
 		T(shard_has_its_own_primary),
+		T(unknown_shard_goes_to_the_domains_primary),
 		T(active_holds_and_forwards),
 		T(forward_leg_ends),
 		T(forward_leg_retries_with_its_token),
