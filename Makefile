@@ -59,6 +59,11 @@ $(O)/tests/bench/%: $(O)/tests/bench/%.o $(O)/libsalvaposta.a
 	@echo "  LD  $@"
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Preloaded by the crash tests and by benches: the disk on its worst day.
+$(O)/tests/crash/fault.so: tests/crash/fault.c tests/crash/fault.h
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) -O2 -g -fPIC -shared -o $@ tests/crash/fault.c
+
 tests-built: $(TESTS)
 tools: $(TOOLS)
 
@@ -82,6 +87,13 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
 
+# The long form of what `make test` runs short: kills, power cuts, faults, damage.
+crash:
+	@packaging/deps.sh test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(O)/salvaposta
+	@SALVAPOSTA=$(abspath $(O))/salvaposta CRASH_LONG=1 CRASH_KILLS=100 /usr/bin/python3 -m pytest \
+	    -q -p no:cacheprovider -rs -s tests/e2e/test_storage*.py tests/e2e/test_crash.py
+
 install: $(O)/salvaposta
 	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
 	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example
@@ -94,6 +106,6 @@ format:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all bench check clean demo format install test tests-built tools
+.PHONY: all bench check clean crash demo format install test tests-built tools
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
