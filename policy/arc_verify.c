@@ -9,7 +9,7 @@
 enum {
 	SETS = ARC_VERIFY_SETS_MAX,
 	ARC_FIELDS_MAX = 3 * SETS,	/* more of them are more than 50 sets */
-	CANON_MAX = 8 * 1024 * 1024,	/* octets of the header text under one signature */
+	CANON_MAX = 1024 * 1024,	/* octets of the header text under one signature */
 	OLDEST_BUDGET = 4 * 1024 * 1024	/* likewise, of all message signatures but the newest */
 };
 

@@ -141,7 +141,8 @@ def seal(msg, i=None, d=b"hop1.example", s=b"s", cv=None, c=b"relaxed/relaxed",
     form = relax if how[0] else (lambda f: f)
     # dkimpy, too, lets AAR(i) be signed by AMS(i)
     data = b"".join(form(f) + b"\r\n" for f in select(with_aar, (pairs[b"h"] or b"").split(b":")))
-    raw_ams += sign(data + form(raw_ams + end), ed, ams_key) + end
+    # RFC 6376 3.7: the white space around the value goes with it
+    raw_ams += sign(data + form(raw_ams + end.lstrip(b" ")), ed, ams_key) + end
     pairs = {b"i": num, b"a": alg, b"t": b"1728000000", b"cv": cv, b"d": d, b"s": s}
     pairs.update({k.encode(): v for k, v in seal_tags.items()})
     raw_as = b"ARC-Seal: " + tags(pairs) + b";" + fold + b"b="
@@ -398,11 +399,17 @@ for c in (b"relaxed/relaxed", b"simple/simple"):
     case("l= part of the body, " + n, "fail", seal(MSG, c=c, ams={"l": "cut"}), "RFC 6376 8.2")
     case("l= more than the body, " + n, "fail", seal(MSG, c=c, ams={"l": "more"}),
          "RFC 6376 3.5")
-case("l=0", "fail", seal(MSG, ams={"l": b"0", "bh": base64.b64encode(hashlib.sha256(b"").digest())}),
-     "RFC 6376 8.2")
+nothing = base64.b64encode(hashlib.sha256(b"").digest())
+case("l=0", "fail", seal(MSG, ams={"l": b"0", "bh": nothing}), "RFC 6376 8.2")
 case("l= no number", "fail", seal(MSG, ams={"l": b"all"}))
 case("tags behind b=", "pass", seal(MSG, end=b"; zz=top"))
-case("space behind b=", "pass", seal(MSG, end=b"; "))
+case("tags behind b=, simple", "pass", seal(MSG, c=b"simple/simple", end=b"; zz=top"))
+case("space behind b=", "pass", seal(MSG, end=b" ; zz=top"), "dkimpy leaves the space")
+case("h= with itself", "pass", seal(MSG, h=b"From:ARC-Message-Signature"), "RFC 6376 3.5")
+for t in ("bh", "d"):
+    case("older message signature without %s=" % t, "pass",
+         seal(seal(MSG, ams={t: None}), d=b"hop2.example"),
+         "RFC 8617 5.2 step 4: the newest has to hold", oldest=2)
 case("header folded with spaces", "pass", seal(MSG, fold=b"\r\n      "))
 
 # limits

@@ -358,6 +358,7 @@ structure_5_2(void **state)
 		{ SET("", "none"), "field without an instance in 1..50", 0 },
 		{ SET("1x", "none"), "field without an instance in 1..50", 0 },
 		{ SET("001", "none"), "field without an instance in 1..50", 0 },
+		{ AS("001", "none") AMS("1") AAR("1"), "field without an instance in 1..50", 0 },
 		{ "ARC-Seal:\r\n", "field without an instance in 1..50", 0 },
 		{ "arc-seal: nonsense\r\n", "field without an instance in 1..50", 0 },
 		{ "ARC-Authentication-Results: x; i=1; none\r\n",
@@ -384,6 +385,29 @@ structure_5_2(void **state)
 		/* a broken chain costs no question */
 		assert_int_equal(f->view.nwant, t[i].want == NULL ? 1 : 0);
 	}
+}
+
+static void
+limits_5_1(void **state)
+{
+	struct fixture *f = *state;
+	struct buf msg;
+
+	buf_init(&msg, 1 << 20);
+	for (int i = 0; i < 3 * ARC_VERIFY_SETS_MAX + 1; i++)
+		assert_int_equal(buf_puts(&msg, AAR("1")), 0);
+	feed(f, buf_slice(&msg));
+	arc_verify_keys(f->a, &f->view, NOW);
+	assert_int_equal(arc_verify_result(f->a)->result, AUTH_FAIL);
+	assert_string_equal(arc_verify_result(f->a)->why, "more than 50 sets");
+	buf_clear(&msg);
+	assert_int_equal(buf_puts(&msg, "ARC-Seal: i=1; x="), 0);
+	for (int i = 0; i < ARC_VERIFY_FIELD_MAX; i++)
+		assert_int_equal(buf_puts(&msg, "y"), 0);
+	feed(f, buf_slice(&msg));
+	arc_verify_keys(f->a, &f->view, NOW);
+	assert_string_equal(arc_verify_result(f->a)->why, "field too long");
+	buf_fini(&msg);
 }
 
 /* -- ARC-Authentication-Results --------------------------------------------------- */
@@ -589,6 +613,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(structure_5_2),
+		cmocka_unit_test(limits_5_1),
 		cmocka_unit_test(oldest_pass_and_6_6),
 		cmocka_unit_test(failed_chain_6_6),
 		cmocka_unit_test(dns_trouble_5_1),

@@ -76,6 +76,8 @@ static const struct {
 	{ "[JIRA] Doe <a@brand.example>", ONE("brand.example") },
 	{ "Doe, John <a@brand.example>", ONE("brand.example") },
 	{ "Team @ Brand <a@brand.example>", ONE("brand.example") },
+	{ "Team @ brand.shop <a@brand.example>", ONE("brand.example") },
+	{ "team@work <a@brand.example>", ONE("brand.example") },
 	{ "@handle <a@brand.example>", ONE("brand.example") },
 	{ "a@brand.example <a@brand.example>", ONE("brand.example") },
 	/* two domains, however they are put there */
@@ -108,6 +110,7 @@ static const struct {
 	{ "<<a@brand.example>>", BROKEN },
 	{ "<a@brand.example> x", BROKEN },
 	{ "<a@brand.example> <b@brand.example>", BROKEN },
+	{ "Team: <a@brand.example> x;", BROKEN },
 	{ "<@relay.example:a@brand.example>", BROKEN },
 	{ "<a b@brand.example>", BROKEN },
 	{ "John a@brand.example", BROKEN },

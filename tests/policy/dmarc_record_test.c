@@ -88,6 +88,7 @@ static const struct {
 	{ "v=DMARC1; rua=mailto:", "--- urr" },
 	{ "v=DMARC1; rua=mailto:a", "--- urr" },
 	{ "v=DMARC1; rua=mailto:@b", "--- urr" },
+	{ "v=DMARC1; rua=mailto:a@!10m", "--- urr" },
 	{ "v=DMARC1; rua=mailto: a@b.example", "--- urr" },
 	{ "v=DMARC1; rua=MAILTO:a@b.example", "--- urr @" },
 	{ "v=DMARC1; rua=x , mailto:a@b.example", "--- urr @" },

@@ -276,6 +276,10 @@ static const struct {
 	{ "alignment not known", "brand.example", RECORD "_dmarc.m.brand.example FAIL x\n",
 	    { "m.brand.example", P }, { { "", AUTH_UNSET } }, T, DMARC_REJECT,
 	    "brand.example", false, false },
+	{ "the author's organization not known", "a.m.brand.example", RECORD
+	    D("a.m.brand.example", "p=reject") "_dmarc.m.brand.example FAIL x\n",
+	    { "brand.example", P }, { { "", AUTH_UNSET } }, T, DMARC_REJECT,
+	    "a.m.brand.example", false, false },
 	{ "trouble of another top level", "brand.example", RECORD "_dmarc.esp.net FAIL x\n",
 	    { "esp.net", P }, { { "", AUTH_UNSET } }, F, DMARC_REJECT, "brand.example", false,
 	    false },
