@@ -24,8 +24,11 @@ struct command {
 int cli_main(int argc, char **argv);
 
 int cmd_check(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 int cmd_failover(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+int cmd_spool(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_srs(int argc, char **argv);
 int cmd_users(int argc, char **argv);	/* admin/users.c */
