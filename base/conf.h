@@ -33,6 +33,7 @@ enum conf_null_sender { NULL_SENDER_AUTHENTICATED, NULL_SENDER_ALL, NULL_SENDER_
 struct conf_listen {		/* listen "0.0.0.0:25" { } */
 	char	*address;	/* "ip:port" or "[ip6]:port" as written */
 	bool	 tls;		/* offer STARTTLS (needs tls-cert-file); default yes */
+	bool	 proxy;		/* each connection begins with a PROXY header (trusted-relay) */
 };
 
 struct conf_shard {		/* inside a domain: shard "s2" { primary = ... } */
@@ -100,6 +101,10 @@ struct conf {
 	int64_t	 command_timeout_ms, data_timeout_ms;	/* client silent; RFC 5321 4.5.3.2 */
 	int64_t	 session_timeout_ms;	/* whole session */
 	int64_t	 evaluate_timeout_ms;	/* DNS for one message's verdict */
+	unsigned address_max;		/* sessions of one client address, per relay */
+	unsigned network_max;		/* ... of one /24 or IPv6 /64 */
+	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */
+	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */
 
 	/* DNS */
 	int64_t	 dns_timeout_ms;	/* one try */

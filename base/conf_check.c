@@ -90,6 +90,11 @@ check_listens(const struct check *k)
 		if (l->tls && line != 0 && k->c->tls_cert_file == NULL)
 			conf_error(k->err, k->c->file, line, "tls", "is on without a certificate: "
 			    "set tls-cert-file and tls-key-file, or write tls = no");
+		(void)snprintf(path, sizeof(path), "listen %s/proxy", l->address);
+		bytes_lower(path, strlen(path));
+		if (l->proxy && k->c->ntrusted_relay == 0 && line_of(k, "/trusted-relay") == 0)
+			conf_error(k->err, k->c->file, line_of(k, path), "proxy", "is on, but "
+			    "nobody may connect: name the front servers in trusted-relay");
 	}
 }
 

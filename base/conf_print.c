@@ -263,7 +263,8 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 		put(b, *(const bool *)at ? "true" : "false");
 		return;
 	case CONF_ADDRESSES:
-	case CONF_NAMES: {
+	case CONF_NAMES:
+	case CONF_NETWORKS: {
 		char *const *list = *(char *const *const *)(const void *)at;
 		size_t n = *(const size_t *)(const void *)((const char *)base + k->count);
 		put(b, "[");

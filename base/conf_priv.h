@@ -31,6 +31,7 @@ enum conf_type {
 	CONF_ROUTE,		/* struct conf_route */
 	CONF_ADDRESSES,		/* char ** with a size_t at `count`: list of ip[:port] */
 	CONF_NAMES,		/* likewise, of domain names in lower case */
+	CONF_NETWORKS,		/* likewise, of address/bits */
 };
 
 struct conf_key {
@@ -53,7 +54,8 @@ struct conf_key {
 static inline bool
 conf_key_is_list(const struct conf_key *k)
 {
-	return k->type == CONF_ADDRESSES || k->type == CONF_NAMES;
+	return k->type == CONF_ADDRESSES || k->type == CONF_NAMES ||
+	    k->type == CONF_NETWORKS;
 }
 
 extern const struct conf_key conf_keys[];

@@ -24,6 +24,8 @@
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
 #define NAMES(m, n)	.section = CONF_ROOT, .type = CONF_NAMES, \
 			.offset = offsetof(struct conf, m), .count = offsetof(struct conf, n)
+#define NETWORKS(m, n)	.section = CONF_ROOT, .type = CONF_NETWORKS, \
+			.offset = offsetof(struct conf, m), .count = offsetof(struct conf, n)
 #define COUNT(d, lo, hi) .type = CONF_COUNT, .def = (d), .min = (lo), .max = (hi)
 
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
@@ -123,6 +125,23 @@ const struct conf_key conf_keys[] = {
 	{ .name = "evaluate-timeout", ROOT(evaluate_timeout_ms), TIME("20s", 1, 10 * MIN),
 	  .help = "How long one message may wait for the DNS answers its verdict needs. After it "
 	    "the missing ones count as temporary errors." },
+	{ .name = "connections-per-address", ROOT(address_max), COUNT("50", 1, 100000),
+	  .help = "Open SMTP sessions of one client address, per relay process; more get 421. "
+	    "trusted-relay is exempt." },
+	{ .name = "connections-per-network", ROOT(network_max), COUNT("200", 1, 100000),
+	  .help = "The same for all addresses of an IPv4 /24 or an IPv6 /64 together." },
+	{ .name = "data-rate-min", ROOT(data_rate_min), SIZE("256", 0, MB),
+	  .help = "Bytes a second a message has to come in at, on average from its 30th second "
+	    "on; a slower client gets 421. 0: no such bound." },
+
+	/* front servers */
+	{ .name = "trusted-relay", NETWORKS(trusted_relay, ntrusted_relay),
+	  .group = "Front servers",
+	  .def_words = "none", .example = "{ \"192.0.2.10\", \"2001:db8:1::/64\" }",
+	  .help = "Servers of ours that take mail from the Internet and pass it on to this relay, "
+	    "and monitoring. They may say who their client is, with XCLIENT or a PROXY header; "
+	    "without that SPF is not checked on their mail, as their own address says nothing "
+	    "of the sender." },
 
 	/* DNS */
 	{ .name = "resolver", ROOT(resolver), .type = CONF_ADDRESSES,
@@ -222,6 +241,9 @@ const struct conf_key conf_keys[] = {
 	/* listen "address:port" */
 	{ .name = "tls", LISTEN(tls), .type = CONF_BOOL, .def = "yes",
 	  .help = "Whether STARTTLS is offered here, once there is a tls-cert-file." },
+	{ .name = "proxy", LISTEN(proxy), .type = CONF_BOOL, .def = "no",
+	  .help = "Whether each connection begins with a PROXY header, version 1 or 2, that "
+	    "names the client. Only networks of trusted-relay may connect then." },
 
 	/* forwarder */
 	{ .name = "domain", FORWARDER(domain), .type = CONF_HOSTNAME, .required = true,

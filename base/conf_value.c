@@ -8,6 +8,7 @@
 
 #include "base/conf_priv.h"
 #include "base/mem.h"
+#include "base/network.h"
 
 static const struct unit {
 	char	 letter;
@@ -259,7 +260,7 @@ set_string(const struct conf_key *k, char **at, const char *text)
 		break;
 	case CONF_COUNT: case CONF_PORT: case CONF_SIZE: case CONF_TIME: case CONF_DAYS:
 	case CONF_BOOL: case CONF_CHOICE: case CONF_CHOICE_BOOL: case CONF_CHOICE_STR:
-	case CONF_ROUTE: case CONF_ADDRESSES: case CONF_NAMES:
+	case CONF_ROUTE: case CONF_ADDRESSES: case CONF_NAMES: case CONF_NETWORKS:
 		CHECK(k->type == CONF_HOSTNAME);
 	}
 	free(*at);
@@ -377,6 +378,25 @@ add_name(const struct conf_key *k, void *base, const char *text)
 	return NULL;
 }
 
+/* Likewise. */
+static const char *
+add_network(const struct conf_key *k, void *base, const char *text)
+{
+	char norm[NETWORK_TEXT], ***list = (char ***)((char *)base + k->offset);
+	size_t *n = (size_t *)((char *)base + k->count);
+	struct network net;
+
+	if (*n >= NAMES_MAX)
+		return "are more than 2000: remove some";
+	if (network_parse(slice_str(text), &net) != 0)
+		return "is not a network: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32, with "
+		    "nothing but zeros after the prefix";
+	network_print(&net, norm);
+	*list = mem_resize(*list, *n + 1, sizeof(char *));
+	(*list)[(*n)++] = mem_str(norm);
+	return NULL;
+}
+
 const char *
 conf_value_set(const struct conf_key *k, void *base, const char *text, char *why, size_t cap)
 {
@@ -408,6 +428,8 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 		return add_address(k, base, text);
 	case CONF_NAMES:
 		return add_name(k, base, text);
+	case CONF_NETWORKS:
+		return add_network(k, base, text);
 	}
 	return "has a type unknown to us";
 }
@@ -439,7 +461,8 @@ conf_value_free(const struct conf_key *k, void *base)
 		conf_route_fini(at);
 		break;
 	case CONF_ADDRESSES:
-	case CONF_NAMES: {
+	case CONF_NAMES:
+	case CONF_NETWORKS: {
 		char **list = *(char ***)at;
 		size_t *n = (size_t *)((char *)base + k->count);
 		for (size_t i = 0; i < *n; i++)
@@ -546,6 +569,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 		break;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_NETWORKS:
 		put_list(out, *(char *const *const *)at,
 		    *(const size_t *)((const char *)base + k->count));
 		break;
@@ -610,6 +634,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_NAMES:
 		put(out, "list of domain names");
+		break;
+	case CONF_NETWORKS:
+		put(out, "list of networks");
 		break;
 	}
 }
