@@ -250,6 +250,13 @@ list_show_and_retry(void **state)
 	assert_null(strstr(text, "recovery.example"));	/* P4 */
 	free(text);
 	json_decref(o);
+	char audit[4096];
+	int fd = openat(h->dirfd, "audit.log", O_RDONLY);
+	ssize_t n = read(fd, audit, sizeof(audit) - 1);
+	audit[n] = '\0';
+	close(fd);
+	assert_non_null(strstr(audit, "content-shown"));
+	assert_non_null(strstr(audit, id));
 
 	(void)snprintf(request, sizeof(request), "{\"cmd\":\"queue-retry\",\"id\":\"%s\"}", id);
 	o = ask(h, request);

@@ -331,6 +331,42 @@ phase_changes_while_the_commit_is_under_way(void **state)
 }
 
 static void
+switched_on_while_the_commit_is_under_way(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+
+	sp->hold_commits = true;
+	uint64_t req = house_commit(h, &anna, 1, 0, 0);
+	assert_int_equal(ipc_wait(h->peer[H_RELAY0].queues, 1000), 1);
+	house_switch(h, "a.example", FAILOVER_ON);
+	house_turn(h);		/* the sweep sees nothing yet */
+	house_turn(h);
+	double_complete(sp);
+	house_committed(h, req, COMMIT_OK);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+	house_target(h, TARGET_NONE, "", "no-recovery");
+	house_until_leg(h, 0, LEG_FORWARD, LEG_SKIPPED);
+	sp->hold_commits = false;
+}
+
+static void
+answers_count_from_the_relay_that_was_asked(void **state)
+{
+	struct house *h = *state;
+	struct queue_deliver q;
+
+	house_committed(h, house_commit(h, &anna, 1, 0, 0), COMMIT_OK);
+	unsigned at = house_delivery(h, &q, NULL);
+	house_deliver_answer(h, at == H_RELAY0 ? H_RELAY1 : H_RELAY0, q.req, DELIVER_PERM,
+	    SCOPE_RCPT, 550);
+	house_turn(h);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_WAITING);
+	house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 0, LEG_HOLD, LEG_DELIVERED);
+}
+
+static void
 relay_that_dies_loses_nothing(void **state)
 {
 	struct house *h = *state;
@@ -411,6 +447,8 @@ main(void)
 		T(primary_refusal_parks_the_leg),
 		T(switches_move_what_is_held),
 		T(phase_changes_while_the_commit_is_under_way),
+		T(switched_on_while_the_commit_is_under_way),
+		T(answers_count_from_the_relay_that_was_asked),
 		T(relay_that_dies_loses_nothing),
 		T(stop_waits_for_what_is_in_flight),
 		T(junk_from_peers_is_survived),
