@@ -47,6 +47,7 @@ struct arc_verify {
 	struct sign_body *relaxer;	/* owned */
 	EVP_MD		*sha256;	/* owned; fetched once */
 	EVP_MD_CTX	*md, *copy;	/* owned */
+	struct arc_keys	 keys;
 	struct buf	 canon;		/* scratch: one canonical field, or all that is signed */
 	struct arc_verify_result result;
 };
@@ -80,6 +81,7 @@ arc_verify_free(struct arc_verify **ap)
 	EVP_MD_free(a->sha256);
 	EVP_MD_CTX_free(a->md);
 	EVP_MD_CTX_free(a->copy);
+	arc_keys_fini(&a->keys);
 	buf_fini(&a->canon);
 	free(a);
 	*ap = NULL;
@@ -336,7 +338,7 @@ verify_form(struct arc_verify *a, const struct arc_sig *s, bool relaxed, enum bo
 	hash_start(a);
 	hash_put(a->md, buf_slice(&a->canon));
 	hash_end(a->md, hash);
-	return arc_sig_verify(s, hash);
+	return arc_sig_verify(s, hash, &a->keys);
 }
 
 static const char *
@@ -422,7 +424,7 @@ verify_chain(struct arc_verify *a, unsigned *instance, bool *no_answer)
 		const struct arc_sig *s = &a->set[*instance - 1].seal;
 
 		if (key_there(s, no_answer, &why))
-			why = arc_sig_verify(s, hash[*instance - 1]);
+			why = arc_sig_verify(s, hash[*instance - 1], &a->keys);
 		if (why != NULL)
 			return why;
 	}

@@ -32,11 +32,30 @@ struct arc_sig {
 	struct slice	 key;		/* record, borrowed from the view */
 };
 
+/*
+ * Keys as read from their records, since OpenSSL takes longer to read a key than to verify
+ * with it, and most chains are sealed by a few. Remembers records, not messages.
+ */
+enum { ARC_KEYS = 16 };
+
+struct arc_keys {
+	struct arc_key {
+		uint8_t		 id[SIGN_HASH];	/* of record and algorithm */
+		EVP_PKEY	*pkey;		/* owned; NULL when `why` */
+		const char	*why;		/* static words; NULL when it is a good key */
+		bool		 there;
+	}	 key[ARC_KEYS];
+	unsigned next;				/* slot to be used again */
+};
+
+void arc_keys_fini(struct arc_keys *k);
+
 /* Reads the tags; s->bad tells the result. */
 void arc_sig_read(struct arc_sig *s, const struct header_field *f, bool seal, int64_t now_s);
 void arc_sig_find_key(struct arc_sig *s, struct dnsview *v);
 /* NULL when b= is the signature of `hash` by the key, else why not. */
-const char *arc_sig_verify(const struct arc_sig *s, const uint8_t hash[SIGN_HASH]);
+const char *arc_sig_verify(const struct arc_sig *s, const uint8_t hash[SIGN_HASH],
+    struct arc_keys *keys);
 /* Appends the field in relaxed or simple form with b= empty and without a last CRLF. */
 int arc_sig_unsigned(struct buf *out, const struct arc_sig *s, bool relaxed);
 /* Is bh= this hash? */

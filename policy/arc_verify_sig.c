@@ -282,6 +282,34 @@ load_key(const struct arc_sig *s, EVP_PKEY **key)
 	return why;
 }
 
+void
+arc_keys_fini(struct arc_keys *k)
+{
+	for (size_t i = 0; i < ARC_KEYS; i++)
+		EVP_PKEY_free(k->key[i].pkey);
+	*k = (struct arc_keys){ .next = 0 };
+}
+
+static const struct arc_key *
+find_key(struct arc_keys *keys, const struct arc_sig *s)
+{
+	uint8_t id[SIGN_HASH];
+	struct arc_key *k;
+
+	crypto_sha256(s->key, id);
+	id[0] = (uint8_t)((id[0] & 0xfe) | (s->ed25519 ? 1 : 0));	/* 255 bits are enough */
+	for (size_t i = 0; i < ARC_KEYS; i++)
+		if (keys->key[i].there && memcmp(keys->key[i].id, id, sizeof(id)) == 0)
+			return &keys->key[i];
+	k = &keys->key[keys->next];
+	keys->next = (keys->next + 1) % ARC_KEYS;
+	EVP_PKEY_free(k->pkey);
+	memcpy(k->id, id, sizeof(id));
+	k->why = load_key(s, &k->pkey);
+	k->there = true;
+	return k;
+}
+
 /* -- Signatures ------------------------------------------------------------------ */
 
 static bool
@@ -310,20 +338,19 @@ verify_ed25519(EVP_PKEY *key, struct slice sig, const uint8_t hash[SIGN_HASH])
 }
 
 const char *
-arc_sig_verify(const struct arc_sig *s, const uint8_t hash[SIGN_HASH])
+arc_sig_verify(const struct arc_sig *s, const uint8_t hash[SIGN_HASH], struct arc_keys *keys)
 {
-	EVP_PKEY *key;
-	const char *why = load_key(s, &key);
+	const struct arc_key *k = find_key(keys, s);
+	const char *why = k->why;
 	struct buf sig;
 	bool ok = false;
 
 	if (why == NULL) {
 		buf_init(&sig, SIGNATURE_MAX);
 		if (crypto_unbase64(&sig, s->b) == 0 && buf_len(&sig) > 0)
-			ok = s->ed25519 ? verify_ed25519(key, buf_slice(&sig), hash) :
-			    verify_rsa(key, buf_slice(&sig), hash);
+			ok = s->ed25519 ? verify_ed25519(k->pkey, buf_slice(&sig), hash) :
+			    verify_rsa(k->pkey, buf_slice(&sig), hash);
 		buf_fini(&sig);
-		EVP_PKEY_free(key);
 		why = ok ? NULL : "bad signature";
 	}
 	ERR_clear_error();
