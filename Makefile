@@ -94,6 +94,26 @@ crash:
 	@SALVAPOSTA=$(abspath $(O))/salvaposta CRASH_LONG=1 CRASH_KILLS=100 /usr/bin/python3 -m pytest \
 	    -q -p no:cacheprovider -rs -s tests/e2e/test_storage*.py tests/e2e/test_crash.py
 
+# Each parser's libFuzzer target for FUZZ_SECONDS, under ASan and UBSan; its seeds are
+# in tests/fuzz/corpus/NAME. What it learns goes to build-fuzz/corpus/NAME.
+FUZZERS	:= $(patsubst tests/fuzz/%.c,build-fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_SECONDS ?= 30
+
+fuzzers:
+	@$(MAKE) --no-print-directory -s O=build-fuzz CC=clang \
+	    SANFLAGS="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" \
+	    build-fuzz/libsalvaposta.a $(FUZZERS)
+
+build-fuzz/%_fuzz: tests/fuzz/%_fuzz.c build-fuzz/libsalvaposta.a
+	@echo "  LD  $@"
+	@clang -std=gnu17 -D_GNU_SOURCE -I. -g -O1 $(PKG_CFLAGS) \
+	    -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+fuzz:
+	@packaging/deps.sh fuzz
+	@$(MAKE) --no-print-directory -s -j$$(nproc) fuzzers
+	@tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
+
 install: $(O)/salvaposta
 	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
 	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example

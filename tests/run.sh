@@ -30,6 +30,7 @@ suite() {
 jobs=$(nproc)
 suite "unit and wire tests" make -s -j"$jobs" check
 suite "unit and wire tests, ASan+UBSan" make -s -j"$jobs" check SAN=1
+suite "fuzz corpora again" make -s -j"$jobs" fuzz-replay
 suite "end to end" /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/e2e
 echo
 printf '%s' "$summary"
