@@ -227,6 +227,10 @@ attempt_skip(struct attempts *a, struct item *it, enum leg_state st, struct slic
 	legs_end(&it->e, (enum leg_kind)it->leg, st, it->e.leg[it->leg].code, note, &to);
 	if (to.note[0] == '\0')
 		(void)snprintf(to.note, sizeof(to.note), "no-reason");
+	char id[MSGID_TEXT + 1];
+	msgid_print(it->e.id, id);
+	log_info("not-sent", "id=%s/%u leg=%s state=%s note=%s", id, it->e.rcpt_index,
+	    it->leg == LEG_HOLD ? "hold" : "forward", leg_state_name(st), log_escs(to.note));
 	attempt_write(a, it, &to);
 	schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
 }
