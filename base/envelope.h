@@ -28,7 +28,15 @@ enum {	/* envelope.flags */
 	ENV_HAS_NUL	= 32,
 	ENV_REQUIRETLS	= 64,
 	ENV_TRUSTED	= 128,	/* came from a trusted front server */
+	ENV_SURVIVABLE	= 256,	/* an aligned DKIM signature passed (spec 7.1) */
+	ENV_QUARANTINE	= 512,	/* p= of the author domain, as evaluated; neither: none */
+	ENV_REJECT	= 1024,
+	ENV_TRIAGE_RULE	= 15 << 16,	/* T1..T10 of spec 10.2, 0: not known */
+	/* what verify finds out; the rest is the relay's to say */
+	ENV_OF_VERIFY	= ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL | ENV_SURVIVABLE |
+			  ENV_QUARANTINE | ENV_REJECT | ENV_TRIAGE_RULE
 };
+enum { ENV_TRIAGE_SHIFT = 16 };
 
 struct envelope {
 	uint16_t	version;
@@ -41,7 +49,7 @@ struct envelope {
 	struct slice	client_ip;	/* text, no brackets */
 	struct slice	helo;
 	struct slice	mail_from;	/* "" is the null sender; no angle brackets */
-	struct slice	reason;		/* of ENV_HOLD_ONLY: a rule id, "" otherwise */
+	struct slice	reason;		/* rule id: why ENV_HOLD_ONLY, or why not after all (6.6) */
 	struct slice	envid, ret;	/* RFC 3461, as given; "" when not */
 	struct slice	trace;		/* our block: Authentication-Results, Received; CRLF-ended */
 	struct slice	authres;	/* payload after the field name, for the AAR */

@@ -49,9 +49,16 @@ log_verdict(const struct verify_eval *in, const struct verify_done *out)
 	char id[MSGID_TEXT + 1];
 
 	msgid_print(in->id, id);
-	log_debug("evaluated", "id=%s spf=%s dkim=%s iprev=%s flags=%" PRIu32 " reason=%s", id,
-	    auth_result_name(out->spf), auth_result_name(out->dkim),
-	    auth_result_name(out->iprev), out->flags, log_esc(out->reason));
+	log_debug("evaluated", "id=%s spf=%s dkim=%s dmarc=%s arc=%s iprev=%s flags=%" PRIu32
+	    " class=%u rule=T%" PRIu32 " reason=%s", id, auth_result_name(out->spf),
+	    auth_result_name(out->dkim), auth_result_name(out->dmarc),
+	    auth_result_name(out->arc), auth_result_name(out->iprev), out->flags,
+	    out->triage, (out->flags & ENV_TRIAGE_RULE) >> ENV_TRIAGE_SHIFT,
+	    log_esc(out->reason));
+	/* Forwarded in spite of the author's policy: somebody may want to know why (6.6). */
+	if (out->status == VERIFY_OK && out->reason.n > 0 && (out->flags & ENV_HOLD_ONLY) == 0)
+		log_info("forwarded-by-exception", "id=%s dmarc=%s rule=%s", id,
+		    auth_result_name(out->dmarc), log_esc(out->reason));
 }
 
 static void

@@ -39,7 +39,7 @@ struct verify_done {
 	uint8_t		status;		/* enum verify_status */
 	uint8_t		spf, dkim, dmarc, arc, iprev;	/* enum auth_result */
 	uint8_t		triage;
-	uint32_t	flags;		/* ENV_HOLD_ONLY, ENV_HAS_8BIT, ENV_HAS_NUL as found */
+	uint32_t	flags;		/* of ENV_OF_VERIFY, as found */
 	struct slice	reason;
 	struct slice	trace;		/* as envelope.trace; also set for VERIFY_FAILED */
 	struct slice	authres;

@@ -33,7 +33,8 @@ class Load(threading.Thread):
         n = 0
         while not self.stop:
             try:
-                c = smtplib.SMTP("127.0.0.1", self.port, timeout=20)
+                c = smtplib.SMTP("127.0.0.1", self.port, timeout=20,
+                                 source_address=("127.0.0.5", 0))
                 c.ehlo("load.example")
                 for _ in range(10):
                     n += 1
@@ -111,7 +112,7 @@ def test_kill_during_replay_duplicates_at_most_what_was_in_flight(world):
     world.down()
     relay.failover("on")
     count = 200
-    c = smtplib.SMTP("127.0.0.1", relay.port, timeout=20)
+    c = smtplib.SMTP("127.0.0.1", relay.port, timeout=20, source_address=("127.0.0.5", 0))
     for i in range(count):
         c.sendmail(SENDER, [USER], mail.message(SENDER, USER, "r%d" % i))
     c.quit()

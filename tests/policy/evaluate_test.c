@@ -5,8 +5,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 
+#include "policy/arc_seal.h"
 #include "policy/evaluate.h"
+#include "policy/header.h"
 #include "tests/policy/dkim_fixture.h"
 #include "tests/policy/zone.h"
 
@@ -15,6 +19,8 @@
 	"mail.brand.example TXT v=spf1 a -all\n" \
 	"mail.brand.example A 192.0.2.25\n" \
 	"25.2.0.192.in-addr.arpa PTR mail.brand.example\n"
+
+#define RULE(t) ((uint32_t)(t) << ENV_TRIAGE_SHIFT)	/* T1..T10 of spec 10.2 */
 
 struct fixture {
 	struct evaluate	*e;
@@ -36,6 +42,7 @@ setup(void **state)
 	snprintf(f->host, sizeof(f->host), "mx.primary.example");
 	f->conf.hostname = f->conf.authserv_id = f->host;
 	f->conf.received_max = 100;
+	f->conf.forward_bulk = true;
 	f->in = (struct verify_eval){
 		.req = 7, .received_ms = 1800000000000, .nrcpt = 1,
 		.client_ip = SLICE_LIT("192.0.2.25"), .helo = SLICE_LIT("mail.brand.example"),
@@ -83,6 +90,14 @@ contains(struct slice s, const char *what)
 	return memmem(s.p, s.n, what, strlen(what)) != NULL;
 }
 
+static bool
+ends(struct slice s, const char *what)
+{
+	size_t n = strlen(what);
+
+	return s.n >= n && memcmp(s.p + s.n - n, what, n) == 0;
+}
+
 static struct slice
 fixture_message(const char *name)
 {
@@ -105,17 +120,20 @@ passing(void **state)
 	assert_int_equal(f->out.spf, AUTH_PASS);
 	assert_int_equal(f->out.dkim, AUTH_PASS);
 	assert_int_equal(f->out.iprev, AUTH_PASS);
-	assert_int_equal(f->out.dmarc, AUTH_UNSET);
+	assert_int_equal(f->out.dmarc, AUTH_NONE);
+	assert_int_equal(f->out.arc, AUTH_NONE);
 	assert_int_equal(f->out.triage, 2);
-	assert_int_equal(f->out.flags, ENV_HAS_8BIT);
+	assert_int_equal(f->out.flags, ENV_HAS_8BIT | ENV_SURVIVABLE | RULE(10));
 	assert_int_equal(f->out.reason.n, 0);
-	/* one round for SPF record, key and PTR together, one for the PTR's address */
+	/* one round for SPF and DMARC records, key and PTR together, one for the PTR's address */
 	assert_int_equal(f->rounds, 3);
 	snprintf(expect, sizeof(expect), "mx.primary.example;\r\n"
 	    "\tiprev=pass policy.iprev=192.0.2.25;\r\n"
 	    "\tspf=pass smtp.mailfrom=brand.example;\r\n"
 	    "\tdkim=pass header.d=brand.example header.s=ed header.a=ed25519-sha256 header.b=");
 	assert_int_equal(memcmp(f->out.authres.p, expect, strlen(expect)), 0);
+	assert_true(ends(f->out.authres, ";\r\n\tdmarc=none header.from=brand.example;"
+	    "\r\n\tarc=none smtp.remote-ip=192.0.2.25"));
 	assert_true(slice_istarts(f->out.trace, SLICE_LIT("Authentication-Results: mx.primary.")));
 	assert_true(contains(f->out.trace,
 	    "\r\nReceived: from mail.brand.example (mail.brand.example [192.0.2.25])\r\n"
@@ -179,11 +197,11 @@ refused_and_held(void **state)
 		for (unsigned n = 0; n < cases[i].received; n++)
 			assert_int_equal(buf_puts(&f->text, "Received: from a by b\r\n"), 0);
 		assert_int_equal(buf_puts(&f->text, cases[i].extra), 0);
-		assert_int_equal(buf_puts(&f->text, "Subject: x\r\n\r\n"), 0);
+		assert_int_equal(buf_puts(&f->text, "From: a@brand.example\r\n\r\n"), 0);
 		assert_int_equal(buf_put_slice(&f->text, cases[i].body), 0);
 		run(f, buf_slice(&f->text));
 		assert_int_equal(f->out.status, cases[i].status);
-		assert_int_equal(f->out.flags, cases[i].flags);
+		assert_int_equal(f->out.flags & ~(uint32_t)ENV_TRIAGE_RULE, cases[i].flags);
 		assert_true(slice_eq(f->out.reason, slice_str(cases[i].reason)));
 	}
 	run(f, slice_make("Sub\0ject: x\r\n\r\nbody", 19));
@@ -198,7 +216,7 @@ static void
 forged(void **state)
 {
 	struct fixture *f = *state;
-	static const char msg[] = "Subject: x\r\n"
+	static const char msg[] = "From: a@brand.example\r\n"
 	    "Authentication-Results: MX.primary.example; spf=pass\r\n"
 	    "authentication-results: (a) mx.primary.example 1;\r\n\tspf=pass\r\n"
 	    "To: y\r\n"
@@ -212,14 +230,14 @@ forged(void **state)
 	assert_int_equal(f->out.status, VERIFY_OK);
 	cuts = f->out.cuts;
 	assert_int_equal(wire_item_next(&cuts, &body_cut_wire, &cut), 1);
-	assert_int_equal(cut.off, 12);
-	assert_int_equal(cut.len, strstr(msg, "To: y") - msg - 12);
+	assert_int_equal(cut.off, 23);
+	assert_int_equal(cut.len, strstr(msg, "To: y") - msg - 23);
 	assert_int_equal(wire_item_next(&cuts, &body_cut_wire, &cut), 1);
 	assert_int_equal(cut.off, strstr(msg, "Authentication-Results: \"") - msg);
 	assert_int_equal(cut.len,
 	    strlen("Authentication-Results: \"mx.primary.example\"; dkim=pass\r\n"));
 	assert_int_equal(wire_item_next(&cuts, &body_cut_wire, &cut), 0);
-	assert_int_equal(f->out.flags, 0);
+	assert_int_equal(f->out.flags, RULE(10));
 
 	/* signed by somebody, in our name: hold */
 	run(f, fixture_message("signed forged A-R"));
@@ -250,6 +268,10 @@ dns_trouble(void **state)
 	assert_int_equal(f->out.spf, AUTH_TEMPERROR);
 	assert_int_equal(f->out.dkim, AUTH_TEMPERROR);
 	assert_int_equal(f->out.iprev, AUTH_TEMPERROR);
+	assert_int_equal(f->out.dmarc, AUTH_TEMPERROR);
+	assert_int_equal(f->out.flags, ENV_HAS_8BIT | ENV_HOLD_ONLY | RULE(1));
+	assert_true(slice_eq(f->out.reason, SLICE_LIT("dmarc-temperror")));
+	assert_true(contains(f->out.authres, "dmarc=temperror header.from=brand.example;"));
 
 	f->in.answers = SLICE_LIT("\1\2\3");
 	evaluate_run(f->e, &f->conf, &f->in, msg, &f->out);
@@ -311,6 +333,401 @@ hostile_envelope(void **state)
 	assert_true(lines < 10);
 }
 
+/* --- DMARC, spec 6 --- */
+
+#define REJECT	"_dmarc.brand.example TXT v=DMARC1; p=reject\n"
+#define FROM	"From: Brand <news@brand.example>\r\n"
+
+static void
+set_zone(struct fixture *f, const char *more)
+{
+	snprintf(f->zone, sizeof(f->zone), "%s%s%s", ZONE, dkim_fixture_zone, more);
+}
+
+static void
+expect_hold(struct fixture *f, const char *reason)
+{
+	assert_int_equal(f->out.status, VERIFY_OK);
+	if (!slice_eq(f->out.reason, slice_str(reason)))
+		print_error("%.*s, not %s\n", SLICE_FMT(f->out.reason), reason);
+	assert_true(slice_eq(f->out.reason, slice_str(reason)));
+	assert_int_equal(f->out.flags & ENV_HOLD_ONLY, reason[0] == '\0' ? 0 : ENV_HOLD_ONLY);
+}
+
+/* 4.2: the words; 6.5: what they lead to; 0.4: all names wanted in one round. */
+static void
+dmarc_4_2_and_6_5(void **state)
+{
+	static const struct {
+		const char	*zone, *msg, *ip, *from;
+		enum auth_result result;
+		uint32_t	 flags;		/* survivable and policy */
+		const char	*authres, *reason;
+	} t[] = {
+		/* aligned by SPF only: not survivable (7.1) */
+		{ REJECT, FROM "\r\nx\r\n", "192.0.2.25", "b@brand.example", AUTH_PASS, ENV_REJECT,
+		  "dmarc=pass header.from=brand.example policy.dmarc=reject;", "" },
+		{ REJECT, FROM "\r\nx\r\n", "192.0.2.66", "b@brand.example", AUTH_FAIL, ENV_REJECT,
+		  "dmarc=fail header.from=brand.example policy.dmarc=reject;", "dmarc-reject" },
+		/* a pass for somebody else */
+		{ REJECT "esp.example TXT v=spf1 +all\n", FROM "\r\nx\r\n", "192.0.2.66",
+		  "b@esp.example", AUTH_FAIL, ENV_REJECT, "dmarc=fail", "dmarc-reject" },
+		{ "_dmarc.brand.example TXT v=DMARC1; p=quarantine\n", FROM "\r\nx\r\n", "192.0.2.66",
+		  "b@brand.example", AUTH_FAIL, ENV_QUARANTINE,
+		  "dmarc=fail header.from=brand.example policy.dmarc=quarantine;",
+		  "dmarc-quarantine" },
+		{ "_dmarc.brand.example TXT v=DMARC1; p=reject; t=y\n", FROM "\r\nx\r\n", "192.0.2.66",
+		  "b@brand.example", AUTH_FAIL, ENV_QUARANTINE, "policy.dmarc=quarantine;",
+		  "dmarc-quarantine" },
+		/* without a spam verdict nothing is clean */
+		{ "_dmarc.brand.example TXT v=DMARC1; p=none\n", FROM "\r\nx\r\n", "192.0.2.66",
+		  "b@brand.example", AUTH_FAIL, 0, "policy.dmarc=none;", "dmarc-fail" },
+		/* no record: somebody must have passed, whoever it is */
+		{ "esp.example TXT v=spf1 +all\n", FROM "\r\nx\r\n", "192.0.2.66", "b@esp.example",
+		  AUTH_NONE, 0, "dmarc=none header.from=brand.example;", "" },
+		{ "", FROM "\r\nx\r\n", "192.0.2.66", "b@brand.example", AUTH_NONE, 0,
+		  "dmarc=none header.from=brand.example;", "dmarc-unauthenticated" },
+		{ "_dmarc.brand.example FAIL x\n", FROM "\r\nx\r\n", "192.0.2.25", "b@brand.example",
+		  AUTH_TEMPERROR, 0, "dmarc=temperror header.from=brand.example;",
+		  "dmarc-temperror" },
+		/* 6.1 */
+		{ REJECT, "Subject: x\r\n\r\nx\r\n", "192.0.2.25", "b@brand.example", AUTH_PERMERROR, 0,
+		  "dmarc=permerror;", "dmarc-permerror" },
+		{ REJECT, "From: a@brand.example, b@other.example\r\n\r\nx\r\n", "192.0.2.25",
+		  "b@brand.example", AUTH_PERMERROR, 0, "dmarc=permerror;", "dmarc-permerror" },
+		{ REJECT, FROM "From: x@other.example\r\n\r\nx\r\n", "192.0.2.25", "b@brand.example",
+		  AUTH_PERMERROR, 0, "dmarc=permerror;", "dmarc-permerror" },
+		/* 3.16: doubled fields are forwarded under a pass only */
+		{ REJECT, FROM "Date: 1\r\ndate: 2\r\n\r\nx\r\n", "192.0.2.25", "b@brand.example",
+		  AUTH_PASS, ENV_REJECT, "dmarc=pass", "" },
+		{ "", FROM "Date: 1\r\ndate: 2\r\n\r\nx\r\n", "192.0.2.25", "b@brand.example",
+		  AUTH_NONE, 0, "dmarc=none", "duplicate-fields" },
+		{ "", FROM "Subject: 1\r\nTo: x\r\nSUBJECT: 2\r\n\r\nx\r\n", "192.0.2.25",
+		  "b@brand.example", AUTH_NONE, 0, "dmarc=none", "duplicate-fields" },
+		{ "", FROM "Message-ID: 1\r\nMessage-Id: 2\r\n\r\nx\r\n", "192.0.2.25",
+		  "b@brand.example", AUTH_NONE, 0, "dmarc=none", "duplicate-fields" },
+		{ "", FROM "Cc: 1\r\nCc: 2\r\n\r\nx\r\n", "192.0.2.25", "b@brand.example", AUTH_NONE, 0,
+		  "dmarc=none", "" },
+		/* 9.5 */
+		{ "", FROM "\r\nx\r\n", "192.0.2.25", "", AUTH_NONE, 0, "dmarc=none", "null-sender" },
+		{ REJECT, FROM "\r\nx\r\n", "192.0.2.25", "", AUTH_PASS, ENV_REJECT, "dmarc=pass", "" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		set_zone(f, t[i].zone);
+		f->in.client_ip = slice_str(t[i].ip);
+		f->in.mail_from = slice_str(t[i].from);
+		run(f, slice_str(t[i].msg));
+		assert_true(f->rounds <= 3);
+		assert_int_equal(f->out.dmarc, t[i].result);
+		assert_int_equal(f->out.flags & (ENV_SURVIVABLE | ENV_REJECT | ENV_QUARANTINE),
+		    t[i].flags);
+		if (!contains(f->out.authres, t[i].authres))
+			print_error("%zu: %.*s\n", i, SLICE_FMT(f->out.authres));
+		assert_true(contains(f->out.authres, t[i].authres));
+		expect_hold(f, t[i].reason);
+	}
+}
+
+/* 7.1: one aligned DKIM signature makes it survivable, whatever SPF says. */
+static void
+survivable_7_1(void **state)
+{
+	struct fixture *f = *state;
+
+	set_zone(f, REJECT);
+	f->in.client_ip = SLICE_LIT("192.0.2.66");
+	run(f, fixture_message("rsa relaxed/relaxed"));
+	assert_int_equal(f->out.spf, AUTH_FAIL);
+	assert_int_equal(f->out.dmarc, AUTH_PASS);
+	assert_int_equal(f->out.flags & ENV_OF_VERIFY,
+	    ENV_HAS_8BIT | ENV_SURVIVABLE | ENV_REJECT | RULE(9));
+	assert_int_equal(f->out.triage, 1);
+	expect_hold(f, "");
+}
+
+/* 6.7, and what the configuration may change of 6.5 and 9.5. */
+static void
+configured_6_5_6_7_9_5(void **state)
+{
+	struct fixture *f = *state;
+	struct slice plain = SLICE_LIT(FROM "\r\nx\r\n");
+
+	f->in.client_ip = SLICE_LIT("192.0.2.66");
+	set_zone(f, REJECT);
+	f->conf.dmarc_reject = true;
+	run(f, plain);
+	assert_int_equal(f->out.status, VERIFY_REFUSE);
+	assert_true(slice_eq(f->out.reason,
+	    SLICE_LIT("550 5.7.1 Refused by the DMARC policy for brand.example")));
+	/* our own copy, perhaps: never a 5xx (9.1) */
+	run(f, SLICE_LIT("X-Fwd-Loop: 00\r\n" FROM "\r\nx\r\n"));
+	expect_hold(f, "dmarc-reject");
+	/* a temporary error never is a reason */
+	set_zone(f, "_dmarc.brand.example FAIL x\n");
+	run(f, plain);
+	expect_hold(f, "dmarc-temperror");
+	set_zone(f, "_dmarc.brand.example TXT v=DMARC1; p=quarantine\n");
+	run(f, plain);
+	expect_hold(f, "dmarc-quarantine");
+
+	set_zone(f, "");
+	f->conf.forward_unauthenticated = true;
+	run(f, plain);
+	expect_hold(f, "");
+
+	f->in.mail_from = SLICE_NONE;
+	run(f, plain);
+	expect_hold(f, "null-sender");
+	f->conf.forward_null_sender = NULL_SENDER_ALL;
+	run(f, plain);
+	expect_hold(f, "");
+	assert_int_equal(f->out.triage, 3);
+	f->conf.forward_null_sender = NULL_SENDER_NONE;
+	set_zone(f, REJECT);
+	f->in.client_ip = SLICE_LIT("192.0.2.25");
+	run(f, plain);
+	assert_int_equal(f->out.dmarc, AUTH_PASS);
+	expect_hold(f, "null-sender");
+
+	/* 10.2 T5 */
+	f->in.mail_from = SLICE_LIT("b@brand.example");
+	run(f, SLICE_LIT(FROM "List-Id: <l.brand.example>\r\n\r\nx\r\n"));
+	expect_hold(f, "");
+	assert_int_equal(f->out.triage, 3);
+	f->conf.forward_bulk = false;
+	run(f, SLICE_LIT(FROM "List-Id: <l.brand.example>\r\n\r\nx\r\n"));
+	expect_hold(f, "bulk");
+	assert_int_equal(f->out.triage, 3);
+	assert_int_equal(f->out.flags & ENV_TRIAGE_RULE, RULE(1));
+}
+
+/* 10.2: the class of a message comes out of the whole. */
+static void
+triage_10_2(void **state)
+{
+	struct fixture *f = *state;
+	char critical[] = "brand.example", *list[] = { critical };
+
+	set_zone(f, REJECT);
+	run(f, SLICE_LIT("From: no-reply@brand.example\r\n\r\n123456\r\n"));
+	assert_int_equal(f->out.triage, 0);
+	assert_int_equal(f->out.flags, ENV_REJECT | RULE(4));
+	f->conf.critical_domain = list;
+	f->conf.ncritical_domain = 1;
+	run(f, SLICE_LIT("From: x@brand.example\r\n\r\n123456\r\n"));
+	assert_int_equal(f->out.triage, 0);
+	assert_int_equal(f->out.flags, ENV_REJECT | RULE(2));
+	f->in.client_ip = SLICE_LIT("192.0.2.66");
+	run(f, SLICE_LIT("From: x@brand.example\r\n\r\n123456\r\n"));
+	assert_int_equal(f->out.triage, 2);
+	assert_int_equal(f->out.flags, ENV_REJECT | ENV_HOLD_ONLY | RULE(1));
+}
+
+/* 4.4, 3.2: one field, between the others, unless a signer has closed the door. */
+static void
+received_spf_4_4(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, SLICE_LIT(FROM "\r\nx\r\n"));
+	assert_false(contains(f->out.trace, "Received-SPF"));
+	f->conf.received_spf = true;
+	run(f, SLICE_LIT(FROM "\r\nx\r\n"));
+	assert_true(contains(f->out.trace, "\r\nReceived-SPF: pass\r\n\tclient-ip=192.0.2.25;"
+	    "\r\n\tenvelope-from=\"bounce@brand.example\";\r\n\thelo=mail.brand.example;"
+	    "\r\n\treceiver=mx.primary.example;\r\n\tidentity=mailfrom\r\nReceived: from "));
+	run(f, SLICE_LIT("DKIM-Signature: h=from:received-spf\r\n" FROM "\r\nx\r\n"));
+	assert_false(contains(f->out.trace, "Received-SPF"));
+	run(f, SLICE_LIT("DKIM-Signature: h=received-spf\r\nReceived-SPF: none\r\n" FROM
+	    "\r\nx\r\n"));
+	assert_true(contains(f->out.trace, "\r\nReceived-SPF: pass\r\n"));
+	/* no verdict, no field */
+	evaluate_failed(f->e, &f->conf, &f->in, &f->out);
+	assert_false(contains(f->out.trace, "Received-SPF"));
+}
+
+/* --- ARC, spec 5 and 6.6 --- */
+
+static struct sign_key *
+make_key(void)
+{
+	EVP_PKEY *k = EVP_RSA_gen(2048);
+	BIO *bio = BIO_new(BIO_s_mem());
+	struct sign_key *key;
+	const char *why;
+	char *p;
+	long n;
+
+	assert_int_equal(PEM_write_bio_PrivateKey(bio, k, NULL, NULL, 0, NULL, NULL), 1);
+	n = BIO_get_mem_data(bio, &p);
+	key = sign_key_new(slice_make(p, (size_t)n), &why);
+	assert_non_null(key);
+	BIO_free(bio);
+	EVP_PKEY_free(k);
+	return key;
+}
+
+/* A zone with the key at s._domainkey.arc.example. */
+static void
+set_key_zone(struct fixture *f, struct sign_key *key)
+{
+	char zone[2048];
+	struct buf rec;
+
+	buf_init(&rec, 1024);
+	assert_int_equal(sign_key_record(key, &rec), 0);
+	snprintf(zone, sizeof(zone), REJECT "s._domainkey.arc.example TXT %.*s\n",
+	    SLICE_FMT(buf_slice(&rec)));
+	set_zone(f, zone);
+	buf_fini(&rec);
+}
+
+#define AAR_PASS " arc.example; dmarc=pass header.from=brand.example"
+
+static void
+start_message(struct fixture *f)
+{
+	buf_clear(&f->text);
+	assert_int_equal(buf_puts(&f->text, FROM "Subject: [list] x\r\n\r\nfooter\r\n"), 0);
+}
+
+/* The parts of the message in f->text that a signature is made of. */
+static void
+read_message(struct fixture *f, struct sign_fields *fields, uint8_t hash[SIGN_HASH])
+{
+	struct slice msg = buf_slice(&f->text);
+	struct sign_body *b = sign_body_new();
+	struct header_field field;
+	struct header h;
+
+	header_start(&h, msg);
+	while (header_next(&h, &field))
+		if (arc_seal_wants(field.name))
+			assert_int_equal(sign_fields_add(fields, field.name, field.raw), 0);
+	sign_body_start(b);
+	sign_body_put(b, slice_sub(msg, h.body, msg.n));
+	sign_body_end(b, hash);
+	sign_body_free(&b);
+}
+
+/* Puts a seal of arc.example above the message in f->text, or its DKIM signature. */
+static void
+seal(struct fixture *f, struct sign_key *key, const char *authres)
+{
+	struct arc_seal a = {
+		.key = key, .domain = SLICE_LIT("arc.example"), .selector = SLICE_LIT("s"),
+		.when = 1700000000, .chain = AUTH_NONE, .authres = slice_str(authres)
+	};
+	const struct sign_spec dkim = {
+		.name = SLICE_LIT("DKIM-Signature"), .first = SLICE_LIT("v=1;"),
+		.domain = a.domain, .selector = a.selector, .when = a.when,
+		.h = SLICE_LIT("From:Subject")
+	};
+	struct sign_fields fields = { 0 };
+	struct buf out;
+
+	start_message(f);
+	read_message(f, &fields, a.body_hash);
+	buf_init(&out, 1 << 20);
+	if (authres[0] != '\0')
+		assert_int_equal(arc_seal_put(&out, &a, &fields), ARC_SEALED);
+	else
+		assert_int_equal(sign_field(&out, key, &dkim, &fields, a.body_hash), 0);
+	assert_int_equal(buf_put_slice(&out, buf_slice(&f->text)), 0);
+	buf_clear(&f->text);
+	assert_int_equal(buf_put_slice(&f->text, buf_slice(&out)), 0);
+	buf_fini(&out);
+	sign_fields_fini(&fields);
+}
+
+static void
+arc_5_1_and_6_6(void **state)
+{
+	struct fixture *f = *state;
+	struct sign_key *key = make_key();
+	char sealer[] = "arc.example", other[] = "arc.other.example", *list[] = { other, sealer };
+
+	set_key_zone(f, key);
+	f->in.client_ip = SLICE_LIT("192.0.2.66");
+
+	seal(f, key, AAR_PASS);
+	run(f, buf_slice(&f->text));
+	assert_true(f->rounds <= 3);
+	assert_int_equal(f->out.arc, AUTH_PASS);
+	assert_true(ends(f->out.authres, ";\r\n\tdmarc=fail header.from=brand.example "
+	    "policy.dmarc=reject;\r\n\tarc=pass smtp.remote-ip=192.0.2.66 header.oldest-pass=0"));
+	expect_hold(f, "dmarc-reject");
+	/* 14.4 case 17: once the sealer is trusted its word counts */
+	f->conf.trusted_sealer = list;
+	f->conf.ntrusted_sealer = 2;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.flags & ENV_HOLD_ONLY, 0);
+	assert_true(slice_eq(f->out.reason, SLICE_LIT("dmarc-override-arc")));
+	/* nor is it refused */
+	f->conf.dmarc_reject = true;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.status, VERIFY_OK);
+	f->conf.dmarc_reject = false;
+	/* a changed octet of the body */
+	f->text.p[f->text.n - 3] ^= 1;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.arc, AUTH_FAIL);
+	assert_true(contains(f->out.authres, "arc=fail smtp.remote-ip=192.0.2.66"));
+	assert_false(contains(f->out.authres, "oldest-pass"));
+	expect_hold(f, "dmarc-reject");
+	/* a sealer that saw it fail, or saw another author */
+	seal(f, key, " arc.example; dmarc=fail header.from=brand.example");
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.arc, AUTH_PASS);
+	expect_hold(f, "dmarc-reject");
+	seal(f, key, " arc.example; dmarc=pass header.from=other.example");
+	run(f, buf_slice(&f->text));
+	expect_hold(f, "dmarc-reject");
+	/* DNS trouble: fail is said (5.1), but the chain is not taken for broken */
+	seal(f, key, AAR_PASS);
+	set_zone(f, REJECT "s._domainkey.arc.example FAIL x\n");
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.arc, AUTH_TEMPERROR);
+	assert_true(contains(f->out.authres, "arc=fail"));
+	sign_key_free(&key);
+}
+
+/* 6.6: the list signs with its own domain, and counts while that passes. */
+static void
+known_list_6_6(void **state)
+{
+	struct fixture *f = *state;
+	struct sign_key *key = make_key();
+	char list[] = "arc.example", *lists[] = { list };
+
+	set_key_zone(f, key);
+	f->in.client_ip = SLICE_LIT("192.0.2.66");
+	seal(f, key, "");
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.dkim, AUTH_PASS);
+	assert_int_equal(f->out.dmarc, AUTH_FAIL);
+	expect_hold(f, "dmarc-reject");
+	f->conf.known_list = lists;
+	f->conf.nknown_list = 1;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.flags & (ENV_HOLD_ONLY | ENV_SURVIVABLE), 0);
+	assert_true(slice_eq(f->out.reason, SLICE_LIT("dmarc-override-list")));
+	f->text.p[f->text.n - 3] ^= 1;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.dkim, AUTH_FAIL);
+	expect_hold(f, "dmarc-reject");
+	/* an author that has no policy is not let through by it */
+	lists[0] = list;
+	seal(f, key, "");
+	f->text.p[f->text.n - 3] ^= 1;
+	set_zone(f, "");
+	run(f, buf_slice(&f->text));
+	expect_hold(f, "dmarc-unauthenticated");
+	sign_key_free(&key);
+}
+
 int
 main(void)
 {
@@ -322,6 +739,13 @@ main(void)
 		cmocka_unit_test_setup_teardown(dns_trouble, setup, teardown),
 		cmocka_unit_test_setup_teardown(odd_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_envelope, setup, teardown),
+		cmocka_unit_test_setup_teardown(dmarc_4_2_and_6_5, setup, teardown),
+		cmocka_unit_test_setup_teardown(survivable_7_1, setup, teardown),
+		cmocka_unit_test_setup_teardown(configured_6_5_6_7_9_5, setup, teardown),
+		cmocka_unit_test_setup_teardown(triage_10_2, setup, teardown),
+		cmocka_unit_test_setup_teardown(received_spf_4_4, setup, teardown),
+		cmocka_unit_test_setup_teardown(arc_5_1_and_6_6, setup, teardown),
+		cmocka_unit_test_setup_teardown(known_list_6_6, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("policy/evaluate", tests, NULL, NULL);
