@@ -164,9 +164,10 @@ class Loads:
 
 
 class Tally:
-    """Of deliveries (one recipient each) against what was acknowledged."""
+    """Of deliveries (one recipient each) against what was acknowledged. `forward`: these
+    are the copies to the recovery addresses, with a return path of ours."""
 
-    def __init__(self, messages, acknowledged):
+    def __init__(self, messages, acknowledged, forward=False):
         self.copies, self.corrupt, self.strange = {}, [], []
         for m in messages:
             found = re.search(rb"\r\nSubject: key ([0-9A-Za-z.-]+)\r\n", m.data)
@@ -176,7 +177,12 @@ class Tally:
                 continue
             for r in m.rcpts:
                 self.copies.setdefault((key, r), []).append(m)
-                if r not in recipients(key) or m.mail_from != SENDER:
+                if forward:
+                    good = m.mail_from.endswith("@fwd.relay.example") and r in [
+                        u.replace("@shop.", "@recovery.") for u in recipients(key)]
+                else:
+                    good = m.mail_from == SENDER and r in recipients(key)
+                if not good:
                     self.strange.append((key, r))
         self.wanted = {(k, r) for k in acknowledged for r in recipients(k)}
         self.lost = sorted(self.wanted - set(self.copies))

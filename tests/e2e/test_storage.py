@@ -230,17 +230,18 @@ def test_a_disk_that_becomes_read_only(world):
         disk.closed = True
         loads = Loads(disk.relay.port, name="ro-")
         wait_for(lambda: len(loads.acknowledged()) > 50, 10, "the load before")
+        cut = time.monotonic()
         assert ext4.cut() == 0
         disk.closed = False
-        cut = time.monotonic()
         wait_for(lambda: any(a.code >= 400 for a in loads.answers()), 10, "an answer")
         wait_for(lambda: disk.seen() >= 30, 10, "deliveries on a dead disk")
         time.sleep(1)
         loads.stop()
         loads.check_answers()
-        assert not [a for a in loads.answers() if a.code == 250 and a.sent > cut], \
+        assert not [a for a in loads.answers() if a.code == 250 and a.sent > cut + 0.1], \
             "acknowledged on a dead disk"
-        disk.acked.update(loads.acknowledged())
+        # A sync that the cut met half-way may be called a success by ext4.
+        disk.acked.update({k: a for k, a in loads.acknowledged().items() if a.came < cut})
         disk.relay.kill()
         ext4.back()
         disk.fault.start(disk.relay)

@@ -113,11 +113,14 @@ class Sink:
                 secure, helo, mail, rcpts = True, None, None, []
             elif verb == "MAIL":
                 arg = text[text.index("<") + 1:text.index(">")]
+                mail, rcpts = None, []
                 if await self._ask("mail", arg, writer, "250 2.1.0 ok"):
                     mail, rcpts, options = arg, [], text[text.index(">") + 1:].strip()
             elif verb == "RCPT":
                 arg = text[text.index("<") + 1:text.rindex(">")]
-                if await self._ask("rcpt", arg, writer, "250 2.1.5 ok"):
+                if mail is None:
+                    writer.write(b"503 5.5.1 no sender\r\n")
+                elif await self._ask("rcpt", arg, writer, "250 2.1.5 ok"):
                     rcpts.append(arg)
             elif verb == "DATA":
                 if not rcpts:
