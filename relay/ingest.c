@@ -13,6 +13,7 @@
 #include "base/proto/relay_queue.h"
 #include "base/proto/relay_seal.h"
 #include "base/proto/relay_verify.h"
+#include "policy/address.h"
 #include "policy/received.h"
 #include "relay/ingest_memo.h"
 
@@ -347,14 +348,15 @@ void
 ingest_prefetch(struct ingest *g, struct slice client_ip, struct slice mail_from)
 {
 	struct slice domain = domain_of(mail_from);
-	char name[128];
+	char name[128], canonical[DNS_NAME_MAX + 2];
 
 	if (g->dns == NULL)
 		return;
 	if (ptr_name(client_ip, name, sizeof(name)) == 0)
 		prefetch_one(g, DNS_PTR, slice_str(name));
-	if (domain.n > 0 && domain.n <= DNS_NAME_MAX && domain.p[0] != '[')
-		prefetch_one(g, DNS_TXT, domain);
+	if (domain.n > 0 && domain.p[0] != '[' &&
+	    address_domain_canonical(domain, canonical, sizeof(canonical)) == 0)
+		prefetch_one(g, DNS_TXT, slice_str(canonical));
 }
 
 /* What the cache knows of these names; true when it is all of them. */

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "policy/address.h"
+#include "relay/smtp_machine_priv.h"
+#include "relay/smtp_param.h"
 
 enum { BARE_LINES_MAX = 3, LINE_REPLY_MAX = 512 };
 
@@ -38,23 +39,28 @@ smtp_machine_init(struct smtp_machine *m, const struct conf *c)
 	buf_init(&m->rcpts, SMTP_RCPTS_MAX);
 }
 
-static void
+void
 machine_pending_free(struct smtp_machine *m)
 {
 	if (m->pending == NULL)
 		return;
 	free(m->pending->address);
+	free(m->pending->orcpt);
 	free(m->pending);
 	m->pending = NULL;
 }
 
 /* The end of a transaction, good or bad; what was said in EHLO stays. */
-static void
+void
 machine_reset(struct smtp_machine *m)
 {
 	machine_pending_free(m);
 	free(m->mail_from);
 	m->mail_from = NULL;
+	free(m->envid);
+	m->envid = NULL;
+	m->ret = SLICE_NONE;
+	m->utf8 = false;
 	buf_fini(&m->rcpts);
 	buf_init(&m->rcpts, SMTP_RCPTS_MAX);
 	free(m->rcpt_hash);
@@ -76,14 +82,8 @@ smtp_machine_fini(struct smtp_machine *m)
 	m->helo = NULL;
 }
 
-static struct smtp_step
-machine_step(enum smtp_state next, enum smtp_action action)
-{
-	return (struct smtp_step){ next, action };
-}
-
 /* The reply buffer is larger than all replies of one command; a full one is our bug. */
-__attribute__((format(printf, 2, 3))) static void
+void
 machine_say(struct buf *reply, const char *fmt, ...)
 {
 	char line[LINE_REPLY_MAX];
@@ -100,7 +100,7 @@ machine_say(struct buf *reply, const char *fmt, ...)
 
 /* A command that was wrong. Too many of them, and the client is told to come back in a
  * better mood. */
-__attribute__((format(printf, 4, 5))) static struct smtp_step
+struct smtp_step
 machine_wrong(struct smtp_machine *m, enum smtp_state st, struct buf *reply,
     const char *fmt, ...)
 {
@@ -189,80 +189,34 @@ cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	machine_say(reply, "250-%s", m->conf->hostname);
 	machine_say(reply, "250-PIPELINING");
 	machine_say(reply, "250-SIZE %llu", (unsigned long long)m->conf->message_size_max);
+	machine_say(reply, "250-ENHANCEDSTATUSCODES");
+	machine_say(reply, "250-SMTPUTF8");
+	machine_say(reply, "250-DSN");
+	/* RFC 9422. Never a limit that grows within a session. */
+	machine_say(reply, "250-LIMITS MAILMAX=%u RCPTMAX=%u", m->conf->messages_max,
+	    m->conf->recipients_max);
 	if (m->tls_offered && !m->tls_active)
 		machine_say(reply, "250-STARTTLS");
-	machine_say(reply, "250-ENHANCEDSTATUSCODES");
 	machine_say(reply, "250 8BITMIME");
 	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
 }
 
-enum smtp_param { PARAM_OK, PARAM_UNKNOWN, PARAM_BAD, PARAM_TOO_BIG };
-
-static enum smtp_param
-mail_param(struct smtp_machine *m, struct slice key, struct slice value)
-{
-	if (slice_ieq(key, SLICE_LIT("SIZE"))) {
-		/* RFC 1870: up to 20 digits; what overflows is too big as well. */
-		if (value.n == 0 || value.n > 20)
-			return PARAM_BAD;
-		for (size_t i = 0; i < value.n; i++) {
-			if (value.p[i] < '0' || value.p[i] > '9')
-				return PARAM_BAD;
-		}
-		if (slice_u64(value, &m->size) != 0 || m->size > m->conf->message_size_max)
-			return PARAM_TOO_BIG;
-		return PARAM_OK;
-	}
-	if (slice_ieq(key, SLICE_LIT("BODY"))) {
-		m->body_8bit = slice_ieq(value, SLICE_LIT("8BITMIME"));
-		if (m->body_8bit || slice_ieq(value, SLICE_LIT("7BIT")))
-			return PARAM_OK;
-		return PARAM_BAD;
-	}
-	return PARAM_UNKNOWN;
-}
-
-static enum smtp_param
-rcpt_param(struct smtp_machine *m, struct slice key, struct slice value)
-{
-	(void)m, (void)key, (void)value;
-	return PARAM_UNKNOWN;
-}
-
-/* "KEY=value KEY ..." (RFC 5321 4.1.2, esmtp-param). */
-static enum smtp_param
-machine_params(struct smtp_machine *m, struct slice s,
-    enum smtp_param (*fn)(struct smtp_machine *, struct slice, struct slice))
-{
-	s = slice_trim(s);
-	while (s.n > 0) {
-		struct slice word = slice_sub(s, 0, slice_find(s, ' '));
-		size_t eq = slice_find(word, '=');
-		enum smtp_param r = fn(m, slice_sub(word, 0, eq),
-		    slice_sub(word, eq + 1, word.n));
-
-		if (r != PARAM_OK)
-			return r;
-		s = slice_trim(slice_sub(s, word.n, s.n));
-	}
-	return PARAM_OK;
-}
-
 /* "FROM:" or "TO:", then the path. Clients that put a space after the colon exist in
  * such numbers that refusing them would cost mail. */
-static bool
+bool
 machine_path(struct slice arg, struct slice keyword, struct address *a, struct slice *box,
     struct slice *rest)
 {
 	if (!slice_istarts(arg, keyword))
 		return false;
 	arg = slice_trim(slice_sub(arg, keyword.n, arg.n));
-	return address_path(arg, false, a, box, rest) == 0;
+	return address_path(arg, true, a, box, rest) == 0;
 }
 
 static struct smtp_step
 cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
+	struct smtp_mail_params p;
 	struct address a;
 	struct slice box, rest;
 
@@ -277,225 +231,28 @@ cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	    (box.n > 0 && a.domain.n == 0))
 		return machine_wrong(m, st, reply, "501 5.1.7 this is not an address");
 	machine_reset(m);
-	switch (machine_params(m, rest, mail_param)) {
-	case PARAM_OK:
+	switch (smtp_mail_params(rest, m->conf->message_size_max, &p)) {
+	case SMTP_PARAM_OK:
 		break;
-	case PARAM_UNKNOWN:
+	case SMTP_PARAM_UNKNOWN:
 		return machine_wrong(m, st, reply, "555 5.5.4 unknown parameter");
-	case PARAM_BAD:
+	case SMTP_PARAM_BAD:
 		return machine_wrong(m, st, reply, "501 5.5.4 bad parameter value");
-	case PARAM_TOO_BIG:
+	case SMTP_PARAM_TOO_BIG:
 		machine_say(reply, "552 5.3.4 messages are limited to %llu bytes",
 		    (unsigned long long)m->conf->message_size_max);
 		return machine_step(st, SMTP_DO_NOTHING);
 	}
+	if (a.utf8 && !p.utf8)
+		return machine_wrong(m, st, reply, "553 5.6.7 this address needs SMTPUTF8");
+	m->size = p.size;
+	m->body_8bit = p.body_8bit;
+	m->utf8 = p.utf8;
+	m->ret = p.ret;
+	m->envid = slice_dup(p.envid);
 	m->mail_from = slice_dup(box);
 	machine_say(reply, "250 2.1.0 sender taken");
 	return machine_step(SMTP_MAIL, SMTP_DO_SENDER);
-}
-
-static uint32_t
-rcpt_hash(struct slice s)
-{
-	uint32_t h = 2166136261u;	/* FNV-1a; a collision only costs a comparison */
-
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (uint8_t)s.p[i]) * 16777619u;
-	return h;
-}
-
-/* Named twice, delivered once. */
-static bool
-machine_has_rcpt(const struct smtp_machine *m, uint32_t hash, const struct envelope_rcpt *r)
-{
-	struct slice list = buf_slice(&m->rcpts);
-	struct envelope_rcpt e;
-
-	for (unsigned i = 0; wire_item_next(&list, &envelope_rcpt_wire, &e) == 1; i++) {
-		if (m->rcpt_hash[i] == hash && e.kind == r->kind && slice_eq(e.user, r->user))
-			return true;
-	}
-	return false;
-}
-
-static struct smtp_step
-machine_rcpt_deferred(struct smtp_machine *m, struct buf *reply, const char *text)
-{
-	m->rcpt_deferred = true;
-	machine_pending_free(m);
-	machine_say(reply, "%s", text);
-	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
-}
-
-static struct smtp_step
-machine_rcpt_refused(struct smtp_machine *m, struct buf *reply, const char *text)
-{
-	m->rcpt_refused = true;
-	machine_pending_free(m);
-	machine_say(reply, "%s", text);
-	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
-}
-
-static bool
-machine_add_rcpt(struct smtp_machine *m, const struct envelope_rcpt *r)
-{
-	uint32_t hash = rcpt_hash(r->user);
-
-	if (m->nrcpt > 0 && machine_has_rcpt(m, hash, r))
-		return true;
-	if (wire_item_put(&m->rcpts, &envelope_rcpt_wire, r) != 0)
-		return false;
-	if (m->nrcpt == m->rcpt_room) {
-		m->rcpt_room = m->rcpt_room == 0 ? 4 : 2 * m->rcpt_room;
-		m->rcpt_hash = mem_resize(m->rcpt_hash, m->rcpt_room, sizeof(uint32_t));
-	}
-	m->rcpt_hash[m->nrcpt++] = hash;
-	return true;
-}
-
-/* postmaster or abuse that is nobody's mailbox: the operator's (RFC 5321 4.5.1). */
-static bool
-machine_add_role(struct smtp_machine *m)
-{
-	struct slice box = slice_str(m->pending->address);
-	struct slice domain = slice_str(m->pending->domain);
-	struct envelope_rcpt r = { .kind = RCPT_POSTMASTER, .address = box };
-	struct buf user;
-	bool ok;
-
-	if (domain.n == 0)
-		domain = slice_str(m->conf->hostname);
-	buf_init(&user, ADDRESS_PATH_MAX * 2);
-	ok = buf_put_slice(&user, slice_sub(box, 0, slice_rfind(box, '@'))) == 0;
-	bytes_lower(user.p, ok ? buf_len(&user) : 0);
-	ok = ok && buf_put(&user, "@", 1) == 0 && buf_put_slice(&user, domain) == 0;
-	r.user = buf_slice(&user);
-	r.domain = domain;
-	ok = ok && machine_add_rcpt(m, &r);
-	buf_fini(&user);
-	return ok;
-}
-
-static struct smtp_step
-machine_rcpt_added(struct smtp_machine *m, bool added, struct buf *reply)
-{
-	if (!added)
-		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
-	machine_pending_free(m);
-	machine_say(reply, "250 2.1.5 recipient taken");
-	return machine_step(SMTP_RCPT, SMTP_DO_NOTHING);
-}
-
-/* Who decides about this recipient? Anything that is not ours is relaying (never an
- * open relay). */
-static struct smtp_step
-machine_route_rcpt(struct smtp_machine *m, const struct address *a, struct buf *reply)
-{
-	const struct conf *c = m->conf;
-	struct slice domain = slice_str(m->pending->domain);
-
-	if (domain.n == 0 || (slice_ieq(domain, slice_str(c->hostname)) &&
-	    conf_domain_find(c, domain) == NULL)) {
-		if (!m->pending->role)
-			return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
-		return machine_rcpt_added(m, machine_add_role(m), reply);
-	}
-	if (c->forwarder.domain != NULL && slice_ieq(domain, slice_str(c->forwarder.domain))) {
-		if (m->pending->role)
-			return machine_rcpt_added(m, machine_add_role(m), reply);
-		/* Bounces use the null sender (spec 2.2.2, RFC 5321 6.1). */
-		if (m->mail_from[0] != '\0')
-			return machine_rcpt_refused(m, reply,
-			    "550 5.7.1 this address takes delivery reports only");
-		return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
-	}
-	if (a->literal || conf_domain_find(c, domain) == NULL)
-		return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
-	return machine_step(SMTP_WAIT_RCPT, SMTP_DO_DIRECTORY);
-}
-
-static struct smtp_step
-cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
-{
-	struct address a;
-	struct slice box, rest;
-
-	if (!slice_istarts(arg, SLICE_LIT("TO:")))
-		return machine_wrong(m, st, reply, "501 5.5.4 RCPT TO:<address> is meant");
-	if (!machine_path(arg, SLICE_LIT("TO:"), &a, &box, &rest) || box.n == 0)
-		return machine_wrong(m, st, reply, "501 5.1.3 this is not an address");
-	switch (machine_params(m, rest, rcpt_param)) {
-	case PARAM_OK:
-		break;
-	case PARAM_UNKNOWN:
-	case PARAM_BAD:
-	case PARAM_TOO_BIG:
-		return machine_wrong(m, st, reply, "555 5.5.4 unknown parameter");
-	}
-	if (m->nrcpt >= m->conf->recipients_max)
-		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
-	machine_pending_free(m);
-	m->pending = mem_new(sizeof(*m->pending));
-	m->pending->address = slice_dup(box);
-	m->pending->role = slice_ieq(a.local, SLICE_LIT("postmaster")) ||
-	    slice_ieq(a.local, SLICE_LIT("abuse"));
-	if (a.domain.n > 0 && !a.literal && address_domain_canonical(a.domain,
-	    m->pending->domain, sizeof(m->pending->domain)) != 0)
-		return machine_rcpt_refused(m, reply, "550 5.1.2 no such domain");
-	if (a.literal)
-		return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
-	return machine_route_rcpt(m, &a, reply);
-}
-
-static struct smtp_step
-machine_rcpt_known(struct smtp_machine *m, const struct smtp_rcpt_answer *a, struct buf *reply)
-{
-	struct envelope_rcpt r = {
-		.kind = a->return_path ? RCPT_RETURN_PATH : RCPT_USER,
-		.address = slice_str(m->pending->address),
-		.user = a->return_path ? slice_str(m->pending->address) : a->user,
-		.domain = slice_str(m->pending->domain),
-		.shard = a->shard,
-		.token = a->token,
-	};
-
-	return machine_rcpt_added(m, machine_add_rcpt(m, &r), reply);
-}
-
-struct smtp_step
-smtp_machine_rcpt(struct smtp_machine *m, const struct smtp_rcpt_answer *a, struct buf *reply)
-{
-	CHECK(m->pending != NULL);
-	switch (a->verdict) {
-	case SMTP_RCPT_KNOWN:
-		return machine_rcpt_known(m, a, reply);
-	case SMTP_RCPT_UNKNOWN:
-		if (m->pending->role)
-			return machine_rcpt_added(m, machine_add_role(m), reply);
-		return machine_rcpt_refused(m, reply, "550 5.1.1 no such user here");
-	case SMTP_RCPT_UNAVAILABLE:
-		break;
-	}
-	return machine_rcpt_deferred(m, reply, "451 4.3.0 cannot tell now, try again later");
-}
-
-static struct smtp_step
-cmd_data(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
-{
-	(void)arg;
-	if (st == SMTP_RCPT)
-		return machine_step(SMTP_WAIT_MEMORY, SMTP_DO_BODY);
-	/* A pipelining client sees this after the answers to its recipients: if one of them
-	 * may come back later, a 5yz here would make it give up for good (P2). */
-	if (m->rcpt_deferred) {
-		machine_say(reply, "451 4.5.1 no recipient was taken, try again later");
-		return machine_step(st, SMTP_DO_NOTHING);
-	}
-	if (m->rcpt_refused) {
-		machine_say(reply, "554 5.5.1 no valid recipients");
-		return machine_step(st, SMTP_DO_NOTHING);
-	}
-	return machine_wrong(m, st, reply, "503 5.5.1 RCPT comes first");
 }
 
 static struct smtp_step
@@ -563,8 +320,8 @@ static const struct smtp_command commands[] = {
 	COMMAND("EHLO", IN_ANY, ARG_SOME, cmd_ehlo),
 	COMMAND("HELO", IN_ANY, ARG_SOME, cmd_helo),
 	COMMAND("MAIL", IN_READY, ARG_SOME, cmd_mail),
-	COMMAND("RCPT", IN_MAIL | IN_RCPT, ARG_SOME, cmd_rcpt),
-	COMMAND("DATA", IN_MAIL | IN_RCPT, ARG_NONE, cmd_data),
+	COMMAND("RCPT", IN_MAIL | IN_RCPT, ARG_SOME, machine_cmd_rcpt),
+	COMMAND("DATA", IN_MAIL | IN_RCPT, ARG_NONE, machine_cmd_data),
 	COMMAND("RSET", IN_ANY, ARG_NONE, cmd_rset),
 	COMMAND("NOOP", IN_ANY, ARG_ANY, cmd_noop),
 	COMMAND("QUIT", IN_ANY, ARG_NONE, cmd_quit),
@@ -640,94 +397,6 @@ smtp_machine_line(struct smtp_machine *m, enum smtp_state st, enum smtp_lexeme l
 		break;
 	}
 	mem_bug("a lexeme that is no line", __FILE__, __LINE__);
-}
-
-/* -- content -------------------------------------------------------------------- */
-
-struct smtp_step
-smtp_machine_body(struct smtp_machine *m, bool room, struct buf *reply)
-{
-	if (!room) {
-		machine_reset(m);
-		machine_say(reply, "452 4.3.1 no room for a message now, try again later");
-		return machine_step(SMTP_READY, SMTP_DO_NOTHING);
-	}
-	machine_say(reply, "354 end with CR LF . CR LF");
-	return machine_step(SMTP_DATA, SMTP_DO_NOTHING);
-}
-
-/* The reply to content that is not taken, NULL when it is. What is our own trouble comes
- * first: then nothing is said about the message (P2). */
-static const char *
-machine_fault(const struct smtp_machine *m, unsigned faults)
-{
-	if (faults & SMTP_FAULT_LOCAL)
-		return "451 4.3.0 could not keep the message, try again later";
-	if (faults & SMTP_FAULT_SIZE)
-		return "552 5.3.4 message too big";
-	if (faults & SMTP_FAULT_MEMORY)
-		return "452 4.3.1 no room for the message now, try again later";
-	if (faults & SMTP_FAULT_HEADER)
-		return "552 5.3.4 message header too big";
-	if (faults & SMTP_FAULT_HEADER_NUL)
-		return "550 5.6.0 NUL in the message header";
-	if (faults & SMTP_FAULT_LONG)
-		return "554 5.6.0 a line of the message is too long";
-	if ((faults & SMTP_FAULT_BARE) && m->conf->bare_newline_reject)
-		return "550 5.5.2 bare CR or LF in the message";
-	return NULL;
-}
-
-struct smtp_step
-smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply)
-{
-	const char *text = machine_fault(m, faults);
-
-	m->messages++;
-	if (text == NULL)
-		return machine_step(SMTP_WAIT_VERDICT, SMTP_DO_KEEP);
-	machine_reset(m);
-	machine_say(reply, "%s", text);
-	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
-}
-
-/* A refusal is worded by another process; it must still be one reply line. */
-static bool
-refusal_valid(struct slice s)
-{
-	if (s.n < 5 || s.n > 400 || (s.p[0] != '4' && s.p[0] != '5') || s.p[3] != ' ')
-		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] < ' ' || s.p[i] > '~')
-			return false;
-		if ((i == 1 || i == 2) && (s.p[i] < '0' || s.p[i] > '9'))
-			return false;
-	}
-	return true;
-}
-
-struct smtp_step
-smtp_machine_kept(struct smtp_machine *m, enum smtp_kept what, struct slice text,
-    struct buf *reply)
-{
-	machine_reset(m);
-	if (what == SMTP_KEPT_REFUSED && !refusal_valid(text))
-		what = SMTP_KEPT_ERROR;	/* refused for what? Doubt is 4yz */
-	switch (what) {
-	case SMTP_KEPT:
-		machine_say(reply, "250 2.0.0 kept as %.*s", SLICE_FMT(text));
-		break;
-	case SMTP_KEPT_FULL:
-		machine_say(reply, "452 4.3.1 no room on disk now, try again later");
-		break;
-	case SMTP_KEPT_REFUSED:
-		machine_say(reply, "%.*s", SLICE_FMT(text));
-		break;
-	case SMTP_KEPT_ERROR:
-		machine_say(reply, "451 4.3.0 could not keep the message, try again later");
-		break;
-	}
-	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
 }
 
 /* -- the rest ------------------------------------------------------------------- */

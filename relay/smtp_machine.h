@@ -56,18 +56,23 @@ struct smtp_machine {
 	bool		 tls_offered, tls_active;
 	bool		 extended;	/* EHLO, not HELO */
 	bool		 body_8bit;	/* BODY=8BITMIME */
+	bool		 utf8;		/* SMTPUTF8 */
 	bool		 rcpt_deferred;	/* some recipient of this transaction got 4yz */
 	bool		 rcpt_refused;	/* ... 5yz */
 	uint8_t		 bare_lines;	/* command lines with bare CR or LF */
 	unsigned	 errors, messages;
 	char		*helo;		/* owned; NULL before EHLO */
 	char		*mail_from;	/* owned; NULL without transaction, "" null sender */
+	char		*envid;		/* owned; ENVID=, "" when not given */
+	struct slice	 ret;		/* "FULL", "HDRS", ""; static */
 	uint64_t	 size;		/* SIZE= given, 0 when not */
 	struct buf	 rcpts;		/* items of struct envelope_rcpt */
 	uint32_t	*rcpt_hash;	/* owned; of each user, to find doubles */
 	unsigned	 nrcpt, rcpt_room;
 	struct {			/* the recipient being decided */
 		char	*address;	/* owned; as written */
+		char	*orcpt;		/* owned; ORCPT=, "" when not given */
+		uint8_t	 notify;	/* NOTIFY_* */
 		char	 domain[256];	/* canonical; "" for bare postmaster */
 		bool	 role;		/* postmaster or abuse: accepted even if not a user */
 	}		*pending;	/* owned; NULL when none */

@@ -330,6 +330,8 @@ session_protocol(const struct session *s)
 {
 	if (!s->m.extended)
 		return SLICE_LIT("SMTP");
+	if (s->m.utf8)		/* RFC 6531 4.3 */
+		return s->m.tls_active ? SLICE_LIT("UTF8SMTPS") : SLICE_LIT("UTF8SMTP");
 	return s->m.tls_active ? SLICE_LIT("ESMTPS") : SLICE_LIT("ESMTP");
 }
 
@@ -350,11 +352,14 @@ session_keep(struct session *s)
 		.id = s->id,
 		.received_ms = clock_wall_ms(),
 		.body_size = s->body_size,
-		.flags = (s->m.body_8bit ? ENV_BODY_8BIT : 0u) | (tls != NULL ? ENV_TLS : 0u),
+		.flags = (s->m.body_8bit ? ENV_BODY_8BIT : 0u) |
+		    (s->m.utf8 ? ENV_SMTPUTF8 : 0u) | (tls != NULL ? ENV_TLS : 0u),
 		.nrcpt = s->m.nrcpt,
 		.client_ip = slice_str(s->ip),
 		.helo = slice_str(s->m.helo),
 		.mail_from = slice_str(s->m.mail_from),
+		.envid = slice_str(s->m.envid),
+		.ret = s->m.ret,
 		.rcpts = buf_slice(&s->m.rcpts),
 		.rcpt = only.address,
 		.protocol = session_protocol(s),

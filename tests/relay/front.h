@@ -3,7 +3,7 @@
  * A front door in a test: the real session driver, machine, lexer and ingest over socket
  * pairs, with scripted doubles of directory, seal, verify, queue and DNS in the same loop.
  *
- * The directory knows mario, anna, "o'hara" and u0..u999 @example.it; "later" gets no
+ * The directory knows mario, anna, jos\xc3\xa9, "o'hara" and u0..u999 @example.it; "later" gets no
  * answer that helps, "mute" none at all, "fatal" kills it. Seal takes SRS0=good=... with a
  * token, SRS0=srs=..., says SRS0=old=... is expired. Verify obeys an X-Verify field in the
  * content, the queue an X-Queue field:
@@ -160,7 +160,8 @@ front_directory(struct front_peer *p, struct slice body)
 	if (slice_ieq(local, SLICE_LIT("later")))
 		a.status = DIR_UNAVAILABLE;
 	if (slice_ieq(local, SLICE_LIT("mario")) || slice_ieq(local, SLICE_LIT("anna")) ||
-	    slice_ieq(local, SLICE_LIT("o'hara")) || (local.n > 1 && local.p[0] == 'u' &&
+	    slice_ieq(local, SLICE_LIT("o'hara")) ||
+	    slice_eq(local, SLICE_LIT("jos\xc3\xa9")) || (local.n > 1 && local.p[0] == 'u' &&
 	    local.p[1] >= '0' && local.p[1] <= '9')) {
 		a.status = DIR_KNOWN;
 		(void)snprintf(user, sizeof(user), "%.*s@example.it", SLICE_FMT(local));
@@ -303,11 +304,24 @@ front_record(struct front *f, const struct envelope *e, struct slice content)
 		    SLICE_FMT(r.user)), 0);
 		if (r.token.n > 0)
 			assert_int_equal(buf_printf(&f->kept, "/%.*s", SLICE_FMT(r.token)), 0);
+		if (r.notify != 0)
+			assert_int_equal(buf_printf(&f->kept, " notify=%u", r.notify), 0);
+		if (r.orcpt.n > 0)
+			assert_int_equal(buf_printf(&f->kept, " orcpt=%.*s",
+			    SLICE_FMT(r.orcpt)), 0);
 	}
+	if (e->envid.n > 0)
+		assert_int_equal(buf_printf(&f->kept, " [envid=%.*s]", SLICE_FMT(e->envid)), 0);
+	if (e->ret.n > 0)
+		assert_int_equal(buf_printf(&f->kept, " [ret=%.*s]", SLICE_FMT(e->ret)), 0);
 	if (e->flags & ENV_HOLD_ONLY)
 		assert_int_equal(buf_printf(&f->kept, " [%.*s]", SLICE_FMT(e->reason)), 0);
 	if (e->flags & ENV_BODY_8BIT)
 		assert_int_equal(buf_puts(&f->kept, " [8bit]"), 0);
+	if (e->flags & ENV_SMTPUTF8)
+		assert_int_equal(buf_puts(&f->kept, " [utf8]"), 0);
+	if (e->flags & ENV_TRUSTED)
+		assert_int_equal(buf_puts(&f->kept, " [trusted]"), 0);
 	if (e->flags & ENV_TLS)
 		assert_int_equal(buf_puts(&f->kept, " [tls]"), 0);
 	assert_int_equal(buf_puts(&f->kept, " "), 0);

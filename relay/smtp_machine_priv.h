@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of the machine share; nobody else includes it. */
+#ifndef RELAY_SMTP_MACHINE_PRIV_H
+#define RELAY_SMTP_MACHINE_PRIV_H
+
+#include "policy/address.h"
+#include "relay/smtp_machine.h"
+
+/* smtp_machine.c */
+void machine_reset(struct smtp_machine *m);
+void machine_pending_free(struct smtp_machine *m);
+void machine_say(struct buf *reply, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+struct smtp_step machine_wrong(struct smtp_machine *m, enum smtp_state st, struct buf *reply,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* "FROM:" or "TO:", then the path. UTF-8 is let through for the caller to judge. */
+bool machine_path(struct slice arg, struct slice keyword, struct address *a,
+    struct slice *box, struct slice *rest);
+
+static inline struct smtp_step
+machine_step(enum smtp_state next, enum smtp_action action)
+{
+	return (struct smtp_step){ next, action };
+}
+
+/* smtp_machine_rcpt.c, smtp_machine_data.c: handlers of commands */
+struct smtp_step machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st,
+    struct slice arg, struct buf *reply);
+struct smtp_step machine_cmd_data(struct smtp_machine *m, enum smtp_state st,
+    struct slice arg, struct buf *reply);
+
+#endif

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/* RCPT: whose is this address, and who has to be asked. */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "relay/smtp_machine_priv.h"
+#include "relay/smtp_param.h"
+
+static uint32_t
+rcpt_hash(struct slice s)
+{
+	uint32_t h = 2166136261u;	/* FNV-1a; a collision only costs a comparison */
+
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (uint8_t)s.p[i]) * 16777619u;
+	return h;
+}
+
+/* Named twice, delivered once. */
+static bool
+machine_has_rcpt(const struct smtp_machine *m, uint32_t hash, const struct envelope_rcpt *r)
+{
+	struct slice list = buf_slice(&m->rcpts);
+	struct envelope_rcpt e;
+
+	for (unsigned i = 0; wire_item_next(&list, &envelope_rcpt_wire, &e) == 1; i++) {
+		if (m->rcpt_hash[i] == hash && e.kind == r->kind && slice_eq(e.user, r->user))
+			return true;
+	}
+	return false;
+}
+
+static struct smtp_step
+machine_rcpt_deferred(struct smtp_machine *m, struct buf *reply, const char *text)
+{
+	m->rcpt_deferred = true;
+	machine_pending_free(m);
+	machine_say(reply, "%s", text);
+	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
+}
+
+static struct smtp_step
+machine_rcpt_refused(struct smtp_machine *m, struct buf *reply, const char *text)
+{
+	m->rcpt_refused = true;
+	machine_pending_free(m);
+	machine_say(reply, "%s", text);
+	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
+}
+
+static bool
+machine_add_rcpt(struct smtp_machine *m, const struct envelope_rcpt *r)
+{
+	uint32_t hash = rcpt_hash(r->user);
+
+	if (m->nrcpt > 0 && machine_has_rcpt(m, hash, r))
+		return true;
+	if (wire_item_put(&m->rcpts, &envelope_rcpt_wire, r) != 0)
+		return false;
+	if (m->nrcpt == m->rcpt_room) {
+		m->rcpt_room = m->rcpt_room == 0 ? 4 : 2 * m->rcpt_room;
+		m->rcpt_hash = mem_resize(m->rcpt_hash, m->rcpt_room, sizeof(uint32_t));
+	}
+	m->rcpt_hash[m->nrcpt++] = hash;
+	return true;
+}
+
+/* postmaster or abuse that is nobody's mailbox: the operator's (RFC 5321 4.5.1). */
+static bool
+machine_add_role(struct smtp_machine *m)
+{
+	struct slice box = slice_str(m->pending->address);
+	struct slice domain = slice_str(m->pending->domain);
+	struct envelope_rcpt r = {
+		.kind = RCPT_POSTMASTER, .notify = m->pending->notify, .address = box,
+		.orcpt = slice_str(m->pending->orcpt)
+	};
+	struct buf user;
+	bool ok;
+
+	if (domain.n == 0)
+		domain = slice_str(m->conf->hostname);
+	buf_init(&user, ADDRESS_PATH_MAX * 2);
+	ok = buf_put_slice(&user, slice_sub(box, 0, slice_rfind(box, '@'))) == 0;
+	bytes_lower(user.p, ok ? buf_len(&user) : 0);
+	ok = ok && buf_put(&user, "@", 1) == 0 && buf_put_slice(&user, domain) == 0;
+	r.user = buf_slice(&user);
+	r.domain = domain;
+	ok = ok && machine_add_rcpt(m, &r);
+	buf_fini(&user);
+	return ok;
+}
+
+static struct smtp_step
+machine_rcpt_added(struct smtp_machine *m, bool added, struct buf *reply)
+{
+	if (!added)
+		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
+	machine_pending_free(m);
+	machine_say(reply, "250 2.1.5 recipient taken");
+	return machine_step(SMTP_RCPT, SMTP_DO_NOTHING);
+}
+
+/* Who decides about this recipient? Anything that is not ours is relaying (never an
+ * open relay). */
+static struct smtp_step
+machine_route_rcpt(struct smtp_machine *m, const struct address *a, struct buf *reply)
+{
+	const struct conf *c = m->conf;
+	struct slice domain = slice_str(m->pending->domain);
+
+	if (domain.n == 0 || (slice_ieq(domain, slice_str(c->hostname)) &&
+	    conf_domain_find(c, domain) == NULL)) {
+		if (!m->pending->role)
+			return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
+		return machine_rcpt_added(m, machine_add_role(m), reply);
+	}
+	if (c->forwarder.domain != NULL && slice_ieq(domain, slice_str(c->forwarder.domain))) {
+		if (m->pending->role)
+			return machine_rcpt_added(m, machine_add_role(m), reply);
+		/* Bounces use the null sender (spec 2.2.2, RFC 5321 6.1). */
+		if (m->mail_from[0] != '\0')
+			return machine_rcpt_refused(m, reply,
+			    "550 5.7.1 this address takes delivery reports only");
+		return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
+	}
+	if (a->literal || conf_domain_find(c, domain) == NULL)
+		return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
+	return machine_step(SMTP_WAIT_RCPT, SMTP_DO_DIRECTORY);
+}
+
+struct smtp_step
+machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+{
+	struct smtp_rcpt_params p;
+	struct address a;
+	struct slice box, rest;
+
+	if (!slice_istarts(arg, SLICE_LIT("TO:")))
+		return machine_wrong(m, st, reply, "501 5.5.4 RCPT TO:<address> is meant");
+	if (!machine_path(arg, SLICE_LIT("TO:"), &a, &box, &rest) || box.n == 0)
+		return machine_wrong(m, st, reply, "501 5.1.3 this is not an address");
+	switch (smtp_rcpt_params(rest, m->utf8, &p)) {
+	case SMTP_PARAM_OK:
+		break;
+	case SMTP_PARAM_UNKNOWN:
+		return machine_wrong(m, st, reply, "555 5.5.4 unknown parameter");
+	case SMTP_PARAM_BAD:
+	case SMTP_PARAM_TOO_BIG:
+		return machine_wrong(m, st, reply, "501 5.5.4 bad parameter value");
+	}
+	if (a.utf8 && !m->utf8)
+		return machine_wrong(m, st, reply, "553 5.6.7 this address needs SMTPUTF8");
+	if (m->nrcpt >= m->conf->recipients_max)
+		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
+	machine_pending_free(m);
+	m->pending = mem_new(sizeof(*m->pending));
+	m->pending->address = slice_dup(box);
+	m->pending->orcpt = slice_dup(slice_str(p.orcpt));
+	m->pending->notify = p.notify;
+	m->pending->role = slice_ieq(a.local, SLICE_LIT("postmaster")) ||
+	    slice_ieq(a.local, SLICE_LIT("abuse"));
+	if (a.domain.n > 0 && !a.literal && address_domain_canonical(a.domain,
+	    m->pending->domain, sizeof(m->pending->domain)) != 0)
+		return machine_rcpt_refused(m, reply, "550 5.1.2 no such domain");
+	if (a.literal)
+		return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
+	return machine_route_rcpt(m, &a, reply);
+}
+
+static struct smtp_step
+machine_rcpt_known(struct smtp_machine *m, const struct smtp_rcpt_answer *a, struct buf *reply)
+{
+	struct envelope_rcpt r = {
+		.kind = a->return_path ? RCPT_RETURN_PATH : RCPT_USER,
+		.notify = m->pending->notify,
+		.address = slice_str(m->pending->address),
+		.user = a->return_path ? slice_str(m->pending->address) : a->user,
+		.domain = slice_str(m->pending->domain),
+		.shard = a->shard,
+		.orcpt = slice_str(m->pending->orcpt),
+		.token = a->token,
+	};
+
+	return machine_rcpt_added(m, machine_add_rcpt(m, &r), reply);
+}
+
+struct smtp_step
+smtp_machine_rcpt(struct smtp_machine *m, const struct smtp_rcpt_answer *a, struct buf *reply)
+{
+	CHECK(m->pending != NULL);
+	switch (a->verdict) {
+	case SMTP_RCPT_KNOWN:
+		return machine_rcpt_known(m, a, reply);
+	case SMTP_RCPT_UNKNOWN:
+		if (m->pending->role)
+			return machine_rcpt_added(m, machine_add_role(m), reply);
+		return machine_rcpt_refused(m, reply, "550 5.1.1 no such user here");
+	case SMTP_RCPT_UNAVAILABLE:
+		break;
+	}
+	return machine_rcpt_deferred(m, reply, "451 4.3.0 cannot tell now, try again later");
+}
