@@ -253,7 +253,7 @@ read_envid(struct slice value, const struct bounce_expect *x, struct bounce *out
 		return;
 	bytes_lower(out->token, id.n);
 	if (id.n != SRS_TOKEN_LEN || strspn(out->token, set) != id.n)
-		out->token[0] = '\0';
+		memset(out->token, 0, sizeof(out->token));	/* it is text, then */
 }
 
 /* Fields of one group; the first of each name counts. */

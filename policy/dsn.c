@@ -222,8 +222,8 @@ put_header(const struct maker *m)
 	    texts[rq->action].subject) < 0 ||
 	    put_date(m->out, "Date", rq->now_ms) < 0 || put_message_id(m) < 0)
 		return -1;
-	if (m->message_id.n > 0 && buf_printf(m->out, "In-Reply-To:\r\n %.*s\r\nReferences:\r\n"
-	    " %.*s\r\n", SLICE_FMT(m->message_id), SLICE_FMT(m->message_id)) < 0)
+	if (m->message_id.n > 0 && buf_printf(m->out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n",
+	    SLICE_FMT(m->message_id), SLICE_FMT(m->message_id)) < 0)
 		return -1;
 	return buf_printf(m->out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n"
