@@ -12,6 +12,10 @@ enum {
 	STORE_FILES_MAX = 128,		/* descriptors kept open for segments */
 	STORE_BATCH_BYTES = 8 << 20,	/* of appends sharing one sync */
 	STORE_BATCH_IOV = 512,
+	STORE_GATHER_US = 250,		/* a gap this long ends the gathering of a batch */
+	STORE_GATHER_TURNS = 8,		/* so no append waits longer than 2 ms for company */
+	STORE_GATHER_MIN = 3,		/* appends in the last batch: fewer is no crowd */
+	STORE_GATHER_MAX = 64,
 	STORE_CHUNK = 1 << 20,		/* a body is copied in pieces of this */
 	STORE_PIECES_MAX = 4,		/* of one append */
 	STORE_FAILED_MAX = 64,		/* abandoned segments remembered */
@@ -46,6 +50,8 @@ struct worker {
 	bool		 running;
 	pthread_cond_t	 wake;
 	struct job	*head, **tail;		/* under store->lock */
+	size_t		 queued;		/* jobs in that list */
+	bool		 gathering;		/* awake and counting: no signal needed */
 	struct iovec	*iov;			/* STORE_BATCH_IOV, of the log worker */
 	char		*chunk;			/* STORE_CHUNK, made when needed */
 	uint64_t	 failed[STORE_FAILED_MAX];	/* a ring: no more appends there */

@@ -47,7 +47,34 @@ take_batch(struct worker *w, size_t *n)
 	if (w->head == NULL)
 		w->tail = &w->head;
 	last->next = NULL;
+	w->queued -= *n;
 	return first;
+}
+
+/*
+ * On a fast disk a sync returns before the next commits have arrived, and a crowd of
+ * sessions would pay one sync for every few messages. So when the last batch shows a
+ * crowd, its followers are waited for: until they are twice as many, or a short gap
+ * says that no more are coming. Somebody alone never waits. Lock held.
+ */
+static void
+gather(struct worker *w, size_t last)
+{
+	const struct timespec gap = { .tv_nsec = STORE_GATHER_US * 1000 };
+	size_t want = 2 * last < STORE_GATHER_MAX ? 2 * last : STORE_GATHER_MAX;
+
+	if (last < STORE_GATHER_MIN)
+		return;
+	w->gathering = true;
+	for (unsigned i = 0; i < STORE_GATHER_TURNS && w->queued < want; i++) {
+		size_t seen = w->queued;
+		pthread_mutex_unlock(&w->store->lock);
+		nanosleep(&gap, NULL);
+		pthread_mutex_lock(&w->store->lock);
+		if (w->queued == seen)
+			break;
+	}
+	w->gathering = false;
 }
 
 static void
@@ -77,7 +104,7 @@ worker_main(void *arg)
 	struct worker *w = arg;
 	struct store *s = w->store;
 	const uint64_t one = 1;
-	size_t n;
+	size_t n = 0;
 
 	pthread_mutex_lock(&s->lock);
 	for (;;) {
@@ -85,6 +112,8 @@ worker_main(void *arg)
 			pthread_cond_wait(&w->wake, &s->lock);
 		if (w->head == NULL)
 			break;
+		if (w->head->kind == JOB_APPEND)
+			gather(w, n);
 		struct job *first = take_batch(w, &n);
 		pthread_mutex_unlock(&s->lock);
 		run_batch(w, first, n);
@@ -180,8 +209,9 @@ work_submit(struct store *s, enum worker_kind k, struct job *j)
 	pthread_mutex_lock(&s->lock);
 	*w->tail = j;
 	w->tail = &j->next;
+	w->queued++;
 	s->pending++;
-	if (w->running)
+	if (w->running && !w->gathering)
 		pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&s->lock);
 	if (!w->running)
