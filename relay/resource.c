@@ -323,7 +323,9 @@ resource_files(const struct conf *c, struct resource_set *s)
 	    add_file(s, ROLE_SEAL, "forward-secret", c->forwarder.secret_file,
 		"forwarder.secret-file") != 0 ||
 	    add_file(s, ROLE_SEAL, "forward-dkim-key", c->forwarder.dkim_key_file,
-		"forwarder.dkim-key-file") != 0)
+		"forwarder.dkim-key-file") != 0 ||
+	    add_file(s, ROLE_SEAL, "forward-arc-key", c->forwarder.arc_key_file,
+		"forwarder.arc-key-file") != 0)
 		return -1;
 	add_if_there(s, ROLE_RELAY, "resolv.conf", "/etc/resolv.conf");
 	add_if_there(s, ROLE_RELAY, "hosts", "/etc/hosts");

@@ -57,10 +57,12 @@ smtp_lexer_line(struct smtp_lexer *x, struct slice in, size_t *used, struct slic
 		x->skip = true;
 		/* The last byte may be the CR of its CRLF. */
 		*used += in.p[n - 1] == '\r' ? n - 1 : n;
+		*out = slice_make(in.p, n);
 		return SMTP_LEX_LINE_LONG;
 	}
 	n = (size_t)(lf - in.p);
 	*used += n + 1;
+	*out = slice_make(in.p, n);
 	if (n == 0 || in.p[n - 1] != '\r') {
 		x->skip = true;
 		return SMTP_LEX_LINE_BARE;
@@ -133,7 +135,7 @@ smtp_lexer_plain(struct smtp_lexer *x, struct slice in, size_t i)
 		const char *lf, *cr;
 		size_t end;
 
-		if (x->bol && in.p[i] == '.')
+		if (x->bol && in.p[i] == '.' && !x->counted)
 			break;
 		lf = memchr(in.p + i, '\n', in.n - i);
 		end = lf == NULL ? in.n : (size_t)(lf - in.p);
@@ -153,10 +155,51 @@ smtp_lexer_plain(struct smtp_lexer *x, struct slice in, size_t i)
 	return i;
 }
 
+static struct slice
+smtp_lexer_bare_cr(struct smtp_lexer *x)
+{
+	x->faults |= SMTP_FAULT_BARE;
+	x->bol = false;
+	smtp_lexer_count(x, " ", 1);
+	return SLICE_LIT(" ");
+}
+
+/* A run of plain bytes from `start` on, or the one odd byte there as it is kept. */
+static enum smtp_lexeme
+smtp_lexer_run(struct smtp_lexer *x, struct slice in, size_t start, size_t *used,
+    struct slice *out)
+{
+	size_t end = smtp_lexer_plain(x, in, start);
+
+	*used = end;
+	if (end > start) {
+		*out = slice_sub(in, start, end);
+		return SMTP_LEX_DATA;
+	}
+	if (end == in.n)
+		return SMTP_LEX_MORE;
+	if (in.p[end] == '\r') {
+		if (end + 1 == in.n)
+			return SMTP_LEX_MORE;
+		/* A bare CR (a CRLF would have been part of the run). */
+		*used = end + 1;
+		*out = smtp_lexer_bare_cr(x);
+		return SMTP_LEX_DATA;
+	}
+	/* A bare LF. The line after it was not begun by CRLF: no dot there is special, so
+	 * LF . CR LF ends nothing. */
+	x->faults |= SMTP_FAULT_BARE;
+	*used = end + 1;
+	x->bol = false;
+	smtp_lexer_eol(x);
+	*out = SLICE_LIT("\r\n");
+	return SMTP_LEX_DATA;
+}
+
 enum smtp_lexeme
 smtp_lexer_data(struct smtp_lexer *x, struct slice in, size_t *used, struct slice *out)
 {
-	size_t start = 0, end;
+	size_t start = 0;
 
 	*used = 0;
 	*out = SLICE_NONE;
@@ -175,31 +218,45 @@ smtp_lexer_data(struct smtp_lexer *x, struct slice in, size_t *used, struct slic
 			break;
 		}
 	}
-	end = smtp_lexer_plain(x, in, start);
-	*used = end;
-	if (end > start) {
-		*out = slice_sub(in, start, end);
-		return SMTP_LEX_DATA;
-	}
-	if (end == in.n)
+	return smtp_lexer_run(x, in, start, used, out);
+}
+
+enum smtp_lexeme
+smtp_lexer_octets(struct smtp_lexer *x, struct slice in, bool ends, size_t *used,
+    struct slice *out)
+{
+	enum smtp_lexeme r;
+
+	x->counted = true;
+	*used = 0;
+	*out = SLICE_NONE;
+	if (in.n == 0)
 		return SMTP_LEX_MORE;
-	if (in.p[end] == '\r') {
-		if (end + 1 == in.n)
-			return SMTP_LEX_MORE;
-		/* A bare CR (a CRLF would have been part of the run). */
-		x->faults |= SMTP_FAULT_BARE;
-		*used = end + 1;
-		x->bol = false;
-		smtp_lexer_count(x, " ", 1);
-		*out = SLICE_LIT(" ");
+	if (x->cr) {
+		x->cr = false;
+		if (in.p[0] == '\n') {
+			smtp_lexer_eol(x);
+			x->bol = true;
+			*used = 1;
+			*out = SLICE_LIT("\r\n");
+			return SMTP_LEX_DATA;
+		}
+		*out = smtp_lexer_bare_cr(x);
 		return SMTP_LEX_DATA;
 	}
-	/* A bare LF. The line after it was not begun by CRLF: no dot there is special, so
-	 * LF . CR LF ends nothing. */
-	x->faults |= SMTP_FAULT_BARE;
-	*used = end + 1;
-	x->bol = false;
-	smtp_lexer_eol(x);
-	*out = SLICE_LIT("\r\n");
-	return SMTP_LEX_DATA;
+	r = smtp_lexer_run(x, in, 0, used, out);
+	if (ends && *used + 1 == in.n && in.p[*used] == '\r') {
+		x->cr = true;
+		(*used)++;
+	}
+	return r;
+}
+
+struct slice
+smtp_lexer_octets_end(struct smtp_lexer *x)
+{
+	if (!x->cr)
+		return SLICE_NONE;
+	x->cr = false;
+	return smtp_lexer_bare_cr(x);
 }

@@ -26,7 +26,7 @@ enum smtp_lexeme {
 	SMTP_LEX_LINE,		/* command line: a command without its CRLF */
 	SMTP_LEX_LINE_BARE,	/* command line: bare CR or LF in it */
 	SMTP_LEX_LINE_NUL,
-	SMTP_LEX_LINE_LONG,
+	SMTP_LEX_LINE_LONG,	/* `out` of a bad line: what was read when it went bad */
 	SMTP_LEX_DATA,		/* content: a run of bytes to keep */
 	SMTP_LEX_END		/* content: the final dot was read */
 };
@@ -46,6 +46,8 @@ struct smtp_lexer {
 	unsigned faults;	/* content: SMTP_FAULT_* */
 	bool	 skip;		/* command: dropping the rest of a bad line */
 	bool	 bol;		/* content: at the start of a line that CRLF began */
+	bool	 counted;	/* content: of BDAT, dots are nothing special */
+	bool	 cr;		/* content: a chunk ended in CR, is its LF in the next? */
 	bool	 in_header;	/* content: before the first empty line */
 };
 
@@ -58,5 +60,16 @@ void smtp_lexer_begin(struct smtp_lexer *x, uint64_t header_max);
 /* The next run of content, the end, or SMTP_LEX_MORE. */
 enum smtp_lexeme smtp_lexer_data(struct smtp_lexer *x, struct slice in, size_t *used,
     struct slice *out);
+
+/*
+ * The next run of a BDAT chunk, or SMTP_LEX_MORE; a run may come without a byte used. The
+ * content began with smtp_lexer_begin before its first chunk. `ends`: `in` reaches to the
+ * end of the chunk; all of it is used before MORE. What is kept of bare CR and LF is the
+ * same as in DATA (spec 3.10).
+ */
+enum smtp_lexeme smtp_lexer_octets(struct smtp_lexer *x, struct slice in, bool ends,
+    size_t *used, struct slice *out);
+/* After the last chunk: what is left to keep, or SLICE_NONE. */
+struct slice smtp_lexer_octets_end(struct smtp_lexer *x);
 
 #endif

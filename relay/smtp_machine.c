@@ -20,6 +20,8 @@ static const char *const state_names[SMTP_STATE_MAX] = {
 	[SMTP_WAIT_RCPT] = "wait-rcpt",
 	[SMTP_WAIT_MEMORY] = "wait-memory",
 	[SMTP_DATA] = "data",
+	[SMTP_CHUNK] = "chunk",
+	[SMTP_BDAT] = "bdat",
 	[SMTP_WAIT_VERDICT] = "wait-verdict",
 	[SMTP_WAIT_COMMIT] = "wait-commit",
 	[SMTP_TLS] = "tls",
@@ -69,6 +71,9 @@ machine_reset(struct smtp_machine *m)
 	m->rcpt_room = 0;
 	m->size = 0;
 	m->body_8bit = false;
+	m->bdat = false;
+	m->chunks = 0;
+	m->chunk_error = NULL;
 	m->rcpt_deferred = false;
 	m->rcpt_refused = false;
 }
@@ -140,7 +145,8 @@ enum {
 	IN_READY	= 1 << SMTP_READY,
 	IN_MAIL		= 1 << SMTP_MAIL,
 	IN_RCPT		= 1 << SMTP_RCPT,
-	IN_ANY		= IN_GREETED | IN_READY | IN_MAIL | IN_RCPT
+	IN_BDAT		= 1 << SMTP_BDAT,
+	IN_ANY		= IN_GREETED | IN_READY | IN_MAIL | IN_RCPT | IN_BDAT
 };
 
 /* Whatever a client calls itself is taken if it can stand in a header: judging it is the
@@ -190,6 +196,7 @@ cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	machine_say(reply, "250-PIPELINING");
 	machine_say(reply, "250-SIZE %llu", (unsigned long long)m->conf->message_size_max);
 	machine_say(reply, "250-ENHANCEDSTATUSCODES");
+	machine_say(reply, "250-CHUNKING");
 	machine_say(reply, "250-SMTPUTF8");
 	machine_say(reply, "250-DSN");
 	/* RFC 9422. Never a limit that grows within a session. */
@@ -292,7 +299,7 @@ static struct smtp_step
 cmd_help(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
 	(void)m, (void)arg;
-	machine_say(reply, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS");
+	machine_say(reply, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS");
 	return machine_step(st, SMTP_DO_NOTHING);
 }
 
@@ -322,6 +329,7 @@ static const struct smtp_command commands[] = {
 	COMMAND("MAIL", IN_READY, ARG_SOME, cmd_mail),
 	COMMAND("RCPT", IN_MAIL | IN_RCPT, ARG_SOME, machine_cmd_rcpt),
 	COMMAND("DATA", IN_MAIL | IN_RCPT, ARG_NONE, machine_cmd_data),
+	COMMAND("BDAT", IN_ANY, ARG_ANY, machine_cmd_bdat),
 	COMMAND("RSET", IN_ANY, ARG_NONE, cmd_rset),
 	COMMAND("NOOP", IN_ANY, ARG_ANY, cmd_noop),
 	COMMAND("QUIT", IN_ANY, ARG_NONE, cmd_quit),
@@ -341,6 +349,12 @@ command_find(struct slice verb)
 	return NULL;
 }
 
+static bool
+machine_is_bdat(struct slice line)
+{
+	return slice_istarts(slice_trim(line), SLICE_LIT("BDAT"));
+}
+
 static struct smtp_step
 machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
     struct buf *reply)
@@ -349,6 +363,9 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 	struct slice arg = slice_trim(slice_sub(line, verb.n, line.n));
 	const struct smtp_command *c = command_find(verb);
 
+	/* " BDAT" or "BDAT<TAB>": somebody else may have taken it for one. */
+	if (c == NULL && machine_is_bdat(line))
+		return machine_cmd_bdat(m, st, SLICE_NONE, reply);
 	if (c == NULL)
 		return machine_wrong(m, st, reply, "500 5.5.1 unknown command");
 	if ((c->arg == ARG_NONE && arg.n > 0) || (c->arg == ARG_SOME && arg.n == 0))
@@ -359,6 +376,10 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 
 		if (st == SMTP_GREETED)
 			why = "EHLO comes first";
+		else if (st == SMTP_BDAT && c->handler == machine_cmd_data)
+			why = "BDAT was begun, DATA cannot follow";
+		else if (st == SMTP_BDAT && c->handler == machine_cmd_rcpt)
+			why = "the message was begun";
 		else if (c->handler == cmd_mail)
 			why = "a sender is given already";
 		else if (st == SMTP_READY)
@@ -382,6 +403,8 @@ struct smtp_step
 smtp_machine_line(struct smtp_machine *m, enum smtp_state st, enum smtp_lexeme lex,
     struct slice line, struct buf *reply)
 {
+	if (lex != SMTP_LEX_LINE && machine_is_bdat(line))
+		return machine_cmd_bdat(m, st, SLICE_NONE, reply);
 	switch (lex) {
 	case SMTP_LEX_LINE:
 		return machine_command(m, st, line, reply);

@@ -24,6 +24,8 @@ enum smtp_state {
 	SMTP_WAIT_RCPT,		/* directory or seal is asked about a recipient */
 	SMTP_WAIT_MEMORY,	/* DATA was said, no room for a body yet */
 	SMTP_DATA,		/* content is coming in */
+	SMTP_CHUNK,		/* octets of BDAT are coming in, to be kept or not */
+	SMTP_BDAT,		/* between chunks */
 	SMTP_WAIT_VERDICT,	/* verify and DNS are at work */
 	SMTP_WAIT_COMMIT,	/* the queue is making it stable */
 	SMTP_TLS,		/* handshake */
@@ -38,6 +40,7 @@ enum smtp_action {
 	SMTP_DO_DIRECTORY,	/* ask about m->pending */
 	SMTP_DO_SEAL,		/* likewise */
 	SMTP_DO_BODY,		/* make room for a body, then smtp_machine_body */
+	SMTP_DO_CHUNK,		/* read m->chunk octets, then smtp_machine_chunk */
 	SMTP_DO_KEEP,		/* evaluate and commit, then smtp_machine_kept */
 	SMTP_DO_TLS,		/* start the handshake after the reply */
 	SMTP_DO_CLOSE		/* send what is said, then close */
@@ -60,7 +63,13 @@ struct smtp_machine {
 	bool		 rcpt_deferred;	/* some recipient of this transaction got 4yz */
 	bool		 rcpt_refused;	/* ... 5yz */
 	uint8_t		 bare_lines;	/* command lines with bare CR or LF */
+	bool		 bdat;		/* the content comes in chunks */
+	bool		 chunk_last;	/* the present one is */
+	uint8_t		 chunk_back;	/* enum smtp_state: where it was said */
 	unsigned	 errors, messages;
+	uint64_t	 chunk;		/* octets of the present one */
+	uint64_t	 chunks;	/* octets of all so far, the present one too */
+	const char	*chunk_error;	/* the reply to it, static; NULL: it is kept */
 	char		*helo;		/* owned; NULL before EHLO */
 	char		*mail_from;	/* owned; NULL without transaction, "" null sender */
 	char		*envid;		/* owned; ENVID=, "" when not given */
@@ -108,6 +117,11 @@ enum {	/* beside SMTP_FAULT_*: what is wrong with content that was read to its e
 	SMTP_FAULT_LOCAL	= 1024	/* could not be written: ours */
 };
 struct smtp_step smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply);
+
+/* The present chunk was read to its end; not kept if m->chunk_error is set, then or after
+ * this. */
+struct smtp_step smtp_machine_chunk(struct smtp_machine *m, unsigned faults,
+    struct buf *reply);
 
 enum smtp_kept { SMTP_KEPT, SMTP_KEPT_FULL, SMTP_KEPT_ERROR, SMTP_KEPT_REFUSED };
 /* The only place that says 250 to a message: after the queue has it (P1). `text` is the

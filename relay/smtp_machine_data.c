@@ -3,28 +3,97 @@
 #include "base/mem.h"
 #include "relay/smtp_machine_priv.h"
 
+/* Why there can be no content without recipients. A pipelining client sees this after the
+ * answers to its recipients: if one of them may come back later, a 5yz here would make it
+ * give up for good (P2). */
+static const char *
+machine_no_rcpt(const struct smtp_machine *m)
+{
+	if (m->rcpt_deferred)
+		return "451 4.5.1 no recipient was taken, try again later";
+	return m->rcpt_refused ? "554 5.5.1 no valid recipients" : "503 5.5.1 RCPT comes first";
+}
+
 struct smtp_step
-machine_cmd_data(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+machine_cmd_data(struct smtp_machine *m, enum smtp_state st, struct slice arg,
+    struct buf *reply)
 {
 	(void)arg;
 	if (st == SMTP_RCPT)
 		return machine_step(SMTP_WAIT_MEMORY, SMTP_DO_BODY);
-	/* A pipelining client sees this after the answers to its recipients: if one of them
-	 * may come back later, a 5yz here would make it give up for good (P2). */
-	if (m->rcpt_deferred) {
-		machine_say(reply, "451 4.5.1 no recipient was taken, try again later");
-		return machine_step(st, SMTP_DO_NOTHING);
+	if (!m->rcpt_deferred && !m->rcpt_refused)
+		return machine_wrong(m, st, reply, "%s", machine_no_rcpt(m));
+	machine_say(reply, "%s", machine_no_rcpt(m));
+	return machine_step(st, SMTP_DO_NOTHING);
+}
+
+/* "size [LAST]" (RFC 3030 2). 0 or -1. */
+static int
+bdat_args(struct slice arg, uint64_t *size, bool *last)
+{
+	struct slice n = slice_sub(arg, 0, slice_find(arg, ' '));
+	struct slice rest = slice_trim(slice_sub(arg, n.n, arg.n));
+
+	*last = rest.n > 0;
+	if (n.n > 20 || slice_u64(n, size) != 0)
+		return -1;
+	return rest.n == 0 || slice_ieq(rest, SLICE_LIT("LAST")) ? 0 : -1;
+}
+
+/* Why this chunk is read and thrown away, or NULL. */
+static const char *
+bdat_obstacle(struct smtp_machine *m, enum smtp_state st)
+{
+	if (st == SMTP_GREETED)
+		return "503 5.5.1 EHLO comes first";
+	if (st == SMTP_READY)
+		return "503 5.5.1 MAIL comes first";
+	if (st == SMTP_MAIL)
+		return machine_no_rcpt(m);
+	if (m->chunk_error != NULL)	/* of a chunk before, for all that follow it */
+		return m->chunk_error;
+	if (__builtin_add_overflow(m->chunks, m->chunk, &m->chunks) ||
+	    m->chunks > m->conf->message_size_max)
+		return "552 5.3.4 message too big";
+	return NULL;
+}
+
+/*
+ * Octets follow a BDAT whatever we think of it. Where their number is not understood, what
+ * follows cannot be told from commands, and somebody could smuggle some: the session ends.
+ */
+struct smtp_step
+machine_cmd_bdat(struct smtp_machine *m, enum smtp_state st, struct slice arg,
+    struct buf *reply)
+{
+	bool begun = m->bdat;
+
+	if (bdat_args(arg, &m->chunk, &m->chunk_last) != 0) {
+		machine_say(reply, "501 5.5.4 BDAT takes a size and perhaps LAST");
+		machine_say(reply, "421 4.7.0 %s closing", m->conf->hostname);
+		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
 	}
-	if (m->rcpt_refused) {
-		machine_say(reply, "554 5.5.1 no valid recipients");
-		return machine_step(st, SMTP_DO_NOTHING);
+	m->chunk_back = (uint8_t)st;
+	m->bdat = st == SMTP_RCPT || st == SMTP_BDAT;
+	m->chunk_error = bdat_obstacle(m, st);
+	if (!m->bdat && m->chunk_error[0] == '5' && m->chunk_error[1] == '0' &&
+	    ++m->errors > m->conf->errors_max) {
+		machine_say(reply, "421 4.7.0 %s too many errors, closing", m->conf->hostname);
+		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
 	}
-	return machine_wrong(m, st, reply, "503 5.5.1 RCPT comes first");
+	if (m->chunk_error != NULL || begun)
+		return machine_step(SMTP_CHUNK, SMTP_DO_CHUNK);
+	return machine_step(SMTP_WAIT_MEMORY, SMTP_DO_BODY);
 }
 
 struct smtp_step
 smtp_machine_body(struct smtp_machine *m, bool room, struct buf *reply)
 {
+	if (m->bdat) {
+		if (!room)
+			m->chunk_error = "452 4.3.1 no room for a message now, try again later";
+		return machine_step(SMTP_CHUNK, SMTP_DO_CHUNK);
+	}
 	if (!room) {
 		machine_reset(m);
 		machine_say(reply, "452 4.3.1 no room for a message now, try again later");
@@ -66,6 +135,36 @@ smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply)
 		return machine_step(SMTP_WAIT_VERDICT, SMTP_DO_KEEP);
 	machine_reset(m);
 	machine_say(reply, "%s", text);
+	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+}
+
+/* RFC 3030 4.2: after a chunk that failed the message is lost, and each further chunk of it
+ * gets the same answer, until the client begins again. */
+struct smtp_step
+smtp_machine_chunk(struct smtp_machine *m, unsigned faults, struct buf *reply)
+{
+	const char *error = m->chunk_error;
+
+	if (error == NULL)
+		error = m->chunk_error = machine_fault(m, faults);
+	if (!m->bdat) {		/* where there was no message to begin with */
+		machine_say(reply, "%s", error);
+		m->chunk_error = NULL;
+		return machine_step(m->chunk_back, SMTP_DO_NOTHING);
+	}
+	if (!m->chunk_last) {
+		if (error != NULL)
+			machine_say(reply, "%s", error);
+		else
+			machine_say(reply, "250 2.0.0 %llu octets taken",
+			    (unsigned long long)m->chunk);
+		return machine_step(SMTP_BDAT, SMTP_DO_NOTHING);
+	}
+	if (error == NULL)
+		return smtp_machine_end(m, 0, reply);
+	m->messages++;
+	machine_reset(m);
+	machine_say(reply, "%s", error);
 	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
 }
 

@@ -28,5 +28,7 @@ struct smtp_step machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st,
     struct slice arg, struct buf *reply);
 struct smtp_step machine_cmd_data(struct smtp_machine *m, enum smtp_state st,
     struct slice arg, struct buf *reply);
+struct smtp_step machine_cmd_bdat(struct smtp_machine *m, enum smtp_state st,
+    struct slice arg, struct buf *reply);
 
 #endif

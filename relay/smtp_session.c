@@ -1,143 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "relay/smtp_session.h"
+#include "relay/smtp_session_priv.h"
 
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/body.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-
-enum {
-	BODY_START	= 64 * 1024,	/* set aside at DATA when no SIZE was given */
-	GATHER_MAX	= 64 * 1024,	/* small runs of content are written together */
-	RUN_DIRECT	= 16 * 1024,	/* longer runs go to the memfd as they are */
-	MEMORY_WAIT_MS	= 10 * 1000,
-	TLS_MS		= 60 * 1000,
-	REPLY_MAX	= 16 * 1024	/* of one command */
-};
-
-struct session {
-	struct smtp_server	*sv;
-	struct session		*prev, *next;	/* all sessions of the server */
-	struct session		*wait_next;	/* queue for body memory */
-	struct conn		*conn;		/* owned; NULL once closed */
-	struct ingest_req	*req;		/* the question we wait for */
-	struct smtp_machine	 m;
-	struct smtp_lexer	 lex;
-	struct buf		 gather;	/* content not yet written to the body */
-	uint64_t		 number;	/* of this process, for the log */
-	uint64_t		 body_size;	/* content bytes so far, kept or not */
-	uint64_t		 reserved;	/* of the server's body memory */
-	int64_t			 ends;		/* mono ms: session-timeout */
-	struct msgid		 id;		/* of the message being kept */
-	unsigned		 faults;	/* SMTP_FAULT_*, ours beside the lexer's */
-	int			 body_fd;	/* owned, -1 */
-	uint8_t			 state;		/* enum smtp_state; written by session_enter */
-	bool			 closed;	/* freed at the end of the turn */
-	char			 ip[INET6_ADDRSTRLEN];
-};
-
-struct smtp_server {
-	struct loop		*loop;
-	const struct conf	*conf;
-	struct ingest		*ingest;
-	struct tls_context	*tls;
-	struct session		*head;
-	struct session		*wait_head, **wait_tail;
-	struct buf		 reply;		/* of the command at hand */
-	bool			 waking;	/* server_wake will run */
-	bool			 stopping;
-	timer_fn		*stop_fn;
-	void			*stop_arg;
-	struct timer		*stop_timer;
-	struct smtp_server_stats stats;
-};
-
-static void session_step(struct session *s, struct smtp_step step);
-static void session_closed(struct session *s);
-
-/* -- body memory ---------------------------------------------------------------- */
-
-static bool
-server_reserve(struct smtp_server *sv, uint64_t n)
-{
-	uint64_t max = sv->conf->body_memory_max;
-
-	if (n > max || sv->stats.body_bytes > max - n)
-		return false;
-	sv->stats.body_bytes += n;
-	return true;
-}
-
-static void
-server_wake(void *arg)
-{
-	struct smtp_server *sv = arg;
-
-	sv->waking = false;
-	while (sv->wait_head != NULL) {
-		struct session *s = sv->wait_head;
-		uint64_t n = s->m.size > 0 ? s->m.size : BODY_START;
-
-		if (!server_reserve(sv, n))
-			break;
-		sv->wait_head = s->wait_next;
-		if (sv->wait_head == NULL)
-			sv->wait_tail = &sv->wait_head;
-		sv->stats.waiting--;
-		s->wait_next = NULL;
-		s->reserved = n;
-		session_step(s, smtp_machine_body(&s->m, true, &sv->reply));
-	}
-}
-
-static void
-server_release(struct smtp_server *sv, uint64_t n)
-{
-	sv->stats.body_bytes -= n;
-	if (sv->wait_head == NULL || sv->waking)
-		return;
-	sv->waking = true;
-	loop_later(sv->loop, server_wake, sv);
-}
-
-static void
-session_unwait(struct session *s)
-{
-	struct smtp_server *sv = s->sv;
-	struct session **p = &sv->wait_head;
-
-	while (*p != NULL && *p != s)
-		p = &(*p)->wait_next;
-	if (*p == NULL)
-		return;
-	*p = s->wait_next;
-	if (*p == NULL)
-		sv->wait_tail = p;
-	s->wait_next = NULL;
-	sv->stats.waiting--;
-}
-
-/* The message is gone from here: kept elsewhere, refused or given up. */
-static void
-session_drop_body(struct session *s)
-{
-	if (s->body_fd >= 0)
-		(void)close(s->body_fd);
-	s->body_fd = -1;
-	if (s->reserved > 0)
-		server_release(s->sv, s->reserved);
-	s->reserved = 0;
-	s->body_size = 0;
-	s->faults = 0;
-	buf_fini(&s->gather);
-	buf_init(&s->gather, GATHER_MAX);
-}
 
 /* -- state ---------------------------------------------------------------------- */
 
@@ -152,6 +21,12 @@ session_remaining(const struct session *s, int64_t want_ms)
 }
 
 static bool
+session_content_state(unsigned st)
+{
+	return st == SMTP_DATA || st == SMTP_CHUNK;
+}
+
+static bool
 session_reads(const struct session *s)
 {
 	switch ((enum smtp_state)s->state) {
@@ -160,6 +35,8 @@ session_reads(const struct session *s)
 	case SMTP_MAIL:
 	case SMTP_RCPT:
 	case SMTP_DATA:
+	case SMTP_CHUNK:
+	case SMTP_BDAT:
 		return true;
 	case SMTP_NEW:
 	case SMTP_WAIT_RCPT:
@@ -187,10 +64,13 @@ session_enter(struct session *s, enum smtp_state st)
 	if (s->state != st)
 		log_debug("session", "n=%llu from=%s to=%s", (unsigned long long)s->number,
 		    smtp_state_name(s->state), smtp_state_name(st));
-	if (st == SMTP_DATA && s->state != SMTP_DATA)
+	if (session_content_state(st) && !session_content_state(s->state))
 		conn_read_size(s->conn, CONN_INPUT);
-	else if (s->state == SMTP_DATA && st != SMTP_DATA)
+	else if (!session_content_state(st) && session_content_state(s->state))
 		conn_read_size(s->conn, 16 * 1024);
+	/* RSET or EHLO amid the chunks: what came of the message goes. */
+	if (s->state == SMTP_BDAT && st != SMTP_BDAT && st != SMTP_CHUNK)
+		session_drop_body(s);
 	s->state = (uint8_t)st;
 	switch (st) {
 	case SMTP_NEW:
@@ -200,10 +80,12 @@ session_enter(struct session *s, enum smtp_state st)
 	case SMTP_READY:
 	case SMTP_MAIL:
 	case SMTP_RCPT:
+	case SMTP_BDAT:
 		conn_resume(s->conn);
 		conn_deadline(s->conn, session_remaining(s, c->command_timeout_ms));
 		break;
 	case SMTP_DATA:
+	case SMTP_CHUNK:
 		conn_resume(s->conn);
 		conn_deadline(s->conn, session_remaining(s, c->data_timeout_ms));
 		break;
@@ -250,7 +132,7 @@ session_free(void *arg)
 }
 
 /* Nothing of it is alive but the memory, which goes at the end of the turn. */
-static void
+void
 session_closed(struct session *s)
 {
 	struct smtp_server *sv = s->sv;
@@ -282,27 +164,6 @@ on_rcpt(void *arg, const struct smtp_rcpt_answer *a)
 	struct session *s = arg;
 
 	session_step(s, smtp_machine_rcpt(&s->m, a, &s->sv->reply));
-}
-
-static void
-session_room(struct session *s)
-{
-	struct smtp_server *sv = s->sv;
-	uint64_t n = s->m.size > 0 ? s->m.size : BODY_START;
-
-	if (sv->wait_head == NULL && server_reserve(sv, n)) {
-		s->reserved = n;
-		session_step(s, smtp_machine_body(&s->m, true, &sv->reply));
-		return;
-	}
-	if (n > sv->conf->body_memory_max) {
-		session_step(s, smtp_machine_body(&s->m, false, &sv->reply));
-		return;
-	}
-	s->wait_next = NULL;
-	*sv->wait_tail = s;
-	sv->wait_tail = &s->wait_next;
-	sv->stats.waiting++;
 }
 
 static void
@@ -379,7 +240,7 @@ session_handshake(struct session *s)
 }
 
 /* The machine has spoken: say it, be it, do it. The step may lead to further steps. */
-static void
+void
 session_step(struct session *s, struct smtp_step step)
 {
 	struct smtp_server *sv = s->sv;
@@ -400,6 +261,9 @@ session_step(struct session *s, struct smtp_step step)
 	case SMTP_DO_BODY:
 		session_room(s);
 		return;
+	case SMTP_DO_CHUNK:
+		session_chunk(s);
+		return;
 	case SMTP_DO_KEEP:
 		session_keep(s);
 		return;
@@ -417,121 +281,6 @@ session_step(struct session *s, struct smtp_step step)
 		session_step(s, smtp_machine_bye(&s->m, SMTP_END_STOP, &sv->reply));
 }
 
-/* -- content -------------------------------------------------------------------- */
-
-static int
-session_flush_gather(struct session *s)
-{
-	int r = body_append(s->body_fd, buf_slice(&s->gather));
-
-	buf_clear(&s->gather);
-	return r;
-}
-
-/* Grows the reservation ahead of the content, in steps that grow with it. */
-static bool
-session_room_for(struct session *s, uint64_t size)
-{
-	uint64_t more;
-
-	if (size <= s->reserved)
-		return true;
-	more = size - s->reserved;
-	if (more < s->reserved / 2 && server_reserve(s->sv, s->reserved / 2)) {
-		s->reserved += s->reserved / 2;
-		return true;
-	}
-	if (!server_reserve(s->sv, more))
-		return false;
-	s->reserved += more;
-	return true;
-}
-
-static int
-session_write(struct session *s, struct slice run)
-{
-	if (s->body_fd < 0) {
-		s->body_fd = body_create();
-		if (s->body_fd < 0)
-			return -1;
-	}
-	if (run.n < RUN_DIRECT) {
-		if (buf_len(&s->gather) + run.n > GATHER_MAX && session_flush_gather(s) != 0)
-			return -1;
-		return buf_put_slice(&s->gather, run);
-	}
-	if (session_flush_gather(s) != 0)
-		return -1;
-	return body_append(s->body_fd, run);
-}
-
-/* What cannot be kept is read to its end all the same: the answer comes after it. */
-static void
-session_content(struct session *s, struct slice run)
-{
-	const unsigned fatal = SMTP_FAULT_SIZE | SMTP_FAULT_MEMORY | SMTP_FAULT_LOCAL;
-
-	s->body_size += run.n;
-	if (s->faults & fatal)
-		return;
-	if (s->body_size > s->sv->conf->message_size_max) {
-		s->faults |= SMTP_FAULT_SIZE;
-	} else if (!session_room_for(s, s->body_size)) {
-		s->faults |= SMTP_FAULT_MEMORY;
-	} else if (session_write(s, run) != 0) {
-		log_error("body", "client=%s error=%s", s->ip, strerror(errno));
-		s->faults |= SMTP_FAULT_LOCAL;
-	}
-	if (s->faults & fatal) {
-		unsigned faults = s->faults;
-		uint64_t size = s->body_size;
-
-		session_drop_body(s);
-		s->faults = faults;
-		s->body_size = size;
-	}
-}
-
-static int
-session_seal(struct session *s)
-{
-	uint64_t spare;
-
-	if (s->body_fd < 0) {
-		s->body_fd = body_create();
-		if (s->body_fd < 0)
-			return -1;
-	}
-	if (session_flush_gather(s) != 0 || body_seal(s->body_fd) != 0)
-		return -1;
-	buf_fini(&s->gather);
-	buf_init(&s->gather, GATHER_MAX);
-	spare = s->reserved - s->body_size;
-	s->reserved -= spare;
-	server_release(s->sv, spare);
-	return 0;
-}
-
-static void
-session_end_of_data(struct session *s)
-{
-	unsigned faults = s->faults | s->lex.faults;
-	struct smtp_step step;
-
-	smtp_lexer_init(&s->lex);
-	if (faults == 0 || (faults & ~(unsigned)SMTP_FAULT_BARE) == 0) {
-		if (session_seal(s) != 0) {
-			log_error("body", "client=%s error=%s", s->ip, strerror(errno));
-			faults |= SMTP_FAULT_LOCAL;
-		}
-	}
-	s->id = msgid_new(ingest_relay_index(s->sv->ingest));
-	step = smtp_machine_end(&s->m, faults, &s->sv->reply);
-	if (step.action != SMTP_DO_KEEP)
-		session_drop_body(s);
-	session_step(s, step);
-}
-
 /* -- input ---------------------------------------------------------------------- */
 
 /* One event of the lexer; how many bytes it was, 0 when there are too few for one. */
@@ -542,6 +291,8 @@ session_take(struct session *s, struct slice in)
 	size_t used;
 	enum smtp_lexeme lex;
 
+	if (s->state == SMTP_CHUNK)
+		return session_octets(s, in);
 	if (s->state != SMTP_DATA) {
 		lex = smtp_lexer_line(&s->lex, in, &used, &out);
 		if (lex != SMTP_LEX_MORE)
@@ -570,7 +321,7 @@ session_input(void *arg, struct slice in)
 		if (used == 0 || s->closed || conn_pending(s->conn) >= CONN_OUT_LOW)
 			break;
 	}
-	if (done > 0 && !s->closed && s->state == SMTP_DATA)
+	if (done > 0 && !s->closed && session_content_state(s->state))
 		conn_deadline(s->conn, session_remaining(s, s->sv->conf->data_timeout_ms));
 	return done;
 }
@@ -613,7 +364,7 @@ session_event(void *arg, enum conn_event ev)
 		session_timeout(s);
 		break;
 	case CONN_EOF:
-		if (s->state == SMTP_DATA)
+		if (s->state == SMTP_DATA || s->m.bdat)
 			log_info("cut-off", "client=%s from=%s bytes=%llu", s->ip,
 			    log_escs(s->m.mail_from), (unsigned long long)s->body_size);
 		/* It may still read what we said before. */
@@ -666,85 +417,4 @@ session_start(struct smtp_server *sv, int fd, const char *ip, bool tls)
 		return;
 	}
 	session_step(s, smtp_machine_greet(&s->m, &sv->reply));
-}
-
-/* -- server --------------------------------------------------------------------- */
-
-static void
-server_stop_due(void *arg)
-{
-	struct smtp_server *sv = arg;
-
-	while (sv->head != NULL)
-		session_step(sv->head, smtp_machine_bye(&sv->head->m, SMTP_END_STOP,
-		    &sv->reply));
-	if (sv->stop_fn != NULL) {
-		timer_fn *fn = sv->stop_fn;
-
-		/* The last words leave at the end of this turn. */
-		sv->stop_fn = NULL;
-		loop_later(sv->loop, fn, sv->stop_arg);
-	}
-}
-
-struct smtp_server *
-smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct tls_context *tls)
-{
-	struct smtp_server *sv = mem_new(sizeof(*sv));
-
-	sv->loop = l;
-	sv->conf = c;
-	sv->ingest = g;
-	sv->tls = tls;
-	sv->wait_tail = &sv->wait_head;
-	buf_init(&sv->reply, REPLY_MAX);
-	sv->stop_timer = timer_new(l, server_stop_due, sv);
-	return sv;
-}
-
-void
-smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_context *tls)
-{
-	sv->conf = c;
-	sv->tls = tls;
-	for (struct session *s = sv->head; s != NULL; s = s->next)
-		s->m.conf = c;
-}
-
-void
-smtp_server_stop(struct smtp_server *sv, int64_t grace_ms, timer_fn *fn, void *arg)
-{
-	struct session *next;
-
-	sv->stopping = true;
-	sv->stop_fn = fn;
-	sv->stop_arg = arg;
-	for (struct session *s = sv->head; s != NULL; s = next) {
-		next = s->next;
-		if (s->state == SMTP_GREETED || s->state == SMTP_READY || s->state == SMTP_TLS)
-			session_step(s, smtp_machine_bye(&s->m, SMTP_END_STOP, &sv->reply));
-	}
-	timer_arm(sv->stop_timer, sv->head == NULL ? 0 : grace_ms);
-}
-
-void
-smtp_server_free(struct smtp_server **sp)
-{
-	struct smtp_server *sv = *sp;
-
-	if (sv == NULL)
-		return;
-	sv->stopping = false;
-	while (sv->head != NULL)
-		session_closed(sv->head);
-	timer_free(&sv->stop_timer);
-	buf_fini(&sv->reply);
-	free(sv);
-	*sp = NULL;
-}
-
-void
-smtp_server_stats(const struct smtp_server *sv, struct smtp_server_stats *out)
-{
-	*out = sv->stats;
 }

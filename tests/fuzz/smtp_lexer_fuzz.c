@@ -64,6 +64,17 @@ run(struct outcome *o, struct slice in, bool content, unsigned seed)
 }
 
 static void
+check_kept(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\n')
+			CHECK(i > 0 && s.p[i - 1] == '\r');
+		if (s.p[i] == '\r')
+			CHECK(i + 1 < s.n && s.p[i + 1] == '\n');
+	}
+}
+
+static void
 check_content(struct slice in, const struct outcome *o)
 {
 	static const char end[] = "\r\n.\r\n";
@@ -74,12 +85,57 @@ check_content(struct slice in, const struct outcome *o)
 	CHECK(o->ended == (p != NULL));
 	if (p != NULL)
 		CHECK(o->used == (size_t)(p + 5 - in.p));
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\n')
-			CHECK(i > 0 && s.p[i - 1] == '\r');
-		if (s.p[i] == '\r')
-			CHECK(i + 1 < s.n && s.p[i + 1] == '\n');
+	check_kept(s);
+}
+
+/* Content in chunks of one size, in pieces of another; the last byte of a chunk is used. */
+static void
+run_chunks(struct outcome *o, struct slice in, size_t chunk, unsigned seed)
+{
+	struct smtp_lexer x;
+
+	buf_init(&o->out, OUT_MAX);
+	smtp_lexer_init(&x);
+	smtp_lexer_begin(&x, HEADER_MAX);
+	while (in.n > 0) {
+		size_t n = chunk < in.n ? chunk : in.n, have = 0, done = 0;
+
+		while (done < n) {
+			enum smtp_lexeme lex;
+			struct slice s;
+			size_t used;
+
+			seed = seed * 1103515245u + 12345u;
+			have += seed == 0 ? n : 1 + (seed >> 16) % 64;
+			have = have < n ? have : n;
+			do {
+				lex = smtp_lexer_octets(&x, slice_sub(in, done, have),
+				    have == n, &used, &s);
+				done += used;
+				CHECK(done <= have);
+				CHECK(buf_put_slice(&o->out, s) == 0);
+			} while (lex != SMTP_LEX_MORE);
+			CHECK(have < n || done == n);
+		}
+		in = slice_sub(in, n, in.n);
 	}
+	CHECK(buf_put_slice(&o->out, smtp_lexer_octets_end(&x)) == 0);
+	o->faults = x.faults;
+	o->ended = false;
+}
+
+static void
+fuzz_chunks(struct slice in, unsigned mode)
+{
+	struct outcome whole, split;
+
+	run_chunks(&whole, in, in.n, 1);
+	run_chunks(&split, in, 1 + mode / 4, mode | 1u);
+	CHECK(slice_eq(buf_slice(&whole.out), buf_slice(&split.out)));
+	CHECK(whole.faults == split.faults);
+	check_kept(buf_slice(&whole.out));
+	buf_fini(&whole.out);
+	buf_fini(&split.out);
 }
 
 int
@@ -93,6 +149,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	in = slice_make(data + 1, size - 1);
 	content = (data[0] & 1) != 0;
+	if ((data[0] & 2) != 0 && content) {
+		fuzz_chunks(in, data[0]);
+		return 0;
+	}
 	run(&whole, in, content, 0);
 	run(&split, in, content, data[0] | 1u);
 	CHECK(slice_eq(buf_slice(&whole.out), buf_slice(&split.out)));

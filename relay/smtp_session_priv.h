@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of the sessions share; nobody else includes it. */
+#ifndef RELAY_SMTP_SESSION_PRIV_H
+#define RELAY_SMTP_SESSION_PRIV_H
+
+#include <netinet/in.h>
+
+#include "relay/smtp_session.h"
+
+enum {
+	BODY_START	= 64 * 1024,	/* set aside at DATA when no SIZE was given */
+	GATHER_MAX	= 64 * 1024,	/* small runs of content are written together */
+	RUN_DIRECT	= 16 * 1024,	/* longer runs go to the memfd as they are */
+	MEMORY_WAIT_MS	= 10 * 1000,
+	TLS_MS		= 60 * 1000,
+	REPLY_MAX	= 16 * 1024	/* of one command */
+};
+
+struct session {
+	struct smtp_server	*sv;
+	struct session		*prev, *next;	/* all sessions of the server */
+	struct session		*wait_next;	/* queue for body memory */
+	struct conn		*conn;		/* owned; NULL once closed */
+	struct ingest_req	*req;		/* the question we wait for */
+	struct smtp_machine	 m;
+	struct smtp_lexer	 lex;
+	struct buf		 gather;	/* content not yet written to the body */
+	uint64_t		 number;	/* of this process, for the log */
+	uint64_t		 body_size;	/* content bytes so far, kept or not */
+	uint64_t		 reserved;	/* of the server's body memory */
+	uint64_t		 chunk_left;	/* octets, in SMTP_CHUNK */
+	int64_t			 ends;		/* mono ms: session-timeout */
+	struct msgid		 id;		/* of the message being kept */
+	unsigned		 faults;	/* SMTP_FAULT_*, ours beside the lexer's */
+	int			 body_fd;	/* owned, -1 */
+	uint8_t			 state;		/* enum smtp_state; written by session_enter */
+	bool			 closed;	/* freed at the end of the turn */
+	char			 ip[INET6_ADDRSTRLEN];
+};
+
+struct smtp_server {
+	struct loop		*loop;
+	const struct conf	*conf;
+	struct ingest		*ingest;
+	struct tls_context	*tls;
+	struct session		*head;
+	struct session		*wait_head, **wait_tail;
+	struct buf		 reply;		/* of the command at hand */
+	bool			 waking;	/* server_wake will run */
+	bool			 stopping;
+	timer_fn		*stop_fn;
+	void			*stop_arg;
+	struct timer		*stop_timer;
+	struct smtp_server_stats stats;
+};
+
+/* smtp_session.c */
+void session_step(struct session *s, struct smtp_step step);
+void session_closed(struct session *s);
+
+/* smtp_server.c: body memory */
+bool server_reserve(struct smtp_server *sv, uint64_t n);
+void server_release(struct smtp_server *sv, uint64_t n);
+void session_room(struct session *s);	/* asks for it; ends in smtp_machine_body */
+void session_unwait(struct session *s);
+
+/* smtp_session_body.c */
+void session_content(struct session *s, struct slice run);
+void session_end_of_data(struct session *s);
+void session_chunk(struct session *s);		/* its command was said */
+size_t session_octets(struct session *s, struct slice in);
+void session_drop_body(struct session *s);	/* kept elsewhere, refused or given up */
+
+#endif
