@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,11 +180,11 @@ check_arguments(struct export *e, int argc)
 
 /* ---- the folder ---- */
 
-/* Is the folder the spool, or in it? */
+/* Is that the spool, or in it? */
 static bool
-inside_spool(const struct export *e)
+inside_spool(const struct export *e, const char *path)
 {
-	char *to = realpath(e->to, NULL), *spool = realpath(e->reader.dir, NULL);
+	char *to = realpath(path, NULL), *spool = realpath(e->reader.dir, NULL);
 	size_t n = spool == NULL ? 0 : strlen(spool);
 	bool in = to != NULL && n > 0 && strncmp(to, spool, n) == 0 &&
 	    (to[n] == '/' || to[n] == '\0');
@@ -196,16 +197,19 @@ inside_spool(const struct export *e)
 static int
 folder_open(struct export *e)
 {
+	static const char inside[] = "this is inside the spool: nothing is ever written there";
+	char *copy = mem_str(e->to);
 	const char *what = NULL;
 
-	if (mkdir(e->to, 0700) != 0 && errno != EEXIST)
+	if (inside_spool(e, e->to) || inside_spool(e, dirname(copy)))
+		what = inside;
+	else if (mkdir(e->to, 0700) != 0 && errno != EEXIST)
 		what = strerror(errno);
-	else if (inside_spool(e))
-		what = "this is inside the spool: nothing is ever written there";
 	else if ((e->folder = open(e->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		what = strerror(errno);
 	else if (flock(e->folder, LOCK_EX | LOCK_NB) != 0)
 		what = errno == EWOULDBLOCK ? "another export writes there" : strerror(errno);
+	free(copy);
 	if (what == NULL)
 		return 0;
 	fprintf(stderr, "salvaposta export: %s: %s\n", e->to, what);

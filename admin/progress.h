@@ -19,6 +19,8 @@ bool progress_due(struct progress_line *p);
 /* "DONE of TOTAL WHAT, BYTES, RATES, about T left"; `total` 0: not known. */
 void progress_show(struct progress_line *p, uint64_t done, uint64_t total, const char *what,
     uint64_t bytes);
+/* "DONE of TOTAL, RATE, about T left", in bytes. */
+void progress_bytes(struct progress_line *p, uint64_t done, uint64_t total);
 /* Takes the line away, before something else is printed. */
 void progress_end(struct progress_line *p);
 
