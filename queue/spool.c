@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -121,6 +122,10 @@ take_conf(struct spool *sp, const struct conf *c)
 	if (c->body_memory_max > 0 && c->body_memory_max / 4 < SPOOL_CACHE_BYTES)
 		sp->cache_bytes_max = c->body_memory_max / 4;
 	sp->space_checked_ms = INT64_MIN / 2;
+	struct rlimit lim;
+	sp->cache_fds_max = SPOOL_CACHE_FDS;
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur / 4 < SPOOL_CACHE_FDS)
+		sp->cache_fds_max = (size_t)lim.rlim_cur / 4;
 }
 
 void

@@ -177,7 +177,10 @@ take_body(struct commit *c, int body_fd)
 	if (seals < 0 || (seals & need) != need || fstat(body_fd, &st) != 0 || st.st_size < 0 ||
 	    (uint64_t)st.st_size >> BODY_MAX_BITS != 0)
 		return -1;
-	c->body_fd = fcntl(body_fd, F_DUPFD_CLOEXEC, 0);
+	/* A kept body is worth less than a new one. */
+	do
+		c->body_fd = fcntl(body_fd, F_DUPFD_CLOEXEC, 0);
+	while (c->body_fd < 0 && errno == EMFILE && cache_evict(c->sp));
 	if (c->body_fd < 0)
 		return -1;
 	c->rec.body_len = (uint64_t)st.st_size;

@@ -99,6 +99,8 @@ end_checkpoint(struct spool *sp, bool ok)
 	*k = (struct checkpoint){ .step = CHECKPOINT_IDLE };
 	index_window_forget(sp);
 	house_wake(sp);
+	if (ok)
+		house_relieve(sp);
 }
 
 static void
@@ -241,6 +243,26 @@ house_checkpoint(struct spool *sp, struct seg *s)
 	return true;
 }
 
+/* Too many changed pages in memory: the segment with the most of them goes first,
+ * one after the other until there are few enough. */
+void
+house_relieve(struct spool *sp)
+{
+	struct seg *most = NULL;
+
+	if (sp->ndirty <= SPOOL_DIRTY_MAX || sp->ckpt.step != CHECKPOINT_IDLE || sp->closing)
+		return;
+	for (size_t i = 0; i < sp->nseg; i++) {
+		struct seg *s = sp->seg[i];
+		/* One without live entries is about to go, pages and all. */
+		if (s->state == SEG_SEALED && s->live > 0 && s->ndirty > 0 &&
+		    (most == NULL || s->ndirty > most->ndirty))
+			most = s;
+	}
+	if (most != NULL)
+		house_checkpoint(sp, most);
+}
+
 static void
 forget_gone(struct spool *sp, uint64_t no)
 {
@@ -343,12 +365,11 @@ house_drop(struct spool *sp)
 }
 
 static bool
-wants_checkpoint(const struct spool *sp, const struct seg *s, int64_t now)
+wants_checkpoint(const struct seg *s, int64_t now)
 {
 	if (s->state != SEG_SEALED || s->live == 0)
 		return false;
-	return !s->index_valid || (s->ndirty > 0 && (sp->ndirty > SPOOL_DIRTY_MAX ||
-	    now - s->dirty_ms > SPOOL_DIRTY_AGE_MS));
+	return !s->index_valid || (s->ndirty > 0 && now - s->dirty_ms > SPOOL_DIRTY_AGE_MS);
 }
 
 /* What one segment needs; true when there is more to do for it later. */
@@ -369,7 +390,7 @@ tick_seg(struct spool *sp, struct seg *s, int64_t now)
 		house_seal(sp, s);
 		return !s->keep;
 	case SEG_SEALED:
-		if (wants_checkpoint(sp, s, now))
+		if (wants_checkpoint(s, now))
 			house_checkpoint(sp, s);
 		return s->ndirty > 0 || s->live == 0 || !s->index_valid;
 	case SEG_DROPPING:
@@ -390,6 +411,7 @@ house_tick(void *arg)
 	for (size_t i = 0; i < sp->nseg; i++)
 		if (tick_seg(sp, sp->seg[i], now))
 			more = true;
+	house_relieve(sp);
 	house_drop(sp);
 	if (more || sp->totals_dirty)
 		house_wake(sp);

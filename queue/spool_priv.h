@@ -29,7 +29,7 @@ enum {
 	SPOOL_CHUNK_BYTES = 32 << 20,	/* progress held for a disk that fails */
 	SPOOL_SCAN_CHUNK = 1 << 20,	/* recovery reads this much at once */
 	SPOOL_CACHE_BYTES = 64 << 20,
-	SPOOL_CACHE_FDS = 4096,
+	SPOOL_CACHE_FDS = 4096,		/* and at most a quarter of what the process may open */
 	SPOOL_CACHE_HASH = 8192,
 	SPOOL_META_MAX = 64 << 20
 };
@@ -209,7 +209,7 @@ struct spool {
 	/* recently committed */
 	struct cached		*cache_hash[SPOOL_CACHE_HASH];
 	struct cached		 cache;		/* list head, oldest first */
-	size_t			 cache_n, cache_bytes, cache_bytes_max;
+	size_t			 cache_n, cache_bytes, cache_bytes_max, cache_fds_max;
 
 	uint64_t		 commits, damaged, damage_no;
 };
@@ -277,6 +277,7 @@ void house_close_seg(struct spool *sp, struct seg *s);	/* no more appends */
 void house_seal(struct spool *sp, struct seg *s);
 void house_settled(struct spool *sp, struct seg *s);	/* live became 0 */
 bool house_checkpoint(struct spool *sp, struct seg *s);	/* false: one is running */
+void house_relieve(struct spool *sp);	/* too many changed pages */
 void house_drop(struct spool *sp);
 
 /* spool_recover.c */
@@ -287,5 +288,6 @@ int recover_pages(struct spool *sp, struct seg *s);	/* the index file cannot be 
 void cache_put(struct spool *sp, struct commit *c);
 void cache_settled(struct spool *sp, uint64_t segment, uint32_t off8);	/* one recipient */
 void cache_clear(struct spool *sp);
+bool cache_evict(struct spool *sp);	/* the oldest; false when empty */
 
 #endif

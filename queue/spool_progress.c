@@ -141,6 +141,10 @@ on_flusher(void *arg)
 		s->flush_listed = false;
 		progress_flush(sp, s);
 	}
+	/* Much at once does not wait for the second to be over. */
+	if (sp->chunk_bytes > SPOOL_CHUNK_BYTES / 4)
+		progress_tick(sp);
+	house_relieve(sp);
 }
 
 /* Everything said about the segment is in its file, for good. */

@@ -57,10 +57,10 @@ cache_put(struct spool *sp, struct commit *k)
 {
 	size_t nenv = k->rec.env_len, cost = sizeof(struct cached) + nenv + k->rec.body_len + 1024;
 
-	if (cost > sp->cache_bytes_max / 4)
+	if (cost > sp->cache_bytes_max / 4 || sp->cache_fds_max == 0)
 		return;
 	while (sp->cache_n > 0 && (sp->cache_bytes + cost > sp->cache_bytes_max ||
-	    sp->cache_n >= SPOOL_CACHE_FDS))
+	    sp->cache_n >= sp->cache_fds_max))
 		cache_free(sp, sp->cache.next);
 	struct cached *c = mem_new(sizeof(*c) + nenv);
 	c->segment = k->seg->no;
@@ -92,11 +92,20 @@ cache_settled(struct spool *sp, uint64_t segment, uint32_t off8)
 		cache_free(sp, c);
 }
 
+bool
+cache_evict(struct spool *sp)
+{
+	if (sp->cache_n == 0)
+		return false;
+	cache_free(sp, sp->cache.next);
+	return true;
+}
+
 void
 cache_clear(struct spool *sp)
 {
-	while (sp->cache_n > 0)
-		cache_free(sp, sp->cache.next);
+	while (cache_evict(sp))
+		;
 }
 
 void

@@ -300,7 +300,7 @@ test_model_with_crashes(void **state)
 			model_commit(&k, mo);
 		else if (what < 985)
 			model_set(&k, mo);
-		else if (what < 988)
+		else if (what < 986)
 			kit_run(&k, 300);
 		else
 			kit_run(&k, 2);

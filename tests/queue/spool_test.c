@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -228,6 +229,29 @@ test_cache(void **state)
 	before = reads(&s);
 	kit_check_message(&k, k.ref[0], id, 2000);
 	assert_true(reads(&s) > before);
+	kit_close(&k);
+}
+
+/* What is kept of fresh messages does not use up the descriptors. */
+static void
+test_few_descriptors(void **state)
+{
+	struct rlimit old, few;
+	struct msgid id;
+	struct kit k;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	few = old;
+	few.rlim_cur = 80;
+	kit_open(&k, NULL);	/* would keep 4096 */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (int i = 0; i < 200; i++) {
+		id = kit_commit(&k, "s@example.it", 1, LEG_PARKED, LEG_ABSENT, 100);
+		assert_int_equal(k.last, COMMIT_OK);
+	}
+	kit_check_message(&k, k.ref[0], id, 100);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	kit_close(&k);
 }
 
@@ -729,7 +753,7 @@ test_housekeeping_faults(void **state)
 		k.ops = &store_fake;
 		store_fake_where(&s, &store_local, k.dir, k.where, sizeof(k.where));
 		kit_start(&k, false);
-		s.rule[0] = (struct fake_rule){ .op = op[o], .act = FAKE_REFUSE, .count = 3,
+		s.rule[0] = (struct fake_rule){ .op = op[o], .act = FAKE_REFUSE, .count = 2,
 		    .skip = op[o] == FAKE_CREATE ? 1 : 0, .result = STORE_IO_ERROR };
 		s.n = 1;
 		unsigned n = 0;
@@ -746,7 +770,7 @@ test_housekeeping_faults(void **state)
 			if (i < 9)
 				kit_set(&k, ref[i], LEG_FORWARD, LEG_SKIPPED);
 		}
-		for (int i = 0; i < 40 && s.rule[0].hits < 4; i++)
+		for (int i = 0; i < 40 && s.rule[0].hits < 3; i++)
 			kit_run(&k, 100);
 		for (int round = 0; round < 2; round++) {
 			spool_total(k.sp, 0, &t);
@@ -770,6 +794,7 @@ main(void)
 		cmocka_unit_test(test_notes),
 		cmocka_unit_test(test_group_commit),
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_few_descriptors),
 		cmocka_unit_test(test_water_mark),
 		cmocka_unit_test(test_append_faults),
 		cmocka_unit_test(test_hang),
