@@ -3,8 +3,6 @@
  * ARC seals of forward copies (RFC 8617 5.1, spec 5.2 - 5.8): the three fields that say
  * what we found when the message came. Whether the chain was whole is not judged here:
  * that was evaluated at ingress and comes in.
- *
- * XXX issue 4: not part of forward copies yet.
  */
 #ifndef POLICY_ARC_SEAL_H
 #define POLICY_ARC_SEAL_H

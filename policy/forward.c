@@ -4,7 +4,9 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "policy/address.h"
+#include "policy/arc_seal.h"
 #include "policy/header.h"
+#include "policy/oversign.h"
 
 /* Spec 3.17. From twice: nobody can put a second one above ours. */
 #define DKIM_NAMES \
@@ -19,19 +21,22 @@ struct added {
 };
 
 enum { ADD_LOOP, ADD_FORWARDED_FOR, ADD_MAX };
+enum { TAGS_MAX = 64, SIGNATURE_MAX = 16 * 1024 };
 
 /* What one walk over the header found. Slices point into the content. */
 struct scan {
 	struct slice		content;
 	struct body_cut		cut[FORWARD_CUTS_MAX];
 	size_t			ncut;
-	struct sign_fields	fields;		/* those of DKIM_NAMES */
+	struct sign_fields	fields;		/* that are signed, behind one that is empty */
 	struct added		add[ADD_MAX];
 	size_t			kept;		/* fields that are not cut */
 	unsigned		from;
 	size_t			body;		/* offset of its first octet */
 	bool			junk;		/* a line that is no field ended the header */
 	bool			odd;		/* not to be signed: readers would disagree */
+	bool			loop;		/* one of our own tags (9.1) */
+	unsigned		tags;		/* X-Fwd-Loop fields */
 };
 
 void
@@ -73,6 +78,13 @@ forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
 	crypto_hex(mac, FORWARD_TAG_LEN / 2, out);
 }
 
+/* The tag is of the mailbox, not of the spelling: a copy may come back to an alias. */
+static struct slice
+loop_address(const struct envelope_rcpt *rcpt)
+{
+	return rcpt->user.n > 0 ? rcpt->user : rcpt->address;
+}
+
 /* 0, or -1 when the list is not what the queue could have stored. */
 static int
 scan_cuts(struct scan *s, struct slice list)
@@ -110,57 +122,36 @@ scan_is_cut(struct scan *s, const struct header_field *f)
 	return false;
 }
 
-static bool
-name_listed(struct slice name, struct slice list)
-{
-	while (list.n > 0) {
-		size_t end = slice_find(list, ':');
-
-		if (slice_ieq(slice_trim(slice_sub(list, 0, end)), name))
-			return true;
-		list = slice_sub(list, end + 1, list.n);
-	}
-	return false;
-}
-
-static unsigned
-name_count(struct slice name, struct slice list)
-{
-	unsigned n = 0;
-
-	while (list.n > 0) {
-		size_t end = slice_find(list, ':');
-
-		n += slice_ieq(slice_trim(slice_sub(list, 0, end)), name);
-		list = slice_sub(list, end + 1, list.n);
-	}
-	return n;
-}
-
 /* Spec 3.2: what a signature, valid or not, says of the fields we want to add. */
 static void
 scan_signature(struct scan *s, struct slice tags)
 {
-	while (tags.n > 0) {
-		size_t end = slice_find(tags, ';');
-		struct slice tag = slice_sub(tags, 0, end);
-		size_t eq = slice_find(tag, '=');
+	for (size_t i = 0; i < ADD_MAX; i++) {
+		unsigned n = oversign_listed(tags, slice_str(s->add[i].name));
 
-		tags = slice_sub(tags, end + 1, tags.n);
-		if (eq == tag.n || !slice_eq(slice_trim(slice_sub(tag, 0, eq)), SLICE_LIT("h")))
-			continue;
-		for (size_t i = 0; i < ADD_MAX; i++) {
-			unsigned n = name_count(slice_str(s->add[i].name),
-			    slice_sub(tag, eq + 1, tag.n));
-
-			if (n > s->add[i].listed)
-				s->add[i].listed = n;
-		}
+		if (n > s->add[i].listed)
+			s->add[i].listed = n;
 	}
 }
 
+/* Spec 9.1: one of our copies came back to the one it was made for. */
+static bool
+is_own_tag(const struct forward_keys *k, const struct envelope_rcpt *rcpt, struct slice value)
+{
+	char tag[FORWARD_TAG_LEN + 1];
+
+	value = slice_trim(value);
+	for (size_t i = 0; value.n == FORWARD_TAG_LEN && i < k->srs.nsecret; i++) {
+		forward_loop_tag(k->srs.secret[i], rcpt->domain, loop_address(rcpt), tag);
+		if (slice_ieq(value, slice_str(tag)))
+			return true;
+	}
+	return false;
+}
+
 static void
-scan_field(struct scan *s, const struct header_field *f)
+scan_field(struct scan *s, const struct forward_keys *k, const struct envelope_rcpt *rcpt,
+    const struct header_field *f)
 {
 	s->kept++;
 	s->from += header_is(f, "From");
@@ -168,13 +159,15 @@ scan_field(struct scan *s, const struct header_field *f)
 		s->add[i].occurs += header_is(f, s->add[i].name);
 	if (header_is(f, "DKIM-Signature"))
 		scan_signature(s, f->value);
-	if (name_listed(f->name, SLICE_LIT(DKIM_NAMES)) &&
-	    sign_fields_add(&s->fields, f->name, f->raw) < 0)
+	else if (header_is(f, "X-Fwd-Loop") && s->tags++ < TAGS_MAX)
+		s->loop = s->loop || is_own_tag(k, rcpt, f->value);
+	/* what ARC signs holds all that DKIM does */
+	if (arc_seal_wants(f->name) && sign_fields_add(&s->fields, f->name, f->raw) < 0)
 		s->odd = true;
 }
 
 static int
-scan_content(struct scan *s, const struct forward_request *rq)
+scan_content(struct scan *s, const struct forward_keys *k, const struct forward_request *rq)
 {
 	struct header h;
 	struct header_field f;
@@ -184,10 +177,13 @@ scan_content(struct scan *s, const struct forward_request *rq)
 	s->add[ADD_FORWARDED_FOR].name = "X-Forwarded-For";
 	if (scan_cuts(s, rq->env->cuts) < 0)
 		return -1;
+	/* the place of our own DKIM-Signature, on top of all */
+	if (sign_fields_add(&s->fields, SLICE_NONE, SLICE_NONE) < 0)
+		return -1;
 	header_start(&h, rq->content);
 	while (header_next(&h, &f))
 		if (!scan_is_cut(s, &f))
-			scan_field(s, &f);
+			scan_field(s, k, rq->rcpt, &f);
 	s->body = h.body;
 	s->junk = h.junk;
 	return 0;
@@ -235,39 +231,80 @@ hash_body(const struct scan *s, struct sign_body *b, uint8_t out[SIGN_HASH])
 	sign_body_end(b, out);
 }
 
-/*
- * Our own signature (3.17). None without a From field (RFC 6376 5.4 wants it signed) and
- * none where verifiers may not agree with us on where the header ends.
- */
+/* Our own signature (3.17), which the seal covers as well (5.6). */
 static int
-put_signature(const struct forward_keys *k, const struct scan *s, int64_t now_ms,
-    struct buf *out)
+put_dkim(const struct forward_keys *k, struct scan *s, int64_t now_ms,
+    const uint8_t hash[SIGN_HASH], struct buf *out)
 {
 	const struct sign_spec spec = {
 		.name = SLICE_LIT("DKIM-Signature"), .first = SLICE_LIT("v=1;"),
 		.domain = k->srs.domain, .selector = k->selector,
 		.when = now_ms / 1000, .h = SLICE_LIT(DKIM_NAMES),
 	};
-	uint8_t hash[SIGN_HASH];
 
-	if (k->dkim == NULL || s->from == 0 || s->junk || s->odd)
+	if (k->dkim == NULL)
 		return 0;
-	hash_body(s, k->body, hash);
-	return sign_field(out, k->dkim, &spec, &s->fields, hash);
+	if (sign_field(out, k->dkim, &spec, &s->fields, hash) < 0)
+		return -1;
+	s->fields.field[0] = (struct sign_field){ spec.name, buf_slice(out) };
+	return 0;
 }
 
-/* Top to bottom as spec 3.3 has it; what ARC adds goes above the signature (5.2), once
- * everything else is in place. No Return-Path: that is for who delivers. */
-static int
-put_prefix(const struct forward_keys *k, const struct forward_request *rq,
-    const struct scan *s, struct buf *out)
+/* Spec 5.2 - 5.8. A copy that cannot be sealed goes out without: nothing depends on it (5.0). */
+static enum arc_seal_result
+put_seal(const struct forward_keys *k, const struct forward_request *rq, const struct scan *s,
+    const uint8_t hash[SIGN_HASH], struct buf *out)
 {
+	struct arc_seal a = {
+		.key = k->arc, .domain = k->srs.domain, .selector = k->arc_selector,
+		.when = rq->now_ms / 1000, .chain = (enum auth_result)rq->env->arc,
+		.authres = rq->env->authres,
+	};
+
+	if (k->arc == NULL || rq->env->authres.n == 0)
+		return ARC_NOT_SEALED;
+	memcpy(a.body_hash, hash, SIGN_HASH);
+	return arc_seal_put(out, &a, &s->fields);
+}
+
+/*
+ * Seal above signature. Neither without a From field (RFC 6376 5.4 wants it signed), nor
+ * where verifiers may not agree with us on where the header ends.
+ */
+static int
+put_signatures(const struct forward_keys *k, const struct forward_request *rq, struct scan *s,
+    struct forward_copy *c)
+{
+	uint8_t hash[SIGN_HASH];
+	struct buf dkim;
+	int ret = -1;
+
+	if ((k->dkim == NULL && k->arc == NULL) || s->from == 0 || s->junk || s->odd)
+		return 0;
+	hash_body(s, k->body, hash);
+	buf_init(&dkim, SIGNATURE_MAX);
+	if (put_dkim(k, s, rq->now_ms, hash, &dkim) == 0) {
+		c->sealed = put_seal(k, rq, s, hash, &c->prefix) == ARC_SEALED;
+		ret = buf_put_slice(&c->prefix, buf_slice(&dkim));
+	}
+	s->fields.field[0] = (struct sign_field){ SLICE_NONE, SLICE_NONE };
+	buf_fini(&dkim);
+	return ret;
+}
+
+/* Top to bottom as spec 3.3 has it; signed is what the content is, so that comes last
+ * but stands first. No Return-Path: that is for who delivers. */
+static int
+put_prefix(const struct forward_keys *k, const struct forward_request *rq, struct scan *s,
+    struct forward_copy *c)
+{
+	struct buf *out = &c->prefix;
 	char tag[FORWARD_TAG_LEN + 1];
 
-	if (put_signature(k, s, rq->now_ms, out) < 0)
+	if (put_signatures(k, rq, s, c) < 0)
 		return -1;
 	if (k->srs.nsecret > 0 && may_add(s, ADD_LOOP)) {
-		forward_loop_tag(k->srs.secret[0], rq->rcpt->domain, rq->rcpt->address, tag);
+		forward_loop_tag(k->srs.secret[0], rq->rcpt->domain, loop_address(rq->rcpt), tag);
 		if (buf_printf(out, "X-Fwd-Loop: %s\r\n", tag) < 0)
 			return -1;
 	}
@@ -343,11 +380,13 @@ forward_build(const struct forward_keys *k, const struct forward_request *rq,
 	    (rq->env->trace.n > 0 && !ends_in_crlf(rq->env->trace)))
 		return refuse(c, FORWARD_ERROR, "bad-envelope");
 	c->cuts = rq->env->cuts;
-	if (scan_content(&s, rq) < 0)
+	if (scan_content(&s, k, rq) < 0)
 		r = refuse(c, FORWARD_ERROR, "bad-cuts");
+	else if (s.loop)
+		r = refuse(c, FORWARD_HOLD, "loop");	/* 9.1 */
 	else if (put_sender(k, rq, c) < 0)
 		r = refuse(c, FORWARD_ERROR, "no-return-path");
-	else if (put_prefix(k, rq, &s, &c->prefix) < 0)
+	else if (put_prefix(k, rq, &s, c) < 0)
 		r = refuse(c, FORWARD_ERROR, "no-header-block");
 	sign_fields_fini(&s.fields);
 	return r;

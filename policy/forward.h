@@ -20,6 +20,8 @@ struct forward_keys {
 	struct srs		 srs;
 	struct sign_key		*dkim;		/* NULL: copies are not signed */
 	struct slice		 selector;
+	struct sign_key		*arc;		/* RSA; NULL: copies are not sealed */
+	struct slice		 arc_selector;
 	struct sign_body	*body;		/* work space */
 };
 
@@ -44,6 +46,7 @@ struct forward_copy {
 	struct buf	 mail_from;		/* no brackets, empty for the null sender */
 	struct buf	 prefix;		/* to be sent above the content */
 	struct slice	 cuts;			/* to be left out of it; the envelope's */
+	bool		 sealed;		/* it has an ARC set of ours */
 };
 
 void forward_copy_init(struct forward_copy *c);
@@ -53,7 +56,7 @@ void forward_copy_fini(struct forward_copy *c);
 enum forward_result forward_build(const struct forward_keys *k, const struct forward_request *rq,
     struct forward_copy *c);
 
-/* The value of X-Fwd-Loop for an address, lower-case hex (spec 9.1). */
+/* The value of X-Fwd-Loop for a mailbox, lower-case hex (spec 9.1). */
 void forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
     char out[FORWARD_TAG_LEN + 1]);
 

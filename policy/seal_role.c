@@ -26,7 +26,8 @@ enum {
 struct seal_keys {
 	struct forward_keys	 fwd;		/* slices into the rest */
 	char			*domain;	/* owned; NULL: there is no forwarder */
-	char			*node, *selector;	/* owned */
+	char			*node, *selector, *arc_selector;	/* owned */
+	struct sign_key		*arc_own;	/* owned; NULL when the DKIM key seals */
 	char			*secrets;	/* owned, wiped */
 	size_t			 nsecrets;	/* octets of it */
 };
@@ -35,6 +36,7 @@ struct seal {
 	struct seal_keys	 keys;
 	struct sign_body	*body;		/* owned; work space of all keys */
 	uint64_t		 prepared, held, errors;	/* answers to SEAL_PREPARE */
+	uint64_t		 sealed;			/* of the prepared: with an ARC set */
 	uint64_t		 checked, invalid;		/* answers to SEAL_CHECK */
 };
 
@@ -51,11 +53,19 @@ static void
 keys_fini(struct seal_keys *k)
 {
 	sign_key_free(&k->fwd.dkim);
+	sign_key_free(&k->arc_own);
 	wipe(&k->secrets, k->nsecrets);
 	free(k->domain);
 	free(k->node);
 	free(k->selector);
+	free(k->arc_selector);
 	*k = (struct seal_keys){ 0 };
+}
+
+static bool
+is_rsa(const struct sign_key *k)
+{
+	return strcmp(sign_key_algorithm(k), "rsa-sha256") == 0;
 }
 
 static int
@@ -79,36 +89,70 @@ load_secrets(struct role *r, struct seal_keys *k)
 	return 0;
 }
 
+/* NULL with the trouble said. `name` is a resource, `key` the configuration's word. */
+static struct sign_key *
+load_key(struct role *r, const char *name, const char *key, const char *file)
+{
+	const char *why = "cannot be read";
+	struct sign_key *k = NULL;
+	size_t n = 0;
+	char *pem = role_resource_text(r, name, KEY_FILE_MAX, &n);
+
+	if (pem != NULL)
+		k = sign_key_new(slice_make(pem, n), &why);
+	wipe(&pem, n);
+	if (k == NULL)
+		log_error("seal-keys", "key=forwarder.%s file=%s error=\"%s\" fix=\"openssl genrsa "
+		    "-out FILE 2048, mode 0600; or leave selector and key file out\"", key,
+		    log_escs(file), why);
+	else if (is_rsa(k) && sign_key_bits(k) < RSA_ADVISED)
+		log_warn("seal-keys", "key=forwarder.%s file=%s bits=%u fix=\"use 2048 bits\"", key,
+		    log_escs(file), sign_key_bits(k));
+	return k;
+}
+
 static int
 load_dkim(struct role *r, struct seal_keys *k)
 {
 	const struct conf_forwarder *f = &r->conf->forwarder;
-	const char *why = "";
-	char *pem;
-	size_t n = 0;
 
 	if (f->dkim_selector == NULL || f->dkim_key_file == NULL)
 		return 0;
-	pem = role_resource_text(r, "forward-dkim-key", KEY_FILE_MAX, &n);
-	if (pem == NULL)
-		why = "cannot be read";
-	else
-		k->fwd.dkim = sign_key_new(slice_make(pem, n), &why);
-	wipe(&pem, n);
-	if (k->fwd.dkim == NULL) {
-		log_error("seal-keys", "key=forwarder.dkim-key-file file=%s error=\"%s\" "
-		    "fix=\"openssl genrsa -out FILE 2048, mode 0600; or leave dkim-selector and "
-		    "dkim-key-file out\"", log_escs(f->dkim_key_file), why);
-		return -1;
-	}
-	if (strcmp(sign_key_algorithm(k->fwd.dkim), "rsa-sha256") == 0 &&
-	    sign_key_bits(k->fwd.dkim) < RSA_ADVISED)
-		log_warn("seal-keys", "key=forwarder.dkim-key-file file=%s bits=%u "
-		    "fix=\"use 2048 bits\"", log_escs(f->dkim_key_file),
-		    sign_key_bits(k->fwd.dkim));
+	k->fwd.dkim = load_key(r, "forward-dkim-key", "dkim-key-file", f->dkim_key_file);
 	k->selector = mem_str(f->dkim_selector);
 	k->fwd.selector = slice_str(k->selector);
-	return 0;
+	return k->fwd.dkim != NULL ? 0 : -1;
+}
+
+/* A key of its own, or the DKIM key. Verifiers of ARC know RSA (RFC 8617 4.1.3, RFC 8301). */
+static int
+load_arc(struct role *r, struct seal_keys *k)
+{
+	const struct conf_forwarder *f = &r->conf->forwarder;
+
+	if (!f->arc)
+		return 0;
+	if (f->arc_selector == NULL || f->arc_key_file == NULL) {
+		if (k->fwd.dkim != NULL && !is_rsa(k->fwd.dkim)) {
+			log_warn("seal-keys", "key=forwarder.dkim-key-file effect=\"copies get no ARC "
+			    "seal\" fix=\"give arc-selector and arc-key-file with an RSA key\"");
+			return 0;
+		}
+		k->fwd.arc = k->fwd.dkim;
+		k->fwd.arc_selector = k->fwd.selector;
+		return 0;
+	}
+	k->arc_own = load_key(r, "forward-arc-key", "arc-key-file", f->arc_key_file);
+	if (k->arc_own != NULL && !is_rsa(k->arc_own)) {
+		log_error("seal-keys", "key=forwarder.arc-key-file file=%s error=\"not an RSA key, "
+		    "which ARC asks for\" fix=\"openssl genrsa -out FILE 2048\"",
+		    log_escs(f->arc_key_file));
+		return -1;
+	}
+	k->arc_selector = mem_str(f->arc_selector);
+	k->fwd.arc = k->arc_own;
+	k->fwd.arc_selector = slice_str(k->arc_selector);
+	return k->arc_own != NULL ? 0 : -1;
 }
 
 /* Lengths that could never work are said at start, not with every message. */
@@ -153,6 +197,7 @@ keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
 	bad |= check_lengths(f);
 	bad |= load_secrets(r, k);
 	bad |= load_dkim(r, k);
+	bad |= load_arc(r, k);
 	if (bad != 0)
 		keys_fini(k);
 	return bad != 0 ? -1 : 0;
@@ -286,6 +331,7 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 		a.mail_from = buf_slice(&c.mail_from);
 		a.prefix = buf_slice(&c.prefix);
 		a.cuts = c.cuts;
+		((struct seal *)r->priv)->sealed += c.sealed;
 	} else if (res == FORWARD_ERROR) {
 		msgid_print(env.id, id);
 		log_error("seal-prepare", "id=%s error=%s", id, c.reason);
@@ -376,10 +422,12 @@ seal_status(struct role *r, struct buf *out)
 		return;
 	/* a status line that does not fit is left out; nobody waits for it */
 	if (buf_printf(out, "\"prepared\":%llu,\"held\":%llu,\"errors\":%llu,\"checked\":%llu,"
-	    "\"invalid\":%llu,\"signs\":%s", (unsigned long long)s->prepared,
-	    (unsigned long long)s->held, (unsigned long long)s->errors,
-	    (unsigned long long)s->checked, (unsigned long long)s->invalid,
-	    s->keys.fwd.dkim != NULL ? "true" : "false") < 0)
+	    "\"invalid\":%llu,\"sealed\":%llu,\"signs\":%s,\"seals\":%s",
+	    (unsigned long long)s->prepared, (unsigned long long)s->held,
+	    (unsigned long long)s->errors, (unsigned long long)s->checked,
+	    (unsigned long long)s->invalid, (unsigned long long)s->sealed,
+	    s->keys.fwd.dkim != NULL ? "true" : "false",
+	    s->keys.fwd.arc != NULL ? "true" : "false") < 0)
 		return;
 }
 

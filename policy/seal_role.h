@@ -3,8 +3,8 @@
  * The seal role: the only process that has the return-path secrets and the signing keys.
  * It builds forward copies for the queue and tells the relays which addresses of the
  * return-path domain are ours. It remembers nothing of a message; any number of them may
- * run. It reads the resources "forward-secret" and "forward-dkim-key" at start and on
- * reload; keys it cannot use stop it at start, and on reload leave the old in force.
+ * run. It reads the resources "forward-secret", "forward-dkim-key" and "forward-arc-key" at
+ * start and on reload; keys it cannot use stop it at start, and on reload leave the old in force.
  */
 #ifndef POLICY_SEAL_ROLE_H
 #define POLICY_SEAL_ROLE_H

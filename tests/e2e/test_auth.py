@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Authentication decides what is forwarded (spec 4 to 7, 9, 10), seen from outside: a
 sender with DNS records of its own, the relay, a store and a recovery host."""
+import os
+
+import dkim
 import pytest
 
 from tests.lib import mail
@@ -162,3 +165,110 @@ def test_a_nul_in_the_body_is_held_3_11(world):
     relay.wait_balance(received=1, held=1, forwarded=0)
     assert shown(relay)["reason"] == "nul"
     assert mail.send(relay.port, SENDER, USER, b"X: a\0b\r\n" + data)[0] == 550
+
+
+def signing(world, rsa, **more):
+    """What a forwarder needs to sign and seal, with its record in DNS."""
+    pem, public = rsa
+    path = os.path.join(world.folder, "dkim.pem")
+    with open(path, "wb") as f:
+        f.write(pem)
+    os.chmod(path, 0o600)
+    world.dns.set("s1._domainkey.fwd.relay.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    return 'dkim-selector = "s1"\n    dkim-key-file = "%s"' % path
+
+
+def resolver(world):
+    def ask(name, timeout=5):
+        found = world.dns.zones.get(name.decode().rstrip("."))
+        return found["TXT"][0].encode() if found else None
+    return ask
+
+
+def arc(world, data):
+    return dkim.ARC(data).verify(dnsfunc=resolver(world))[0]
+
+
+def test_forward_copies_are_signed_and_sealed_5_2(world, rsa):
+    policy(world, "p=reject")
+    relay = active(world, forwarder=signing(world, rsa))
+    data = mail.message(SENDER, USER, body="perch\u00e9\r\n.\r\n".encode())
+    mail.send(relay.port, SENDER, USER, data)
+    got = world.recovery.wait(1)[0].data
+    assert arc(world, got) == b"pass"
+    assert dkim.DKIM(got).verify(dnsfunc=resolver(world))
+    order = [l.split(b":")[0] for l in got[:len(got) - len(data)].split(b"\r\n")
+             if l and l[:1] not in b" \t"]
+    assert order == [b"ARC-Seal", b"ARC-Message-Signature", b"ARC-Authentication-Results",  # 3.3
+                     b"DKIM-Signature", b"X-Fwd-Loop", b"Delivered-To", b"X-Forwarded-For",
+                     b"Authentication-Results", b"Received"]
+    flat = got.replace(b"\r\n\t", b" ")
+    aar = [l for l in flat.split(b"\r\n") if l.startswith(b"ARC-Authentication-Results")][0]
+    ar = [l for l in flat.split(b"\r\n") if l.startswith(b"Authentication-Results")][0]
+    assert aar.split(b"i=1; ")[1] == ar.split(b": ", 1)[1]      # 5.5
+    # the store gets the message as it came: no seal on a replay
+    world.up()
+    relay.failover("off")
+    assert b"ARC-Seal" not in world.store.wait(1)[0].data
+
+
+def test_arc_can_be_switched_off_5_0(world, rsa):
+    relay = active(world, forwarder=signing(world, rsa) + "\n    arc = off")
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    got = world.recovery.wait(1)[0].data
+    assert b"DKIM-Signature" in got and b"ARC-Seal" not in got
+
+
+@pytest.fixture
+def list_mail(world, rsa):
+    """Mail of SENDER, changed and sealed by a list that says dmarc=pass; from a stranger."""
+    pem, public = rsa
+    world.dns.set("a1._domainkey.lists.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    policy(world, "p=reject")
+    data = (b"Authentication-Results: lists.example; dmarc=pass header.from=sender.example\r\n" +
+            mail.message(SENDER, USER, "[list] prova"))
+    sealed = b"".join(dkim.arc_sign(data, b"a1", b"lists.example", pem, b"lists.example")) + data
+    assert dkim.ARC(sealed).verify(dnsfunc=resolver(world))[0] == b"pass"
+    return sealed
+
+
+def test_a_trusted_sealer_is_believed_6_6(world, rsa, list_mail):
+    """14.4 case 17: held, until the sealer is trusted; the override is logged."""
+    relay = active(world, forwarder=signing(world, rsa))
+    assert mail.send(relay.port, SENDER, USER, list_mail, source=STRANGER)[0] == 250
+    relay.wait_balance(received=1, held=1, forwarded=0)
+    m = shown(relay)
+    assert (m["dmarc"], m["arc"], m["reason"]) == ("fail", "pass", "dmarc-reject")
+    relay.kill()
+    relay.write_conf(top='trusted-arc-sealers = { "lists.example" }')
+    relay.start()
+    assert mail.send(relay.port, SENDER, USER, list_mail, source=STRANGER)[0] == 250
+    got = world.recovery.wait(1)[0].data
+    assert "rule=\"dmarc-override-arc\"" in relay.log()
+    # 5.9: a chain of two sealers
+    assert got.count(b"ARC-Seal: i=2;") == 1 and b"cv=pass" in got
+    assert arc(world, got) == b"pass"
+
+
+def test_a_broken_chain_is_sealed_as_failed_5_3(world, rsa, list_mail):
+    world.dns.set("_dmarc.sender.example", {})
+    relay = active(world, forwarder=signing(world, rsa))
+    assert mail.send(relay.port, SENDER, USER, list_mail.replace(b"ciao", b"addio"))[0] == 250
+    got = world.recovery.wait(1)[0].data
+    assert b"arc=fail" in got and got.startswith(b"ARC-Seal: i=2;") and b"cv=fail" in got.split(b"d=")[0]
+    assert arc(world, got) != b"pass"
+
+
+def test_a_copy_that_comes_back_goes_no_further_9_1(world):
+    """14.4 case 10: the recovery host forwards to us; one more hold copy, no loop, 250."""
+    policy(world, "p=none")
+    relay = active(world)
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    back = world.recovery.wait(1)[0].data
+    back = back.replace(b"Delivered-To: mario@shop.example\r\n", b"")     # which would tell as well
+    assert mail.send(relay.port, SENDER, USER, b"Received: from a by b\r\n" + back)[0] == 250
+    relay.wait_balance(received=2, held=2, forwarded=1, forward_waiting=0)
+    assert len(world.recovery.messages) == 1
+    # the tag is of one mailbox: mail to another one is no loop
+    assert mail.send(relay.port, SENDER, "anna@shop.example", back)[0] == 250
+    relay.wait_balance(received=3, forwarded=2)

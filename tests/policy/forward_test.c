@@ -93,10 +93,13 @@ teardown(void **state)
 static void
 reset(struct bench *b, struct slice content)
 {
-	b->keys.dkim = NULL;
+	b->keys.dkim = b->keys.arc = NULL;
+	b->keys.arc_selector = SLICE_LIT("arc1");
 	b->env = (struct envelope){
 		.version = ENVELOPE_VERSION, .mail_from = SLICE_LIT("bounce@esp.example"),
-		.trace = SLICE_LIT(TRACE), .body_size = content.n
+		.trace = SLICE_LIT(TRACE), .body_size = content.n, .arc = AUTH_NONE,
+		.authres = SLICE_LIT("mx2.example.it;\r\n\tspf=pass smtp.mailfrom=esp.example;"
+		    "\r\n\tarc=none smtp.remote-ip=192.0.2.1")
 	};
 	b->rcpt = (struct envelope_rcpt){
 		.kind = RCPT_USER, .address = SLICE_LIT("Mario@example.it"),
@@ -172,6 +175,98 @@ order_with_signature_3_17(void **state)
 	reset(b, SLICE_LIT("From: a@b.it\r\nnot a field\r\n\r\nCiao\r\n"));
 	b->keys.dkim = b->rsa;
 	expect_prefix(b, want);
+}
+
+static bool
+ends_with(struct slice s, const char *end)
+{
+	size_t n = strlen(end);
+
+	return s.n >= n && slice_eq(slice_sub(s, s.n - n, s.n), slice_make(end, n));
+}
+
+/* 5.2, 5.5 - 5.8, 3.3: the seal is made last and stands first; all of 4.2 is in it. */
+static void
+order_with_seal_5_8(void **state)
+{
+	static const char *const order[] = {
+		"ARC-Seal: i=1; a=rsa-sha256; t=1728000000; cv=none;\r\n\td=fwd.example.it; s=arc1;",
+		"\r\nARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed;\r\n",
+		"\th=From:From:To:Subject:DKIM-Signature:DKIM-Signature;\r\n",
+		"\r\nARC-Authentication-Results: i=1; mx2.example.it;\r\n\tspf=pass "
+		    "smtp.mailfrom=esp.example;\r\n\tarc=none smtp.remote-ip=192.0.2.1\r\n",
+		"DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n",
+		"\r\nX-Fwd-Loop: ",
+	};
+	struct bench *b = *state;
+	struct forward_copy c;
+	struct slice p;
+	char want[2048];
+
+	reset(b, SLICE_LIT("DKIM-Signature: v=1; d=theirs\r\n" PLAIN));
+	b->keys.dkim = b->ed;
+	b->keys.arc = b->rsa;
+	forward_copy_init(&c);
+	assert_int_equal(forward_build(&b->keys, &b->rq, &c), FORWARD_OK);
+	assert_true(c.sealed);
+	p = buf_slice(&c.prefix);
+	assert_true(slice_istarts(p, slice_str(order[0])));
+	for (size_t i = 0, at = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const char *found = memmem(p.p + at, p.n - at, order[i], strlen(order[i]));
+
+		if (found == NULL)
+			print_error("%s not behind the others in\n%.*s", order[i], SLICE_FMT(p));
+		assert_non_null(found);
+		at = (size_t)(found - p.p) + strlen(order[i]);
+	}
+	snprintf(want, sizeof(want), ADDED, b->loop);
+	assert_true(ends_with(p, want));
+	forward_copy_fini(&c);
+}
+
+/* 5.3, 5.4, and what is never sealed. */
+static void
+not_sealed_5_3(void **state)
+{
+	static const char set[] = "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=x.it; s=s; b=AAAA\r\n"
+	    "ARC-Message-Signature: i=1; a=rsa-sha256; d=x.it; s=s; h=From; bh=x; b=y\r\n"
+	    "ARC-Authentication-Results: i=1; x.it; none\r\n" PLAIN;
+	static const struct {
+		const char	*content;
+		uint8_t		 arc;
+		bool		 authres;
+		const char	*seal;
+	} t[] = {
+		{ PLAIN, AUTH_NONE, true, "ARC-Seal: i=1; a=rsa-sha256; t=1728000000; cv=none;" },
+		{ PLAIN, AUTH_NONE, false, NULL },
+		{ set, AUTH_PASS, true, "ARC-Seal: i=2; a=rsa-sha256; t=1728000000; cv=pass;" },
+		{ set, AUTH_FAIL, true, "ARC-Seal: i=2; a=rsa-sha256; t=1728000000; cv=fail;" },
+		/* DNS kept us from knowing: that is nothing to seal for ever */
+		{ set, AUTH_TEMPERROR, true, NULL },
+		{ set, AUTH_UNSET, true, NULL },
+		{ "To: x\r\n\r\nno author\r\n", AUTH_NONE, true, NULL },
+		{ "From: a@b.it\r\nnot a field\r\n\r\nCiao\r\n", AUTH_NONE, true, NULL },
+	};
+	struct bench *b = *state;
+	struct forward_copy c;
+	char want[2048];
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		reset(b, slice_str(t[i].content));
+		b->keys.arc = b->rsa;
+		b->env.arc = t[i].arc;
+		if (!t[i].authres)
+			b->env.authres = SLICE_NONE;
+		forward_copy_init(&c);
+		assert_int_equal(forward_build(&b->keys, &b->rq, &c), FORWARD_OK);
+		assert_int_equal(c.sealed, t[i].seal != NULL);
+		snprintf(want, sizeof(want), ADDED, b->loop);
+		if (t[i].seal != NULL)
+			assert_true(slice_istarts(buf_slice(&c.prefix), slice_str(t[i].seal)));
+		else
+			assert_true(slice_eq(buf_slice(&c.prefix), slice_str(want)));
+		forward_copy_fini(&c);
+	}
 }
 
 static void
@@ -383,7 +478,7 @@ loop_tag_9_1(void **state)
 		{ "correct-horse-battery", "example.itm", "ario@example.it" },
 	};
 	struct bench *b = *state;
-	char tag[FORWARD_TAG_LEN + 1], longest[2000];
+	char tag[FORWARD_TAG_LEN + 1], longest[2000], want[2048];
 
 	assert_int_equal(strspn(b->loop, "0123456789abcdef"), FORWARD_TAG_LEN);
 	forward_loop_tag(SLICE_LIT("correct-horse-battery"), SLICE_LIT("Example.IT"),
@@ -394,12 +489,60 @@ loop_tag_9_1(void **state)
 		    slice_str(other[i][2]), tag);
 		assert_string_not_equal(tag, b->loop);
 	}
+	/* the mailbox counts: whatever name of it the copy comes back to */
+	reset(b, SLICE_LIT(PLAIN));
+	b->rcpt.address = SLICE_LIT("mario+news@example.it");
+	snprintf(want, sizeof(want), "X-Fwd-Loop: %s\r\nDelivered-To: mario+news@example.it\r\n"
+	    "X-Forwarded-For: mario+news@example.it\r\n" TRACE, b->loop);
+	expect_prefix(b, want);
 	memset(longest, 'x', sizeof(longest));
 	forward_loop_tag(SLICE_LIT("s"), SLICE_LIT("d"), slice_make(longest, sizeof(longest)), tag);
 	assert_int_equal(strlen(tag), FORWARD_TAG_LEN);
 }
 
-/* --- our signature, read by dkimpy --- */
+/* 9.1: what carries our tag for this mailbox goes no further. */
+static void
+loop_9_1(void **state)
+{
+	struct bench *b = *state;
+	struct forward_copy c;
+	char text[8192], old[FORWARD_TAG_LEN + 1], other[FORWARD_TAG_LEN + 1], upper[64];
+	const struct {
+		const char *before, *tag, *after;
+		bool held;
+	} t[] = {
+		{ "X-Fwd-Loop: ", b->loop, "\r\n" PLAIN, true },
+		{ "x-fwd-loop:\r\n\t", b->loop, "  \r\n" PLAIN, true },
+		{ "X-Fwd-Loop: ", upper, "\r\n" PLAIN, true },
+		{ "X-Fwd-Loop: ", old, "\r\n" PLAIN, true },
+		{ "X-Fwd-Loop: 0\r\nX-Fwd-Loop: ", b->loop, "\r\n" PLAIN, true },
+		{ "X-Fwd-Loop: ", other, "\r\n" PLAIN, false },
+		{ "X-Fwd-Loop: x", b->loop, "\r\n" PLAIN, false },
+		{ "X-Fwd-Loops: ", b->loop, "\r\n" PLAIN, false },
+		{ PLAIN "X-Fwd-Loop: ", b->loop, "\r\n", false },
+	};
+
+	b->keys.srs.secret[1] = SLICE_LIT("old-secret-2025");
+	b->keys.srs.nsecret = 2;
+	forward_loop_tag(b->keys.srs.secret[1], SLICE_LIT("example.it"),
+	    SLICE_LIT("mario@example.it"), old);
+	forward_loop_tag(b->keys.srs.secret[0], SLICE_LIT("example.it"),
+	    SLICE_LIT("anna@example.it"), other);
+	for (size_t i = 0; i <= FORWARD_TAG_LEN; i++)
+		upper[i] = (char)(b->loop[i] >= 'a' ? b->loop[i] - 32 : b->loop[i]);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s%s", t[i].before, t[i].tag, t[i].after);
+		reset(b, slice_str(text));
+		forward_copy_init(&c);
+		assert_int_equal(forward_build(&b->keys, &b->rq, &c),
+		    t[i].held ? FORWARD_HOLD : FORWARD_OK);
+		assert_string_equal(c.reason, t[i].held ? "loop" : "");
+		forward_copy_fini(&c);
+	}
+	b->keys.srs.nsecret = 1;
+}
+
+/* --- our signature and seal, read by dkimpy --- */
 
 #define H	"From: =?utf-8?q?A?= <a@esp.example>\r\nTo: Mario@example.it,\r\n  b@c.it\r\n" \
 	"Subject: two\r\n\t  folded \t lines \r\nDate: Sun, 22 Nov 2026 20:36:00 +0100\r\n" \
@@ -473,10 +616,11 @@ write_copy(struct bench *b, const char *dir, int n, struct slice content, const 
 	put_cut(&cuts, content.p, cut2, &c[1]);
 	reset(b, content);
 	b->keys.dkim = n % 2 == 0 ? b->rsa : b->ed;
+	b->keys.arc = b->rsa;
 	b->env.cuts = buf_slice(&cuts);
 	forward_copy_init(&copy);
 	assert_int_equal(forward_build(&b->keys, &b->rq, &copy), FORWARD_OK);
-	assert_true(slice_istarts(buf_slice(&copy.prefix), SLICE_LIT("DKIM-Signature: v=1")));
+	assert_true(slice_istarts(buf_slice(&copy.prefix), SLICE_LIT("ARC-Seal: i=1; ")));
 	assert_true(slice_eq(copy.cuts, b->env.cuts));
 	assert_int_equal(buf_put_slice(&out, buf_slice(&copy.prefix)), 0);
 	assert_int_equal(buf_put_slice(&out, slice_sub(content, 0, c[0].off)), 0);
@@ -505,18 +649,118 @@ static const char verify_py[] =
     "import sys, dkim\n"
     "d = sys.argv[1]; bad = 0\n"
     "rec = [open(d + '/k%d' % i, 'rb').read() for i in (0, 1)]\n"
+    "def dns(name, timeout=5):\n"
+    "    if name.startswith(b'arc1.'): return rec[0]\n"
+    "    return rec[i % 2] if name.startswith(b's2026.') else b''\n"
+    "def dkim_ok(m):\n"
+    "    try: return dkim.DKIM(m).verify(dnsfunc=dns)\n"
+    "    except dkim.DKIMException as e: return False\n"
+    "def arc(m): return dkim.ARC(m).verify(dnsfunc=dns)[0]\n"
     "for i in range(int(sys.argv[2])):\n"
     "    m = open(d + '/m%d' % i, 'rb').read()\n"
-    "    dns = lambda name, timeout=5: rec[i % 2] if name.startswith(b's2026.') else b''\n"
-    "    try: ok = dkim.DKIM(m).verify(dnsfunc=dns)\n"
-    "    except dkim.DKIMException as e: ok = print('message', i, e)\n"
-    "    bad += not ok\n"
-    "    if not ok: print('message', i, 'does not verify')\n"
     "    t = m[:-3] + b'!' + m[-3:]\n"
-    "    try: ok = dkim.DKIM(t).verify(dnsfunc=dns)\n"
-    "    except dkim.DKIMException: ok = False\n"
-    "    if ok and b'\\r\\n\\r\\n' in m: bad += 1; print('message', i, 'verifies when changed')\n"
+    "    body = b'\\r\\n\\r\\n' in m\n"
+    "    if not dkim_ok(m): bad += 1; print('message', i, 'does not verify')\n"
+    "    if arc(m) != b'pass': bad += 1; print('message', i, 'seal', arc(m))\n"
+    "    if body and dkim_ok(t): bad += 1; print('message', i, 'verifies when changed')\n"
+    "    if body and arc(t) != b'fail': bad += 1; print('message', i, 'seal when changed')\n"
     "sys.exit(bad != 0)\n";
+
+/* Chains: dkimpy seals, we forward, dkimpy seals again (5.9). */
+static const char chain_py[] =
+    "import sys, subprocess, dkim\n"
+    "d = sys.argv[1]\n"
+    "rec = open(d + '/k0', 'rb').read()\n"
+    "if sys.argv[2] == 'make':\n"
+    "    subprocess.run(['openssl', 'genrsa', '-traditional', '-out', d + '/key', '2048'],\n"
+    "                   check=True, capture_output=True)\n"
+    "import base64\n"
+    "der = subprocess.run(['openssl', 'rsa', '-in', d + '/key', '-pubout', '-outform', 'DER'],\n"
+    "                     check=True, capture_output=True).stdout\n"
+    "key = open(d + '/key', 'rb').read()\n"
+    "own = b'v=DKIM1; p=' + base64.b64encode(der)\n"
+    "dns = lambda name, timeout=5: rec if name.startswith(b'arc1.') else own\n"
+    "def cv(m): return dkim.ARC(m).verify(dnsfunc=dns)[0]\n"
+    "def seal(m, hop):\n"
+    "    c = b'pass' if b'ARC-Seal' in m else b'none'\n"
+    "    m = b'Authentication-Results: ' + hop + b'; spf=pass; arc=' + c + b'\\r\\n' + m\n"
+    "    return b''.join(dkim.arc_sign(m, b's', hop, key, hop)) + m\n"
+    "def need(want, got, what):\n"
+    "    if got != want: print(what, got); sys.exit(1)\n"
+    "if sys.argv[2] == 'make':\n"
+    "    m = seal(open(d + '/p0', 'rb').read(), b'first.example')\n"
+    "    need(b'pass', cv(m), 'dkimpy alone')\n"
+    "    open(d + '/h0', 'wb').write(m)\n"
+    "else:\n"
+    "    m = open(d + '/c0', 'rb').read()\n"
+    "    need(2, m.count(b'ARC-Seal: '), 'sets')\n"
+    "    need(b'pass', cv(m), 'dkimpy, then ours')\n"
+    "    need(b'pass', cv(seal(m, b'third.example')), 'and dkimpy again')\n"
+    "    need(b'fail', cv(m.replace(b'first.example; spf=pass', b'first.example; spf=fail')),\n"
+    "         'first results changed')\n"
+    "    need(b'fail', cv(m[:-3] + b'!' + m[-3:]), 'body changed')\n"
+    "    need(b'pass', cv(m.replace(b'X-Fwd-Loop', b'X-Fwd-Knot')), 'field that is not signed')\n"
+    "    m = open(d + '/c1', 'rb').read()\n"
+    "    need(True, b'ARC-Seal: i=2; a=rsa-sha256; t=1728000000; cv=fail;' in m, 'cv=fail')\n"
+    "    need(False, cv(m) == b'pass', 'a chain that failed here')\n";
+
+static void
+run_python(const char *dir, const char *script, const char *arg)
+{
+	char cmd[256];
+
+	snprintf(cmd, sizeof(cmd), "/usr/bin/python3 %s/%s %s %s", dir, script, dir, arg);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* The forward copy of a message that has a chain. */
+static void
+write_chained(struct bench *b, const char *dir, int n, struct slice content,
+    enum auth_result arc)
+{
+	struct forward_copy copy;
+	struct buf out;
+
+	reset(b, content);
+	b->keys.dkim = b->keys.arc = b->rsa;
+	b->env.arc = (uint8_t)arc;
+	buf_init(&out, 1024 * 1024);
+	forward_copy_init(&copy);
+	assert_int_equal(forward_build(&b->keys, &b->rq, &copy), FORWARD_OK);
+	assert_true(copy.sealed);
+	assert_int_equal(buf_put_slice(&out, buf_slice(&copy.prefix)), 0);
+	assert_int_equal(buf_put_slice(&out, content), 0);
+	write_file(dir, "c", n, buf_slice(&out));
+	forward_copy_fini(&copy);
+	buf_fini(&out);
+}
+
+static void
+chains_of_two_sealers_5_9(void **state)
+{
+	struct bench *b = *state;
+	char dir[] = "/tmp/forward_chain.XXXXXX", path[256], text[32768];
+	size_t n;
+	FILE *f;
+
+	if (system("/usr/bin/python3 -c 'import dkim' 2>/dev/null") != 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	write_record(b->rsa, dir, 0);
+	write_file(dir, "chain.py", 0, SLICE_LIT(chain_py));
+	write_file(dir, "p", 0, SLICE_LIT(H "\r\nperch\xe9 \xff\x80\r\n.\r\n"));
+	run_python(dir, "chain.py0", "make");
+	snprintf(path, sizeof(path), "%s/h0", dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	write_chained(b, dir, 0, slice_make(text, n), AUTH_PASS);
+	write_chained(b, dir, 1, slice_make(text, n), AUTH_FAIL);
+	run_python(dir, "chain.py0", "check");
+	snprintf(path, sizeof(path), "rm -r %s", dir);
+	assert_int_equal(system(path), 0);
+}
 
 static void
 dkimpy_verifies_14_4_1(void **state)
@@ -557,13 +801,17 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(order_3_3),
 		cmocka_unit_test(order_with_signature_3_17),
+		cmocka_unit_test(order_with_seal_5_8),
+		cmocka_unit_test(not_sealed_5_3),
 		cmocka_unit_test(no_field_first_3_14),
 		cmocka_unit_test(oversigned_3_2),
 		cmocka_unit_test(sender_1_1),
 		cmocka_unit_test(new_token),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(loop_tag_9_1),
+		cmocka_unit_test(loop_9_1),
 		cmocka_unit_test(dkimpy_verifies_14_4_1),
+		cmocka_unit_test(chains_of_two_sealers_5_9),
 	};
 
 	return cmocka_run_group_tests_name("policy/forward", tests, setup, teardown);

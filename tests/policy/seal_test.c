@@ -33,7 +33,7 @@ struct bench {
 	struct loop	*loop;
 	struct ipc	*seal, *peer;		/* the two ends */
 	enum role_kind	 who;			/* who the peer is */
-	const char	*secret, *key;		/* resources; NULL: none */
+	const char	*secret, *key, *arc;	/* resources; NULL: none */
 	bool		 done;
 	uint32_t	 type;			/* of the last answer */
 	struct buf	 text;			/* what the answer's slices point into */
@@ -50,7 +50,8 @@ static char rsa_pem[4096], other_pem[4096];
 char *
 role_resource_text(struct role *r, const char *name, size_t max, size_t *n)
 {
-	const char *text = strcmp(name, "forward-secret") == 0 ? bench->secret : bench->key;
+	const char *text = strcmp(name, "forward-secret") == 0 ? bench->secret :
+	    strcmp(name, "forward-arc-key") == 0 ? bench->arc : bench->key;
 	char *copy;
 
 	(void)r;
@@ -175,6 +176,8 @@ teardown(void **state)
 	free(b->conf.forwarder.node);
 	free(b->conf.forwarder.dkim_selector);
 	free(b->conf.forwarder.dkim_key_file);
+	free(b->conf.forwarder.arc_selector);
+	free(b->conf.forwarder.arc_key_file);
 	free(b);
 	clock_fake(-1, -1);
 	return 0;
@@ -423,6 +426,56 @@ start_with_bad_keys(void **state)
 	assert_int_equal(seal_ops.start(&b->role), 0);
 }
 
+/* Which key seals: its own, the DKIM key, or none. */
+static void
+arc_keys_5_2(void **state)
+{
+	static const struct {
+		bool		 on, own;
+		const char	*dkim, *arc;		/* "rsa", "ed", NULL: no such resource */
+		int		 ret;
+		const char	*seal;		/* that the copy has, NULL for none */
+	} t[] = {
+		{ true, false, "rsa", NULL, 0, " s=s2026;" },
+		{ false, false, "rsa", NULL, 0, NULL },
+		{ false, true, "rsa", "rsa", 0, NULL },
+		{ true, true, "rsa", "rsa", 0, " s=arc1;" },
+		{ true, true, "ed", "rsa", 0, " s=arc1;" },
+		{ true, false, "ed", NULL, 0, NULL },
+		{ true, true, "rsa", "ed", -1, NULL },
+		{ true, true, "rsa", NULL, -1, NULL },
+		{ true, true, "rsa", "no key", -1, NULL },
+	};
+	struct bench *b = *state;
+	struct question q;
+
+	log_open("seal_test", LOG_LVL_ERROR);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct conf_forwarder *f = &b->conf.forwarder;
+
+		free(f->arc_selector);
+		free(f->arc_key_file);
+		f->arc_selector = t[i].own ? mem_str("arc1") : NULL;
+		f->arc_key_file = t[i].own ? mem_str("/etc/a") : NULL;
+		f->arc = t[i].on;
+		b->key = strcmp(t[i].dkim, "ed") == 0 ? other_pem : rsa_pem;
+		b->arc = t[i].arc == NULL || strcmp(t[i].arc, "no key") == 0 ? t[i].arc :
+		    strcmp(t[i].arc, "ed") == 0 ? other_pem : rsa_pem;
+		assert_int_equal(seal_ops.start(&b->role), t[i].ret);
+		if (t[i].ret != 0)
+			continue;
+		q = question_make();
+		q.env.authres = SLICE_LIT("mx2.example.it; none");
+		expect_status(b, &q, SEAL_OK, "");
+		assert_int_equal(contains(b->prepared.prefix, "ARC-Seal: i=1; a=rsa-sha256;"),
+		    t[i].seal != NULL);
+		if (t[i].seal != NULL)
+			assert_true(contains(slice_sub(b->prepared.prefix, 0, 120), t[i].seal));
+		seal_ops.stop(&b->role);
+		b->role.priv = NULL;
+	}
+}
+
 static void
 reload(void **state)
 {
@@ -456,7 +509,7 @@ reload(void **state)
 	buf_init(&out, 512);
 	seal_ops.status(&b->role, &out);
 	assert_true(slice_eq(buf_slice(&out), SLICE_LIT("\"prepared\":2,\"held\":0,\"errors\":0,"
-	    "\"checked\":3,\"invalid\":1,\"signs\":true")));
+	    "\"checked\":3,\"invalid\":1,\"sealed\":0,\"signs\":true,\"seals\":false")));
 	buf_fini(&out);
 	seal_ops.stop(&b->role);
 	assert_true(b->done);
@@ -500,6 +553,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(check_2_2_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_forwarder, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_with_bad_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(arc_keys_5_2, setup, teardown),
 		cmocka_unit_test_setup_teardown(reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_frames, setup, teardown),
 	};
