@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin/control_client.h"
 #include "admin/table.h"
@@ -11,28 +12,102 @@
 enum { LIST_LIMIT = 100, PAGE = 500, CONTENT_MAX = 512 * 1024 * 1024 };
 
 static const char help[] =
-    "usage: salvaposta queue list  [--domain D] [--user U] [--state S] [--limit N]\n"
-    "       salvaposta queue show  ID [--content]\n"
-    "       salvaposta queue retry ID | --domain D\n"
+    "usage: salvaposta queue summary [WHICH]\n"
+    "       salvaposta queue list    [WHICH] [--limit N] [--after CURSOR]\n"
+    "       salvaposta queue search  TEXT [WHICH] [--limit N] [--after CURSOR]\n"
+    "       salvaposta queue show    ID [--content]\n"
+    "       salvaposta queue hold    ID | WHICH [--reason TEXT] [--dry-run]\n"
+    "       salvaposta queue release ID | WHICH [--reason TEXT] [--dry-run]\n"
+    "       salvaposta queue retry   ID | WHICH [--reason TEXT] [--dry-run]\n"
+    "       salvaposta queue drop    ID | WHICH --reason TEXT [--dry-run]\n"
     "\n"
     "Each recipient of a message has two legs: hold, the delivery to the primary, and\n"
-    "forward, the copy to the recovery address.\n"
+    "forward, the copy to the recovery address. ID is a message, ID/N one recipient of it.\n"
     "\n"
-    "list:  oldest first, one line a recipient; what is settled only when asked for.\n"
-    "show:  all that is known of one message; with --content its bytes and nothing\n"
-    "       else, as they are kept (this is written to the audit log).\n"
-    "retry: what waits is tried now; what was refused or parked is tried again.\n"
+    "summary: what is held, per domain and shard, by state and by age.\n"
+    "list:    oldest first, one line a recipient; what is settled only when asked for.\n"
+    "search:  the same for TEXT in sender, recipient or client address, or as the start\n"
+    "         of an id; settled or not.\n"
+    "show:    all that is known of one message; with --content its bytes and nothing\n"
+    "         else, as they are kept (this is written to the audit log).\n"
+    "hold:    neither replay nor forwarding touches it until it is released.\n"
+    "release: ends a hold.\n"
+    "retry:   what waits is tried now; what was refused or parked is tried again.\n"
+    "drop:    it is given up: neither delivered nor bounced. The reason, who asked and\n"
+    "         which they were is written to the audit log first.\n"
     "\n"
-    "      --domain D     only of this domain\n"
-    "      --user U       only to this address\n"
-    "      --state S      all, held (not yet with the primary), or only where a leg is\n"
-    "                     waiting, parked, delivered, failed, skipped or dropped\n"
-    "      --limit N      at most N lines (default 100; 0: all)\n";
+    "WHICH is any of these, all of them must be true:\n"
+    "      --domain D        only of this domain\n"
+    "      --user U          only to this address\n"
+    "      --sender S        only from this address, @D a domain, <> the null sender\n"
+    "      --client IP       only from this client\n"
+    "      --state S         all, held (not yet with the primary), on-hold (by an operator),\n"
+    "                        backlog (waits for replay), refused (by the primary), or only\n"
+    "                        where a leg is waiting, parked, delivered, failed, skipped or\n"
+    "                        dropped\n"
+    "      --older-than AGE  only what came longer ago: 90m, 12h, 3d\n"
+    "      --newer-than AGE  only what came since then\n"
+    "      --limit N         at most N lines (default 100; 0: all)\n"
+    "      --after CURSOR    goes on where an earlier list ended\n"
+    "      --dry-run         counts, changes nothing\n";
 
 struct filter {
-	const char	*domain, *user, *state;	/* NULL: any */
-	uint64_t	 limit;			/* UINT64_MAX: none */
+	const char	*domain, *user, *sender, *client, *state;	/* NULL: any */
+	const char	*older, *newer;	/* as typed, or NULL */
+	int64_t		 older_ms, newer_ms;	/* 0: any */
+	const char	*match;		/* TEXT of search, or NULL */
+	const char	*after, *reason;	/* NULL: none */
+	uint64_t	 limit;		/* UINT64_MAX: none */
+	bool		 content, dry_run;
 };
+
+/* "90m", "1d12h". 0 or -1. */
+static int
+parse_age(const char *text, int64_t *out)
+{
+	static const struct { char unit; int64_t ms; } units[] = {
+		{ 's', 1000 }, { 'm', 60 * 1000 }, { 'h', 3600 * 1000 },
+		{ 'd', 24 * 3600 * 1000LL }, { 'w', 7 * 24 * 3600 * 1000LL },
+	};
+	int64_t sum = 0;
+
+	while (*text != '\0') {
+		size_t n = strspn(text, "0123456789"), u = 0;
+		int64_t v = 0, ms;
+
+		while (u < sizeof(units) / sizeof(units[0]) && units[u].unit != text[n])
+			u++;
+		if (n == 0 || n > 9 || u == sizeof(units) / sizeof(units[0]))
+			return -1;
+		for (size_t i = 0; i < n; i++)
+			v = v * 10 + (text[i] - '0');
+		if (__builtin_mul_overflow(v, units[u].ms, &ms) ||
+		    __builtin_add_overflow(sum, ms, &sum))
+			return -1;
+		text += n + 1;
+	}
+	*out = sum;
+	return sum > 0 ? 0 : -1;
+}
+
+/* A request with what --domain and so on say; NULL after saying what is wrong. */
+static json_t *
+request_new(const char *cmd, const struct filter *f)
+{
+	json_t *q = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*}", "cmd", cmd, "domain",
+	    f->domain, "user", f->user, "sender", f->sender, "client", f->client, "state", f->state,
+	    "match", f->match);
+
+	if (q == NULL) {
+		(void)cli_usage("queue", "domain, user, sender and text must be UTF-8 text");
+		return NULL;
+	}
+	if (f->older_ms > 0)
+		json_object_set_new(q, "older_ms", json_integer((json_int_t)f->older_ms));
+	if (f->newer_ms > 0)
+		json_object_set_new(q, "newer_ms", json_integer((json_int_t)f->newer_ms));
+	return q;
+}
 
 /* "waiting 3x in 12m 451". */
 static void
@@ -88,17 +163,24 @@ print_messages(const json_t *list)
 static json_t *
 list_page(const struct cli *cli, const struct filter *f, uint64_t want, json_t *after)
 {
-	json_t *q = json_pack("{s:s, s:s*, s:s*, s:s*, s:I}", "cmd", "queue-list", "domain",
-	    f->domain, "user", f->user, "state", f->state, "limit",
-	    (json_int_t)(want < PAGE ? want : PAGE));
+	json_t *q = request_new("queue-list", f);
 
-	if (q == NULL) {
-		(void)cli_usage("queue", "domain, user and state must be UTF-8 text");
+	if (q == NULL)
 		return NULL;
-	}
+	json_object_set_new(q, "limit", json_integer((json_int_t)(want < PAGE ? want : PAGE)));
 	if (after != NULL)
 		(void)json_object_set(q, "after", after);
 	return control_call(cli, q);
+}
+
+/* A page that took a second says how far it came; on a terminal in one place. */
+static void
+list_progress(const struct cli *cli, int64_t began, uint64_t looked, uint64_t seen)
+{
+	if (clock_mono_ms() - began > 1000 && (cli->json || seen == 0))
+		fprintf(stderr, "looked at %llu recipients, %llu so far%s",
+		    (unsigned long long)looked, (unsigned long long)seen,
+		    isatty(STDERR_FILENO) ? "\r" : "\n");
 }
 
 /* Page after page: neither we nor the relay hold a long list whole, except --json,
@@ -106,8 +188,9 @@ list_page(const struct cli *cli, const struct filter *f, uint64_t want, json_t *
 static int
 list(const struct cli *cli, const struct filter *f)
 {
-	uint64_t seen = 0;
-	json_t *all = json_array(), *after = NULL;
+	uint64_t seen = 0, looked = 0;
+	json_t *all = json_array(), *after = f->after == NULL ? NULL : json_string(f->after);
+	int64_t began = clock_mono_ms();
 	bool more = true;
 	int status = CLI_FAILED;
 
@@ -117,6 +200,7 @@ list(const struct cli *cli, const struct filter *f)
 			goto out;
 		json_t *messages = json_object_get(r, "messages");
 		seen += json_array_size(messages);
+		looked += (uint64_t)member_int(r, "looked");
 		json_t *next = json_object_get(r, "after");
 		/* A page may be empty while the walk goes on; a cursor that stands is an end. */
 		more = json_is_true(json_object_get(r, "more")) && next != NULL &&
@@ -128,15 +212,19 @@ list(const struct cli *cli, const struct filter *f)
 		else if (json_array_size(messages) > 0)
 			print_messages(messages);
 		json_decref(r);
+		if (more)
+			list_progress(cli, began, looked, seen);
 	}
 	if (cli->json) {
-		json_t *o = json_pack("{s:b, s:O, s:b}", "ok", 1, "messages", all, "more", more);
+		json_t *o = json_pack("{s:b, s:O, s:b, s:O?}", "ok", 1, "messages", all, "more",
+		    more, "after", after);
 		control_print(o);
 		json_decref(o);
 	} else if (seen == 0) {
 		printf("nothing\n");
 	} else if (more) {
-		printf("there is more: --limit 0 shows all\n");
+		printf("there is more: --limit 0 shows all, --after %s the next\n",
+		    json_is_string(after) ? json_string_value(after) : "?");
 	}
 	status = CLI_OK;
 out:
@@ -280,48 +368,186 @@ show(const struct cli *cli, const char *arg, bool content)
 	return status;
 }
 
+/* ---- hold, release, retry, drop ---- */
+
+static const struct verb {
+	const char	*name, *cmd, *done, *would;
+} verbs[] = {
+	{ "hold", "queue-hold", "on hold now", "would be put on hold" },
+	{ "release", "queue-release", "released", "would be released" },
+	{ "retry", "queue-retry", "to be tried now", "would be tried now" },
+	{ "drop", "queue-drop", "dropped", "would be dropped" },
+};
+
 static int
-retry(const struct cli *cli, const char *arg, const char *domain)
+job_put_id(json_t *q, const char *arg)
 {
-	char *id = arg == NULL ? NULL : id_of(arg);
-	json_t *q = json_pack("{s:s, s:s*, s:s*}", "cmd", "queue-retry", "id", id, "domain",
-	    domain);
+	const char *slash = strchr(arg, '/');
+	char *id = id_of(arg);
+	uint64_t n;
+	int rc = json_object_set_new(q, "id", json_string(id));
 
 	free(id);
+	if (rc == 0 && slash != NULL)
+		rc = slice_u64(slice_str(slash + 1), &n) != 0 || n > UINT16_MAX ? -1 :
+		    json_object_set_new(q, "rcpt_index", json_integer((json_int_t)n));
+	return rc;
+}
+
+static void
+print_job(const struct verb *v, const struct filter *f, const json_t *r)
+{
+	char size[32];
+
+	printf("%lld %s", (long long)member_int(r, "count"), f->dry_run ? v->would : v->done);
+	if (member_int(r, "bytes") > 0) {
+		size_words((uint64_t)member_int(r, "bytes"), size, sizeof(size));
+		printf(", %s", size);
+	}
+	printf("\n");
+	if (member_int(r, "busy") > 0)
+		printf("%lld left alone: they are being delivered right now\n",
+		    (long long)member_int(r, "busy"));
+}
+
+static int
+job(const struct cli *cli, const struct verb *v, const char *arg, const struct filter *f)
+{
+	json_t *q = request_new(v->cmd, f);
+
 	if (q == NULL)
-		return cli_usage("queue", "an id or a domain must be UTF-8 text");
+		return CLI_USAGE;
+	if (arg != NULL && job_put_id(q, arg) != 0) {
+		json_decref(q);
+		return cli_usage("queue", "%.64s is not an id", arg);
+	}
+	if (f->reason != NULL && json_object_set_new(q, "reason", json_string(f->reason)) != 0) {
+		json_decref(q);
+		return cli_usage("queue", "the reason must be UTF-8 text");
+	}
+	if (f->dry_run)
+		json_object_set_new(q, "dry_run", json_true());
+	json_object_set_new(q, "progress", json_true());
 	json_t *r = control_call(cli, q);
 	if (r == NULL)
 		return CLI_FAILED;
 	if (cli->json)
 		control_print(r);
 	else
-		printf("%lld to be tried now\n", (long long)member_int(r, "count"));
+		print_job(v, f, r);
 	json_decref(r);
 	return CLI_OK;
 }
 
+/* ---- summary ---- */
+
+static void
+summary_row(struct table *t, const json_t *d, const char *name)
+{
+	static const char *const counts[] = { "backlog", "waiting", "refused", "on_hold", "other",
+		"forward_waiting", NULL };
+	static const char *const ages[] = { "1h", "6h", "1d", "3d", "7d", "older", NULL };
+	char words[32];
+
+	table_cell(t, name);
+	table_cell(t, member_text(d, "shard"));
+	table_cellf(t, "%lld", (long long)member_int(d, "held"));
+	size_words((uint64_t)member_int(d, "held_bytes"), words, sizeof(words));
+	table_cell(t, words);
+	int64_t oldest = member_time(d, "oldest");
+	if (oldest > 0)
+		span_words(clock_wall_ms() - oldest, words, sizeof(words));
+	table_cell(t, oldest > 0 ? words : "-");
+	for (size_t i = 0; counts[i] != NULL; i++)
+		table_cellf(t, "%lld", (long long)member_int(d, counts[i]));
+	for (size_t i = 0; ages[i] != NULL; i++)
+		table_cellf(t, "%lld", (long long)member_int(json_object_get(d, "ages"), ages[i]));
+}
+
 static int
-run(const struct cli *cli, int argc, char **argv, const struct filter *f, bool content)
+summary(const struct cli *cli, const struct filter *f)
+{
+	static const char *const head[] = { "DOMAIN", "SHARD", "#HELD", "#SIZE", "#OLDEST",
+	    "#BACKLOG", "#WAITING", "#REFUSED", "#ON-HOLD", "#OTHER", "#FORWARD", "#<1H", "#<6H",
+	    "#<1D", "#<3D", "#<7D", "#OLDER", NULL };
+	json_t *q = request_new("queue-summary", f);
+	struct table t;
+	const json_t *d;
+	size_t i;
+
+	if (q == NULL)
+		return CLI_USAGE;
+	json_object_set_new(q, "progress", json_true());
+	json_t *r = control_call(cli, q);
+	if (r == NULL)
+		return CLI_FAILED;
+	const json_t *list = json_object_get(r, "domains");
+	if (cli->json) {
+		control_print(r);
+	} else if (json_array_size(list) == 0) {
+		printf("nothing\n");
+	} else {
+		table_init(&t, head);
+		json_array_foreach((json_t *)(uintptr_t)list, i, d)
+			summary_row(&t, d, member_text(d, "domain"));
+		if (json_array_size(list) > 1)
+			summary_row(&t, json_object_get(r, "all"), "(all)");
+		table_print(&t, stdout);
+	}
+	json_decref(r);
+	return CLI_OK;
+}
+
+/* ---- the command ---- */
+
+static bool
+filter_any(const struct filter *f)
+{
+	return f->domain != NULL || f->user != NULL || f->sender != NULL || f->client != NULL ||
+	    f->state != NULL || f->older_ms > 0 || f->newer_ms > 0;
+}
+
+static int
+run_job(const struct cli *cli, const struct verb *v, int argc, char **argv,
+    const struct filter *f)
+{
+	if (argc > 3 || (argc == 3) == filter_any(f))
+		return cli_usage("queue", "%s takes one id, or options that say which", v->name);
+	if (strcmp(v->name, "drop") == 0 && (f->reason == NULL || f->reason[0] == '\0'))
+		return cli_usage("queue", "drop needs --reason; it goes to the audit log");
+	return job(cli, v, argc == 3 ? argv[2] : NULL, f);
+}
+
+static int
+run(const struct cli *cli, int argc, char **argv, struct filter *f)
 {
 	const char *verb = argc < 2 ? "" : argv[1];
 
-	if (strcmp(verb, "list") == 0) {
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strcmp(verb, verbs[i].name) == 0)
+			return run_job(cli, &verbs[i], argc, argv, f);
+	if (f->reason != NULL || f->dry_run)
+		return cli_usage("queue", "--reason and --dry-run are for hold, release, retry and "
+		    "drop");
+	if (strcmp(verb, "list") == 0 || strcmp(verb, "summary") == 0) {
 		if (argc != 2)
-			return cli_usage("queue", "list takes options only");
+			return cli_usage("queue", "%s takes options only", verb);
+		return verb[0] == 'l' ? list(cli, f) : summary(cli, f);
+	}
+	if (strcmp(verb, "search") == 0) {
+		if (argc != 3 || argv[2][0] == '\0')
+			return cli_usage("queue", "search takes one text");
+		f->match = argv[2];
+		if (f->state == NULL)
+			f->state = "all";
 		return list(cli, f);
 	}
 	if (strcmp(verb, "show") == 0) {
 		if (argc != 3)
 			return cli_usage("queue", "show takes one id");
-		return show(cli, argv[2], content);
+		return show(cli, argv[2], f->content);
 	}
-	if (strcmp(verb, "retry") == 0) {
-		if (argc > 3 || (argc == 3) == (f->domain != NULL))
-			return cli_usage("queue", "retry takes one id or --domain");
-		return retry(cli, argc == 3 ? argv[2] : NULL, f->domain);
-	}
-	return cli_usage("queue", "say list, show or retry");
+	return cli_usage("queue", "say summary, list, search, show, hold, release, retry or drop");
 }
 
 int
@@ -329,20 +555,25 @@ cmd_queue(int argc, char **argv)
 {
 	struct filter f = { .limit = LIST_LIMIT };
 	const char *limit = NULL;
-	bool content = false;
 	const struct cli_option opt[] = {
 		{ "domain", &f.domain, NULL }, { "user", &f.user, NULL },
-		{ "state", &f.state, NULL }, { "limit", &limit, NULL },
-		{ "content", NULL, &content },
+		{ "sender", &f.sender, NULL }, { "client", &f.client, NULL },
+		{ "state", &f.state, NULL }, { "older-than", &f.older, NULL },
+		{ "newer-than", &f.newer, NULL }, { "limit", &limit, NULL },
+		{ "after", &f.after, NULL }, { "reason", &f.reason, NULL },
+		{ "content", NULL, &f.content }, { "dry-run", NULL, &f.dry_run },
 	};
 	struct cli cli;
 	int status;
 
-	if (cli_options(&argc, argv, opt, 5, help, &cli, &status) != 0)
+	if (cli_options(&argc, argv, opt, sizeof(opt) / sizeof(opt[0]), help, &cli, &status) != 0)
 		return status;
 	if (limit != NULL && slice_u64(slice_str(limit), &f.limit) != 0)
 		return cli_usage("queue", "--limit takes a number");
+	if ((f.older != NULL && parse_age(f.older, &f.older_ms) != 0) ||
+	    (f.newer != NULL && parse_age(f.newer, &f.newer_ms) != 0))
+		return cli_usage("queue", "an age is a number and a unit: 90m, 12h, 3d");
 	if (f.limit == 0)
 		f.limit = UINT64_MAX;
-	return run(&cli, argc, argv, &f, content);
+	return run(&cli, argc, argv, &f);
 }

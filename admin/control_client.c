@@ -14,7 +14,8 @@
 
 enum {
 	REPLY_MAX = 512 * 1024 * 1024,	/* a shown message in base64 */
-	REPLY_TIMEOUT_MS = 60 * 1000	/* a retry of a whole domain walks the spool */
+	REPLY_TIMEOUT_MS = 60 * 1000,	/* from one line to the next */
+	PROGRESS_LINE_MAX = 512
 };
 
 __attribute__((format(printf, 3, 4))) static void
@@ -78,12 +79,15 @@ send_all(int fd, struct slice s)
 	return 0;
 }
 
-/* Bytes up to the newline, which is dropped. 0, or -1 with why. */
+/* Until there is a whole line. 0, or -1 with why. */
 static int
 read_line(int fd, struct buf *in, char *why, size_t cap)
 {
 	int64_t deadline = clock_mono_ms() + REPLY_TIMEOUT_MS;
+	struct slice have = buf_slice(in);
 
+	if (slice_find(have, '\n') < have.n)
+		return 0;
 	for (;;) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		int64_t left = deadline - clock_mono_ms();
@@ -111,6 +115,36 @@ read_line(int fd, struct buf *in, char *why, size_t cap)
 		if (to[n - 1] == '\n' || memchr(to, '\n', (size_t)n) != NULL)
 			return 0;
 	}
+}
+
+/* A line on the way to the answer: {"progress":true,"looked":N,"count":M}. On a terminal
+ * one is written over the other. */
+static bool
+is_progress(struct slice line)
+{
+	json_t *o = json_loadb(line.p, line.n, 0, NULL);
+	bool yes = json_is_true(json_object_get(o, "progress"));
+
+	if (yes)
+		fprintf(stderr, "looked at %lld recipients, %lld so far%s",
+		    (long long)json_integer_value(json_object_get(o, "looked")),
+		    (long long)json_integer_value(json_object_get(o, "count")),
+		    isatty(STDERR_FILENO) ? "\r" : "\n");
+	json_decref(o);
+	return yes;
+}
+
+static int
+read_answer(int fd, struct buf *in, char *why, size_t cap)
+{
+	while (read_line(fd, in, why, cap) == 0) {
+		struct slice s = buf_slice(in);
+		size_t end = slice_find(s, '\n');
+		if (end > PROGRESS_LINE_MAX || !is_progress(slice_sub(s, 0, end)))
+			return 0;
+		buf_drop(in, end + 1);
+	}
+	return -1;
 }
 
 /* What the line says. Owned, or NULL with why. */
@@ -152,7 +186,7 @@ control_ask(const char *path, json_t *request, char *why, size_t cap)
 	/* A full answer may be there even when the rest of the request was not taken. */
 	if (send_all(fd, slice_str(text)) == 0)
 		(void)send_all(fd, SLICE_LIT("\n"));
-	if (read_line(fd, &in, why, cap) != 0)
+	if (read_answer(fd, &in, why, cap) != 0)
 		goto out;
 	reply = understand(buf_slice(&in), why, cap);
 out:

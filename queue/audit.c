@@ -94,6 +94,10 @@ audit_write(struct audit *a, const struct audit_record *r)
 	audit_put(o, "to", r->to);
 	audit_put(o, "reason", r->reason);
 	audit_put(o, "id", r->id);
+	if (r->count != NULL)
+		json_object_set_new(o, "count", json_integer((json_int_t)*r->count));
+	json_object_set(o, "filter", r->filter);	/* NULL changes nothing */
+	json_object_set(o, "ids", r->ids);
 
 	char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	json_decref(o);

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct audit;
+struct json_t;
 
 struct audit_who {	/* of a control client; the queue itself is pid 0 */
 	uid_t	uid;
@@ -19,12 +20,14 @@ struct audit_who {	/* of a control client; the queue itself is pid 0 */
 };
 
 struct audit_record {
-	const char	*event;		/* "failover", "phase", "content-shown", "retry" */
+	const char	*event;		/* "failover", "phase", "content-shown", "hold", "drop" ... */
 	struct audit_who who;
 	const char	*domain, *shard;	/* NULL: left out */
 	const char	*from, *to;	/* NULL: left out */
 	const char	*reason;	/* NULL: left out */
 	const char	*id;		/* message, NULL: left out */
+	struct json_t	*filter, *ids;	/* borrowed; NULL: left out */
+	const uint64_t	*count;		/* NULL: left out */
 };
 
 /* Borrows `dirfd` for its life. NULL with errno. */

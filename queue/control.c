@@ -85,6 +85,7 @@ static void
 request_empty(struct request *rq)
 {
 	walk_cancel(&rq->walk);
+	command_job_free(rq);
 	timer_free(&rq->timer);
 	json_decref(rq->in);
 	json_decref(rq->list);
@@ -112,7 +113,6 @@ request_free(struct request *rq)
 		rq->next->prev = rq->prev;
 	free(rq);
 }
-
 
 static void
 client_put(struct client *cl, json_t *reply)
@@ -142,6 +142,19 @@ control_reply(struct request *rq, json_t *reply)
 	client_put(cl, reply);
 	request_free(rq);
 	watch_want(cl->watch, LOOP_WRITE);	/* writes, then goes on with what was read */
+}
+
+void
+control_progress(struct request *rq, json_t *line)
+{
+	struct client *cl = rq->client;
+
+	if (cl == NULL || !request_bool(rq, "progress") || buf_len(&cl->out) > 0) {
+		json_decref(line);
+		return;
+	}
+	client_put(cl, line);
+	watch_want(cl->watch, LOOP_WRITE);
 }
 
 void

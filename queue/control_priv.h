@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shared by queue/control.c (socket, clients, checking of requests) and queue/command.c
+/* Shared by queue/control.c (socket, clients, checking of requests) and queue/command*.c
  * (what the commands do). Nobody else includes it. */
 #ifndef QUEUE_CONTROL_PRIV_H
 #define QUEUE_CONTROL_PRIV_H
@@ -7,9 +7,11 @@
 #include <jansson.h>
 
 #include "queue/control.h"
+#include "queue/operate.h"
 #include "queue/walk.h"
 
 struct client;
+struct job;
 
 struct request {		/* one being answered; lives until control_reply */
 	struct control	*control;
@@ -23,11 +25,11 @@ struct request {		/* one being answered; lives until control_reply */
 	bool		 answered;	/* replied, kept only for the role_ask */
 	uint64_t	 req;		/* directory-reload */
 	struct timer	*timer;		/* patience */
-	/* queue-list, queue-retry */
+	struct operate_filter filter;	/* borrows from in */
+	/* queue-list */
 	json_t		*list;		/* owned */
 	uint64_t	 count, limit;
-	unsigned	 filter;	/* LIST_* of queue/command.c */
-	bool		 limited;
+	struct job	*job;		/* owned; queue/command_job.c */
 	struct request	*next, *prev;
 };
 
@@ -37,7 +39,7 @@ struct field {
 	bool		 required;	/* and not empty */
 };
 
-enum { COMMAND_FIELDS_MAX = 6 };
+enum { COMMAND_FIELDS_MAX = 14 };
 
 struct command {
 	const char	*name;
@@ -49,6 +51,9 @@ extern const struct command control_commands[];	/* queue/command.c; up to name N
 /* Sends the reply (takes the reference), frees the request. */
 void control_reply(struct request *rq, json_t *reply);
 void control_fail(struct request *rq, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line before the reply, when the client asked for "progress" and reads what it gets.
+ * Takes the reference. */
+void control_progress(struct request *rq, json_t *line);
 /* Fails the request with `text` unless it is answered within ms. */
 void control_patience(struct request *rq, int64_t ms);
 
@@ -64,5 +69,18 @@ bool request_has(const struct request *rq, const char *name);
 /* The unanswered one with that directory request, or NULL. */
 struct request *control_find(struct control *c, uint64_t req);
 uint64_t control_next_req(struct control *c);
+
+/* command.c */
+json_t *command_ok(void);
+/* command_queue.c */
+void command_list(struct request *rq);
+void command_show(struct request *rq);
+int command_filter(struct request *rq);	/* into rq->filter; -1 after failing it */
+/* The message of the field "id". Count, or -1 after failing the request; refs owned. */
+int command_message(struct request *rq, struct spool_ref **refs);
+/* command_job.c */
+void command_job(struct request *rq);
+void command_summary(struct request *rq);
+void command_job_free(struct request *rq);
 
 #endif

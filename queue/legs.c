@@ -174,10 +174,16 @@ leg_due(const struct conf *c, const struct spool_leg *l, int64_t now)
 }
 
 bool
+legs_on_hold(const struct spool_leg *l)
+{
+	return l->state == LEG_PARKED && l->code == LEGS_CODE_OPERATOR;
+}
+
+bool
 legs_is_backlog(const struct spool_entry *e)
 {
 	return e->kind == RCPT_USER && e->leg[LEG_HOLD].state == LEG_PARKED &&
-	    e->leg[LEG_HOLD].attempts == 0;
+	    e->leg[LEG_HOLD].attempts == 0 && !legs_on_hold(&e->leg[LEG_HOLD]);
 }
 
 /* The postmaster's own domain may be the one in trouble. */
@@ -246,6 +252,8 @@ enum legs_verdict
 legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e,
     enum leg_kind leg, int64_t now, struct legs_change *to)
 {
+	if (legs_on_hold(&e->leg[leg]))
+		return LEGS_PASS;
 	return leg == LEG_HOLD ? admit_hold(c, f, e, now, to) : admit_forward(c, f, e, now, to);
 }
 
@@ -433,7 +441,7 @@ legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind 
 {
 	const struct spool_leg *h = &e->leg[LEG_HOLD];
 
-	if (e->kind != RCPT_USER || !leg_open(h))
+	if (e->kind != RCPT_USER || !leg_open(h) || legs_on_hold(h))
 		return false;
 	if (leg == LEG_HOLD) {
 		if (legs_is_backlog(e))
@@ -456,7 +464,7 @@ legs_switch_off(const struct spool_entry *e, enum leg_kind leg, const char *note
     struct legs_change *to)
 {
 	(void)note;
-	if (e->kind != RCPT_USER)
+	if (e->kind != RCPT_USER || legs_on_hold(&e->leg[LEG_HOLD]))
 		return false;
 	if (leg == LEG_FORWARD) {
 		if (e->leg[LEG_FORWARD].state != LEG_WAITING)
@@ -480,6 +488,8 @@ legs_operator_retry(const struct conf *c, const struct failover_group *g,
 	bool active = g != NULL && g->served && g->phase == PHASE_ACTIVE;
 	const struct spool_leg *l = &e->leg[leg];
 
+	if (legs_on_hold(&e->leg[LEG_HOLD]))
+		return false;
 	if (leg == LEG_FORWARD) {
 		if (!active || e->hold_only || c->forwarder.domain == NULL ||
 		    !leg_open(&e->leg[LEG_HOLD]))

@@ -10,9 +10,12 @@
  *	         PARKED, attempts > 0	primary refused it (spec 11.2: not believed) or it
  *					cannot be sent; waits for an operator's retry or the
  *					next failover change, which sets attempts to 0
+ *	         PARKED, code 1		by an operator: nothing moves it but his release
+ *					(queue/operate.h), whatever the attempts
  *	         WAITING		on its way: next_ms
  *	         DELIVERED		the primary has it
- *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT
+ *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;
+ *	         PARKED only by an operator, together with its hold leg
  *
  * No result of a forward leg ever touches the hold leg (0.1).
  */
@@ -23,7 +26,8 @@
 #include "queue/failover.h"
 #include "queue/spool.h"
 
-enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24 };
+enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24,
+	LEGS_CODE_OPERATOR = 1 /* no reply code: PARKED by an operator */ };
 
 #define LEGS_NOTE_OFF	"failover-off"	/* a forward leg that may come back */
 
@@ -45,6 +49,7 @@ struct legs_change {
 
 enum legs_verdict legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e,
     enum leg_kind leg, int64_t now, struct legs_change *to);
+bool legs_on_hold(const struct spool_leg *l);	/* by an operator */
 /* It waits for the replay of its group. */
 bool legs_is_backlog(const struct spool_entry *e);
 

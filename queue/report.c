@@ -67,14 +67,16 @@ report_leg(struct spool *sp, const struct spool_entry *e, enum leg_kind leg)
 	/* The spool keeps the last note for ever; one that an earlier state left is not told. */
 	bool told = leg == LEG_HOLD ? l->attempts > 0 && l->state != LEG_DELIVERED :
 	    l->state == LEG_FAILED || l->state == LEG_SKIPPED;
-	if (l->state == LEG_SKIPPED)
+	if (l->state == LEG_SKIPPED || l->state == LEG_DROPPED)
 		told = true;
+	if (legs_on_hold(l))	/* the note of a forward leg is its token: nobody's business */
+		told = leg == LEG_HOLD;
 	if (told && spool_note(sp, e->ref, leg, note, sizeof(note)) < 0)
 		note[0] = '\0';
 	return json_pack("{s:s, s:i, s:o, s:i, s:o}", "state",
 	    leg_state_name((enum leg_state)l->state), "attempts", (int)l->attempts, "next",
 	    l->state == LEG_WAITING ? report_time(l->next_ms) : json_null(), "code",
-	    (int)l->code, "note", report_text(slice_str(note)));
+	    legs_on_hold(l) ? 0 : (int)l->code, "note", report_text(slice_str(note)));
 }
 
 static void

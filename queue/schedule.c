@@ -533,6 +533,14 @@ schedule_in_flight(const struct schedule *s)
 	return s->in_flight;
 }
 
+bool
+schedule_running(const struct schedule *s, struct spool_ref ref, enum leg_kind leg)
+{
+	const struct item *it = window_find(s, ref, leg);
+
+	return it != NULL && it->state == ITEM_RUNNING;
+}
+
 unsigned
 schedule_of_group(const struct schedule *s, uint64_t group)
 {

@@ -92,6 +92,8 @@ struct schedule_stats {
 };
 void schedule_stats(const struct schedule *s, struct schedule_stats *out);
 unsigned schedule_in_flight(const struct schedule *s);
+/* The leg was given out and its result is not known yet. */
+bool schedule_running(const struct schedule *s, struct spool_ref ref, enum leg_kind leg);
 /* Legs of that group in the window. */
 unsigned schedule_of_group(const struct schedule *s, uint64_t group);
 

@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
-enum { WALK_BUDGET = 4096, WALK_PAUSE_MS = 1 };
+enum { WALK_BUDGET = 4096, WALK_PAUSE_MS = 1, WALK_TURN_US = 4000 };
 
 struct walk {
 	struct spool		*spool;
@@ -16,6 +17,10 @@ struct walk {
 	void			*arg;
 	struct timer		*timer;
 	bool			 enough;
+	bool			 hurry;
+	int64_t			 turn_us;	/* monotonic: this turn is over */
+	int64_t			 until_ms;	/* monotonic: the walk is over; 0: no such time */
+	uint64_t		 looked;
 };
 
 static bool
@@ -27,7 +32,8 @@ walk_visit(void *arg, const struct spool_entry *e)
 		w->enough = true;
 		return false;
 	}
-	return true;
+	/* A visit may read a record from the disk: commits do not wait for thousands of them. */
+	return clock_mono_us() < w->turn_us;
 }
 
 bool
@@ -35,15 +41,18 @@ walk_turn(struct walk *w)
 {
 	bool end = false;
 
-	(void)spool_scan(w->spool, &w->at, &w->filter, WALK_BUDGET, walk_visit, w, &end);
-	if (!end && !w->enough) {
-		timer_arm(w->timer, WALK_PAUSE_MS);
+	w->turn_us = clock_mono_us() + WALK_TURN_US;
+	do {
+		w->looked += spool_scan(w->spool, &w->at, &w->filter, WALK_BUDGET, walk_visit, w,
+		    &end);
+	} while (w->hurry && !end && !w->enough && clock_mono_us() < w->turn_us);
+	if (!end && !w->enough && (w->until_ms == 0 || clock_mono_ms() < w->until_ms)) {
+		timer_arm(w->timer, w->hurry ? 0 : WALK_PAUSE_MS);
 		return false;
 	}
-	struct walk gone = *w;
+	w->done(w->arg, end && !w->enough, w->at);
 	timer_free(&w->timer);
 	free(w);
-	gone.done(gone.arg, end && !gone.enough, gone.at);
 	return true;
 }
 
@@ -68,6 +77,19 @@ walk_start(struct loop *l, struct spool *sp, const struct spool_filter *f,
 	w->timer = timer_new(l, walk_timer, w);
 	timer_arm(w->timer, 0);
 	return w;
+}
+
+void
+walk_hurry(struct walk *w, int64_t limit_ms)
+{
+	w->hurry = true;
+	w->until_ms = limit_ms == 0 ? 0 : clock_mono_ms() + limit_ms;
+}
+
+uint64_t
+walk_looked(const struct walk *w)
+{
+	return w->looked;
 }
 
 void

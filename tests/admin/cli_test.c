@@ -226,7 +226,7 @@ test_usage(void **state)
 		{ { NULL }, 2, NULL, "usage: salvaposta COMMAND" },
 		{ { "--help" }, 0, "usage: salvaposta COMMAND", NULL },
 		{ { "help" }, 0, "  failover", NULL },
-		{ { "help", "queue" }, 0, "usage: salvaposta queue list", NULL },
+		{ { "help", "queue" }, 0, "salvaposta queue list ", NULL },
 		{ { "help", "run" }, 0, "usage: salvaposta run", NULL },
 		{ { "help", "nothing" }, 2, NULL, "there is no command" },
 		{ { "nothing" }, 2, NULL, "there is no command \"nothing\"" },
@@ -249,12 +249,18 @@ test_usage(void **state)
 		{ { "failover", "on", "a.it" }, 2, NULL, "needs --reason" },
 		{ { "failover", "on", "a.it", "--reason", " " }, 2, NULL, "needs --reason" },
 		{ { "failover", "show", "a", "b" }, 2, NULL, "takes one domain" },
-		{ { "queue" }, 2, NULL, "say list, show or retry" },
+		{ { "queue" }, 2, NULL, "say summary, list" },
 		{ { "queue", "list", "x" }, 2, NULL, "takes options only" },
 		{ { "queue", "list", "--limit", "-1" }, 2, NULL, "takes a number" },
 		{ { "queue", "show" }, 2, NULL, "takes one id" },
-		{ { "queue", "retry" }, 2, NULL, "one id or --domain" },
-		{ { "queue", "retry", "x", "--domain", "a.it" }, 2, NULL, "one id or --domain" },
+		{ { "queue", "retry" }, 2, NULL, "retry takes one id, or options" },
+		{ { "queue", "drop", "x", "--domain", "a.it" }, 2, NULL, "drop takes one id, or" },
+		{ { "queue", "drop", "x" }, 2, NULL, "drop needs --reason" },
+		{ { "queue", "list", "--older-than", "3" }, 2, NULL, "a number and a unit" },
+		{ { "queue", "hold", "--newer-than", "1y" }, 2, NULL, "a number and a unit" },
+		{ { "queue", "hold", "x/y" }, 2, NULL, "not an id" },
+		{ { "queue", "search" }, 2, NULL, "search takes one text" },
+		{ { "queue", "show", "x", "--dry-run" }, 2, NULL, "--reason and --dry-run are for" },
 		{ { "srs", "encode" }, 2, NULL, "say encode or decode" },
 		{ { "srs", "encode", "a@b", "--day", "x" }, 2, NULL, "--day takes" },
 		{ { "status", "x" }, 2, NULL, "takes no arguments" },
@@ -490,11 +496,12 @@ test_queue_show_and_retry(void **state)
 	r = run(fd, REPLIES("{\"ok\":true,\"count\":3}\n"),
 	    ARGS("queue", "retry", "--domain", "a.it", "-c", p->conf));
 	expect(r, 0, "3 to be tried now\n", NULL);
-	expect_asked(r, 0, "{\"cmd\":\"queue-retry\",\"domain\":\"a.it\"}");
+	expect_asked(r, 0, "{\"cmd\":\"queue-retry\",\"domain\":\"a.it\",\"progress\":true}");
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"count\":1}\n"),
 	    ARGS("queue", "retry", "one/1", "-c", p->conf));
-	expect_asked(r, 0, "{\"cmd\":\"queue-retry\",\"id\":\"one\"}");
+	expect_asked(r, 0, "{\"cmd\":\"queue-retry\",\"id\":\"one\",\"rcpt_index\":1,"
+	    "\"progress\":true}");
 	done(r);
 	close(fd);
 }

@@ -123,7 +123,15 @@ bad_requests_are_told_why(void **state)
 		{ "{\"cmd\":\"queue-show\"}", "\"id\" is required" },
 		{ "{\"cmd\":\"queue-show\",\"id\":\"nope\"}", "not a message id" },
 		{ "{\"cmd\":\"queue-show\",\"id\":\"0000000000000000\"}", "no message" },
-		{ "{\"cmd\":\"queue-retry\"}", "give an id or a domain" },
+		{ "{\"cmd\":\"queue-retry\"}", "give an id or say which" },
+		{ "{\"cmd\":\"queue-hold\",\"id\":\"0000000000000000\",\"user\":\"u@a.example\"}",
+		  "give an id or say which" },
+		{ "{\"cmd\":\"queue-hold\",\"dry_run\":true}", "give an id or say which" },
+		{ "{\"cmd\":\"queue-drop\",\"domain\":\"b.example\"}", "\"reason\" is required" },
+		{ "{\"cmd\":\"queue-drop\",\"domain\":\"b.example\",\"reason\":\" \"}",
+		  "\"reason\" is required" },
+		{ "{\"cmd\":\"queue-release\",\"older_ms\":-1,\"user\":\"x\"}", "an age is" },
+		{ "{\"cmd\":\"queue-summary\",\"state\":\"odd\"}", "unknown state" },
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\"}",
 		  "\"reason\" is required" },
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\","
@@ -268,6 +276,213 @@ list_show_and_retry(void **state)
 	assert_int_equal(num(o, "count"), 1);
 	json_decref(o);
 	house_target(h, TARGET_NONE, "", "opted-out");
+}
+
+/* ---- hold, release, drop ---- */
+
+static json_int_t
+count_of(struct house *h, const char *request)
+{
+	json_t *o = ask(h, request);
+
+	if (!json_is_true(json_object_get(o, "ok")))
+		fail_msg("%s: %s", request, str(o, "error"));
+	json_int_t n = num(o, "count");
+	json_decref(o);
+	return n;
+}
+
+static size_t
+listed(struct house *h, const char *request)
+{
+	json_t *o = ask(h, request);
+	size_t n = json_array_size(json_object_get(o, "messages"));
+
+	json_decref(o);
+	return n;
+}
+
+/* The whole audit log. */
+static const char *
+audit_text(struct house *h)
+{
+	static char text[256 * 1024];
+	int fd = openat(h->dirfd, "audit.log", O_RDONLY);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	close(fd);
+	text[n < 0 ? 0 : n] = '\0';
+	return text;
+}
+
+static void
+balance_is(struct house *h, uint64_t held, uint64_t dropped)
+{
+	struct spool_sums t;
+
+	spool_total(house_queue(h)->spool, spool_group(SLICE_LIT("b.example"), SLICE_NONE), &t);
+	assert_int_equal(t.held, held);
+	assert_int_equal(t.dropped, dropped);
+	assert_int_equal(t.received, t.replayed + t.forwarded_only + t.bounced + t.dropped + t.held);
+}
+
+#define Q(verb, rest)	"{\"cmd\":\"queue-" verb "\"," rest "}"
+
+static void
+operators_hold_release_and_drop(void **state)
+{
+	struct house *h = *state;
+	const struct house_rcpt r[2] = {
+		{ RCPT_USER, "berta@b.example", "b.example", "" },
+		{ RCPT_USER, "bruno@b.example", "b.example", "" } };
+	char request[256], id[MSGID_TEXT + 1];
+
+	for (int i = 0; i < 3; i++)
+		house_committed(h, house_commit(h, r, 2, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	balance_is(h, 6, 0);
+	assert_int_equal(count_of(h, Q("hold", "\"user\":\"berta@b.example\",\"dry_run\":true")), 3);
+	assert_int_equal(listed(h, Q("list", "\"state\":\"on-hold\"")), 0);
+	assert_int_equal(strlen(audit_text(h)), 0);	/* counting is no event */
+	assert_int_equal(count_of(h, Q("hold", "\"user\":\"berta@b.example\",\"reason\":\"odd\"")),
+	    3);
+	assert_int_equal(count_of(h, Q("hold", "\"user\":\"berta@b.example\"")), 0);
+	assert_int_equal(listed(h, Q("list", "\"state\":\"on-hold\"")), 3);
+	assert_int_equal(count_of(h, Q("retry", "\"domain\":\"b.example\"")), 0);
+	assert_non_null(strstr(audit_text(h), "\"event\":\"hold\""));
+	assert_non_null(strstr(audit_text(h), "\"reason\":\"odd\""));
+	assert_non_null(strstr(audit_text(h), "\"event\":\"hold-done\""));
+	json_t *o = ask(h, Q("summary", "\"progress\":true"));
+	const json_t *d = json_array_get(json_object_get(o, "domains"), 0);
+	assert_string_equal(str(d, "domain"), "b.example");
+	assert_int_equal(num(d, "held"), 6);
+	assert_int_equal(num(d, "on_hold"), 3);
+	assert_int_equal(num(d, "backlog"), 3);
+	assert_int_equal(num(json_object_get(d, "ages"), "1h"), 6);
+	json_decref(o);
+
+	/* Replay: what is not on hold goes to the primary, the rest stays. */
+	o = ask(h, "{\"cmd\":\"failover-set\",\"domain\":\"b.example\",\"mode\":\"off\","
+	    "\"reason\":\"back\"}");
+	json_decref(o);
+	for (int i = 0; i < 3; i++) {
+		struct queue_deliver q;
+		unsigned at = house_delivery(h, &q, NULL);
+
+		assert_true(slice_eq(q.rcpt, SLICE_LIT("bruno@b.example")));
+		/* Being delivered: neither held nor dropped. */
+		o = ask(h, Q("drop", "\"user\":\"bruno@b.example\",\"reason\":\"x\",\"dry_run\":true"));
+		assert_true(num(o, "busy") >= 1);
+		json_decref(o);
+		house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	}
+	for (unsigned i = 1; i < 6; i += 2)
+		house_until_leg(h, i, LEG_HOLD, LEG_DELIVERED);
+	balance_is(h, 3, 0);
+
+	/* Of the held: one recipient dropped by id, the rest released and delivered. */
+	msgid_print(house_entry(h, 0)->id, id);
+	(void)snprintf(request, sizeof(request), Q("drop", "\"id\":\"%s\",\"rcpt_index\":0,"
+	    "\"reason\":\"court order 7\""), id);
+	assert_int_equal(count_of(h, request), 1);
+	assert_int_equal(count_of(h, request), 0);
+	balance_is(h, 2, 1);
+	(void)snprintf(request, sizeof(request), "\"ids\":[\"%s/0\"]", id);
+	assert_non_null(strstr(audit_text(h), request));
+	assert_non_null(strstr(audit_text(h), "court order 7"));
+	assert_int_equal(count_of(h, Q("release", "\"sender\":\"@SENDER.example\"")), 2);
+	for (int i = 0; i < 2; i++) {
+		struct queue_deliver q;
+		unsigned at = house_delivery(h, &q, NULL);
+
+		house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	}
+	house_until_leg(h, 4, LEG_HOLD, LEG_DELIVERED);
+	balance_is(h, 0, 1);
+}
+
+/* A copy on hold keeps its token, and goes out when it is released. */
+static void
+forward_copies_are_held_with_their_message(void **state)
+{
+	struct house *h = *state;
+	const struct house_rcpt r = { RCPT_USER, "berta@b.example", "b.example", "" };
+	struct queue_deliver q;
+
+	house_committed(h, house_commit(h, &r, 1, 0, 0), COMMIT_OK);
+	assert_int_equal(count_of(h, Q("hold", "\"user\":\"berta@b.example\"")), 1);
+	house_target(h, TARGET_OK, "secret@recovery.example", "");
+	house_turn(h);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_PARKED);
+	assert_int_equal(count_of(h, Q("release", "\"user\":\"berta@b.example\"")), 1);
+	house_target(h, TARGET_OK, "secret@recovery.example", "");
+	house_prepare(h, SEAL_OK, "");
+	unsigned at = house_delivery(h, &q, NULL);
+	house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 0, LEG_FORWARD, LEG_DELIVERED);
+	assert_int_equal(count_of(h, Q("drop", "\"state\":\"held\",\"reason\":\"r\"")), 1);
+	balance_is(h, 0, 1);
+}
+
+/* More than the audit log lists: the filter stands there, and then the count. */
+static void
+large_jobs_name_their_filter(void **state)
+{
+	struct house *h = *state;
+	struct house_rcpt r[15];
+
+	for (size_t i = 0; i < 15; i++)
+		r[i] = (struct house_rcpt){ RCPT_USER, "berta@b.example", "b.example", "" };
+	for (int i = 0; i < 80; i++)
+		house_committed(h, house_commit(h, r, 15, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	assert_int_equal(count_of(h, Q("drop", "\"domain\":\"b.example\",\"reason\":\"spam run\","
+	    "\"dry_run\":true")), 1200);
+	assert_int_equal(count_of(h, Q("drop", "\"domain\":\"b.example\",\"older_ms\":3600000,"
+	    "\"reason\":\"spam run\"")), 0);
+	balance_is(h, 1200, 0);
+	assert_int_equal(count_of(h, Q("drop", "\"domain\":\"b.example\",\"newer_ms\":3600000,"
+	    "\"reason\":\"spam run\"")), 1200);
+	balance_is(h, 0, 1200);
+	const char *text = audit_text(h);
+	assert_non_null(strstr(text, "\"event\":\"drop\""));
+	assert_non_null(strstr(text, "\"filter\":{\"domain\":\"b.example\",\"newer_ms\":3600000}"));
+	assert_null(strstr(text, "\"ids\""));
+	assert_non_null(strstr(text, "\"event\":\"drop-done\""));
+	assert_non_null(strstr(text, "\"count\":1200"));
+}
+
+static void
+search_looks_into_envelopes(void **state)
+{
+	struct house *h = *state;
+	const struct house_rcpt r[2] = {
+		{ RCPT_USER, "berta@b.example", "b.example", "" },
+		{ RCPT_USER, "bruno@b.example", "b.example", "" } };
+	char request[256], id[MSGID_TEXT + 1];
+
+	house_committed(h, house_commit(h, r, 2, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	msgid_print(house_entry(h, 0)->id, id);
+	id[10] = '\0';
+	(void)snprintf(request, sizeof(request), Q("list", "\"match\":\"%s\""), id);
+	assert_int_equal(listed(h, request), 2);
+	static const struct { const char *request; size_t n; } lists[] = {
+		{ Q("list", "\"match\":\"SENDER.ex\""), 2 },
+		{ Q("list", "\"match\":\"bert\""), 1 },
+		{ Q("list", "\"match\":\"192.0.2.7\""), 2 },
+		{ Q("list", "\"match\":\"nobody\""), 0 },
+		{ Q("list", "\"sender\":\"Bob@sender.example\""), 2 },
+		{ Q("list", "\"sender\":\"@sender.example\""), 2 },
+		{ Q("list", "\"sender\":\"@ender.example\""), 0 },
+		{ Q("list", "\"sender\":\"<>\""), 0 },
+		{ Q("list", "\"client\":\"192.0.2.7\""), 2 },
+		{ Q("list", "\"client\":\"192.0.2\""), 0 },
+		{ Q("list", "\"newer_ms\":60000"), 2 },
+		{ Q("list", "\"older_ms\":60000"), 0 },
+		{ Q("list", "\"state\":\"backlog\""), 2 },
+		{ Q("list", "\"state\":\"refused\""), 0 },
+	};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (listed(h, lists[i].request) != lists[i].n)
+			fail_msg("%s: not %zu", lists[i].request, lists[i].n);
 }
 
 static void
@@ -439,6 +654,10 @@ main(void)
 		T(bad_requests_are_told_why),
 		T(failover_switches_persist_and_are_audited),
 		T(list_show_and_retry),
+		T(operators_hold_release_and_drop),
+		T(forward_copies_are_held_with_their_message),
+		T(large_jobs_name_their_filter),
+		T(search_looks_into_envelopes),
 		T(status_and_report_balance),
 		T(directory_reload_waits_for_the_answer),
 		T(many_requests_on_one_connection_in_odd_pieces),

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Jobs over many recipients: queue-hold, -release, -retry, -drop and queue-summary.
+ *
+ * A job that changes something first finds out what it is about, and the audit log has
+ * that on stable storage before the first leg is touched: each id while they are few, else
+ * the filter. Then it works through them in turns of the loop, and says in a second line
+ * how many they were; a job whose client went away stops there and says so too.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "queue/control_priv.h"
+#include "queue/report.h"
+
+enum { JOB_IDS_MAX = 1000, JOB_PROGRESS_MS = 1000 };
+
+enum job_phase { JOB_COLLECT, JOB_APPLY, JOB_DONE };
+
+struct job {
+	enum operate_verb verb;
+	enum job_phase	 phase;
+	bool		 dry;
+	bool		 many;		/* more than JOB_IDS_MAX: found again while working */
+	struct spool_ref *ref;		/* owned, up to JOB_IDS_MAX */
+	size_t		 nref;
+	uint64_t	 count;		/* recipients that are changed, or would be */
+	uint64_t	 bytes;		/* of their content */
+	uint64_t	 busy;		/* left alone: a delivery of theirs is under way */
+	uint64_t	 looked;	/* in an earlier walk */
+	int64_t		 oldest_ms;	/* received, wall clock; 0 none */
+	struct timer	*timer;		/* progress */
+	struct summary	*summary;	/* owned; queue-summary only */
+};
+
+/* ---- life ---- */
+
+static void
+job_progress(void *arg)
+{
+	struct request *rq = arg;
+	struct job *j = rq->job;
+	uint64_t looked = j->looked + (rq->walk == NULL ? 0 : walk_looked(rq->walk));
+
+	timer_arm(j->timer, JOB_PROGRESS_MS);
+	control_progress(rq, json_pack("{s:b, s:I, s:I}", "progress", 1, "looked",
+	    (json_int_t)looked, "count", (json_int_t)j->count));
+}
+
+static struct job *
+job_new(struct request *rq)
+{
+	struct job *j = mem_new(sizeof(*j));
+
+	rq->job = j;
+	j->dry = request_bool(rq, "dry_run");
+	j->timer = timer_new(rq->queue->role->loop, job_progress, rq);
+	timer_arm(j->timer, JOB_PROGRESS_MS);
+	return j;
+}
+
+/* Who, what and why, without what only concerns the reply. 0 or -1 with errno. */
+static int
+job_audit(struct request *rq, const char *what)
+{
+	static const char *const apart[] = { "cmd", "reason", "dry_run", "progress" };
+	struct job *j = rq->job;
+	char event[32];
+	json_t *filter = json_copy(rq->in), *ids = NULL;
+
+	(void)snprintf(event, sizeof(event), "%s%s", operate_name(j->verb), what);
+	for (size_t i = 0; i < sizeof(apart) / sizeof(apart[0]); i++)
+		json_object_del(filter, apart[i]);
+	if (!j->many && what[0] == '\0') {
+		ids = json_array();
+		for (size_t i = 0; i < j->nref; i++) {
+			char id[MSGID_TEXT + 1], text[MSGID_TEXT + 16];
+			struct spool_entry e;
+
+			if (spool_get(rq->queue->spool, j->ref[i], &e) < 0)
+				continue;
+			msgid_print(e.id, id);
+			(void)snprintf(text, sizeof(text), "%s/%u", id, e.rcpt_index);
+			json_array_append_new(ids, json_string(text));
+		}
+	}
+	const char *reason = request_string(rq, "reason");
+	const struct audit_record r = { .event = event, .who = rq->who,
+		.reason = reason[0] == '\0' ? NULL : reason, .filter = filter, .ids = ids,
+		.count = j->many && what[0] == '\0' ? NULL : &j->count };
+	int rc = audit_write(rq->queue->audit, &r), saved = errno;
+	json_decref(filter);
+	json_decref(ids);
+	errno = saved;
+	return rc;
+}
+
+void
+command_job_free(struct request *rq)
+{
+	struct job *j = rq->job;
+
+	if (j == NULL)
+		return;
+	if (j->phase == JOB_APPLY && job_audit(rq, "-stopped") < 0)
+		log_error("audit", "error=%s", log_escs(strerror(errno)));
+	rq->job = NULL;
+	timer_free(&j->timer);
+	free(j->ref);
+	free(j->summary);
+	free(j);
+}
+
+static void
+job_reply(struct request *rq)
+{
+	struct job *j = rq->job;
+	json_t *o = command_ok();
+
+	if (j->phase == JOB_APPLY && job_audit(rq, "-done") < 0)
+		log_error("audit", "event=%s count=%llu error=%s", operate_name(j->verb),
+		    (unsigned long long)j->count, log_escs(strerror(errno)));
+	if (j->phase == JOB_APPLY && j->count > 0)
+		log_info("operator", "verb=%s count=%llu busy=%llu uid=%u",
+		    operate_name(j->verb), (unsigned long long)j->count,
+		    (unsigned long long)j->busy, (unsigned)rq->who.uid);
+	j->phase = JOB_DONE;
+	json_object_set_new(o, "count", json_integer((json_int_t)j->count));
+	json_object_set_new(o, "bytes", json_integer((json_int_t)j->bytes));
+	json_object_set_new(o, "oldest", report_time(j->oldest_ms));
+	json_object_set_new(o, "busy", json_integer((json_int_t)j->busy));
+	json_object_set_new(o, "dry_run", json_boolean(j->dry));
+	control_reply(rq, o);
+}
+
+/* ---- one recipient ---- */
+
+static bool
+job_leg(struct request *rq, const struct spool_entry *e, enum leg_kind leg,
+    struct legs_change *to)
+{
+	struct queue *q = rq->queue;
+	uint8_t st = e->leg[leg].state;
+	char note[LEGS_NOTE_MAX] = "";
+
+	/* Of a forward leg the note is its token, by which bounces are known. */
+	if (leg == LEG_FORWARD && (st == LEG_WAITING || st == LEG_PARKED) &&
+	    (spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0 ||
+	    strlen(note) != LEGS_TOKEN_LEN))
+		note[0] = '\0';
+	return operate_leg(rq->job->verb, q->role->conf, failover_find(q->failover, e->group), e,
+	    leg, note, schedule_now(q->schedule), to);
+}
+
+/* Whether the verb means this one. A delivery under way ends as it ends: its result must
+ * not meet a leg that was changed meanwhile. */
+static bool
+job_means(struct request *rq, const struct spool_entry *e)
+{
+	struct job *j = rq->job;
+	struct legs_change to;
+	bool any = false;
+
+	for (unsigned leg = 0; leg < LEG_KIND_MAX && !any; leg++)
+		any = job_leg(rq, e, (enum leg_kind)leg, &to);
+	if (!any || j->verb == OPERATE_RETRY || j->verb == OPERATE_RELEASE)
+		return any;
+	for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++) {
+		if (schedule_running(rq->queue->schedule, e->ref, (enum leg_kind)leg)) {
+			j->busy++;
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+job_count(struct job *j, const struct spool_entry *e)
+{
+	j->count++;
+	j->bytes += e->size;
+	if (j->oldest_ms == 0 || e->received_ms < j->oldest_ms)
+		j->oldest_ms = e->received_ms;
+}
+
+static void
+job_change(struct request *rq, const struct spool_entry *e)
+{
+	struct job *j = rq->job;
+	struct legs_change to;
+
+	job_count(j, e);
+	for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++)
+		if (job_leg(rq, e, (enum leg_kind)leg, &to))
+			schedule_write(rq->queue->schedule, e, (enum leg_kind)leg, &to);
+}
+
+static bool
+job_fits(struct request *rq, const struct spool_entry *e)
+{
+	struct spool_message m;
+
+	if (!operate_fits_entry(&rq->filter, rq->queue->failover, e))
+		return false;
+	if (!operate_needs_record(&rq->filter))
+		return true;
+	if (spool_read(rq->queue->spool, e->ref, false, &m) < 0)
+		return false;
+	bool fits = operate_fits_record(&rq->filter, &m, e->rcpt_index);
+	spool_message_fini(&m);
+	return fits;
+}
+
+/* ---- the walks ---- */
+
+static void
+job_walk(struct request *rq, walk_visit_fn *visit, walk_done_fn *done)
+{
+	struct spool_filter f;
+
+	operate_spool_filter(&rq->filter, rq->queue->failover, &f);
+	/* What has its end with the primary is beyond all verbs. */
+	if (f.states[LEG_HOLD] == 0)
+		f.states[LEG_HOLD] = 1u << LEG_PARKED | 1u << LEG_WAITING;
+	rq->walk = walk_start(rq->queue->role->loop, rq->queue->spool, &f,
+	    (struct spool_cursor){ 0 }, visit, done, rq);
+	walk_hurry(rq->walk, 0);
+}
+
+static bool
+apply_visit(void *arg, const struct spool_entry *e)
+{
+	struct request *rq = arg;
+
+	if (job_fits(rq, e) && job_means(rq, e))
+		job_change(rq, e);
+	return true;
+}
+
+static void
+apply_done(void *arg, bool end, struct spool_cursor at)
+{
+	struct request *rq = arg;
+
+	(void)end;
+	(void)at;
+	rq->walk = NULL;
+	schedule_restart_all(rq->queue->schedule);
+	job_reply(rq);
+}
+
+static void
+job_apply(struct request *rq)
+{
+	struct job *j = rq->job;
+	struct spool_entry e;
+
+	if (j->dry || (!j->many && j->nref == 0)) {
+		job_reply(rq);
+		return;
+	}
+	if (job_audit(rq, "") < 0) {
+		control_fail(rq, "the audit log cannot be written, so nothing is changed: %s",
+		    strerror(errno));
+		return;
+	}
+	j->phase = JOB_APPLY;
+	j->count = j->bytes = j->busy = 0;
+	j->oldest_ms = 0;
+	if (j->many) {
+		job_walk(rq, apply_visit, apply_done);
+		return;
+	}
+	for (size_t i = 0; i < j->nref; i++)
+		if (spool_get(rq->queue->spool, j->ref[i], &e) == 0 && job_means(rq, &e))
+			job_change(rq, &e);
+	schedule_restart_all(rq->queue->schedule);
+	job_reply(rq);
+}
+
+static void
+job_collect(struct request *rq, const struct spool_entry *e)
+{
+	struct job *j = rq->job;
+
+	if (!job_means(rq, e))
+		return;
+	job_count(j, e);
+	if (j->dry || j->many)
+		return;
+	if (j->nref == JOB_IDS_MAX) {
+		j->many = true;
+		return;
+	}
+	if (j->ref == NULL)
+		j->ref = mem_array(JOB_IDS_MAX, sizeof(*j->ref));
+	j->ref[j->nref++] = e->ref;
+}
+
+static bool
+collect_visit(void *arg, const struct spool_entry *e)
+{
+	struct request *rq = arg;
+
+	if (job_fits(rq, e))
+		job_collect(rq, e);
+	return !rq->job->many;
+}
+
+static void
+collect_done(void *arg, bool end, struct spool_cursor at)
+{
+	struct request *rq = arg;
+
+	(void)end;
+	(void)at;
+	rq->job->looked = walk_looked(rq->walk);
+	rq->walk = NULL;
+	job_apply(rq);
+}
+
+/* ---- the commands ---- */
+
+static bool
+job_named(const struct request *rq)
+{
+	static const char *const by[] = { "domain", "user", "sender", "client", "state", "match" };
+
+	for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++)
+		if (request_string(rq, by[i])[0] != '\0')
+			return true;
+	return request_int(rq, "older_ms", 0) > 0 || request_int(rq, "newer_ms", 0) > 0;
+}
+
+static enum operate_verb
+job_verb(const struct request *rq)
+{
+	const char *name = rq->command->name + strlen("queue-");
+	unsigned v = 0;
+
+	while (v < OPERATE_MAX - 1 && strcmp(name, operate_name((enum operate_verb)v)) != 0)
+		v++;
+	return (enum operate_verb)v;
+}
+
+static void
+job_message(struct request *rq)
+{
+	struct spool_ref *refs = NULL;
+	struct spool_entry e;
+	int n = command_message(rq, &refs);
+	int64_t only = request_int(rq, "rcpt_index", -1);
+
+	if (n < 0)
+		return;
+	for (int i = 0; i < n; i++)
+		if (spool_get(rq->queue->spool, refs[i], &e) == 0 &&
+		    (only < 0 || only == e.rcpt_index))
+			job_collect(rq, &e);
+	free(refs);
+	rq->filter.to_ms = 0;
+	job_apply(rq);
+}
+
+void
+command_job(struct request *rq)
+{
+	bool id = request_string(rq, "id")[0] != '\0';
+
+	if (id == job_named(rq)) {
+		control_fail(rq, "%s: give an id or say which: by domain, user, sender, client, "
+		    "state or age", rq->command->name);
+		return;
+	}
+	if (command_filter(rq) < 0)
+		return;
+	/* What comes in from now on was not meant. */
+	if (rq->filter.to_ms == 0)
+		rq->filter.to_ms = clock_wall_ms();
+	job_new(rq)->verb = job_verb(rq);
+	if (id)
+		job_message(rq);
+	else
+		job_walk(rq, collect_visit, collect_done);
+}
+
+/* ---- queue-summary ---- */
+
+enum { AGES = 6, SUMMARY_GROUPS_MAX = 4096 };
+static const struct { const char *name; int64_t below_ms; } ages[AGES] = {
+	{ "1h", 3600LL * 1000 }, { "6h", 6 * 3600LL * 1000 }, { "1d", 24 * 3600LL * 1000 },
+	{ "3d", 72 * 3600LL * 1000 }, { "7d", 168 * 3600LL * 1000 }, { "older", INT64_MAX },
+};
+
+struct sums {
+	uint64_t	group;
+	uint64_t	held, bytes, waiting, backlog, refused, on_hold, other, forward_waiting;
+	uint64_t	age[AGES];
+	int64_t		oldest_ms;
+};
+
+struct summary {
+	int64_t		 now_ms;	/* wall clock */
+	size_t		 n, last;
+	struct sums	 all;
+	struct sums	 of[SUMMARY_GROUPS_MAX];	/* the last one is all that find no room */
+};
+
+static struct sums *
+summary_of(struct summary *s, uint64_t group)
+{
+	if (s->last < s->n && s->of[s->last].group == group)
+		return &s->of[s->last];
+	for (s->last = 0; s->last < s->n; s->last++)
+		if (s->of[s->last].group == group)
+			return &s->of[s->last];
+	if (s->n == SUMMARY_GROUPS_MAX)
+		return &s->of[--s->last];
+	s->of[s->n].group = group;
+	return &s->of[s->n++];
+}
+
+static void
+sums_add(struct sums *s, const struct spool_entry *e, int64_t age)
+{
+	const struct spool_leg *h = &e->leg[LEG_HOLD];
+	int a = 0;
+
+	s->held++;
+	s->bytes += e->size;
+	if (h->state == LEG_WAITING)
+		s->waiting++;
+	else if (legs_on_hold(h))
+		s->on_hold++;
+	else if (h->attempts > 0)
+		s->refused++;
+	else if (legs_is_backlog(e))
+		s->backlog++;
+	else
+		s->other++;
+	s->forward_waiting += !leg_settled((enum leg_state)e->leg[LEG_FORWARD].state);
+	while (a < AGES - 1 && age >= ages[a].below_ms)
+		a++;
+	s->age[a]++;
+	if (s->oldest_ms == 0 || e->received_ms < s->oldest_ms)
+		s->oldest_ms = e->received_ms;
+}
+
+static bool
+summary_visit(void *arg, const struct spool_entry *e)
+{
+	struct request *rq = arg;
+	struct summary *s = rq->job->summary;
+	int64_t age = s->now_ms - e->received_ms;
+
+	if (!job_fits(rq, e))
+		return true;
+	rq->job->count++;
+	sums_add(summary_of(s, e->group), e, age);
+	sums_add(&s->all, e, age);
+	return true;
+}
+
+static json_t *
+sums_json(const struct sums *s, const struct failover_group *g)
+{
+	json_t *age = json_object();
+	json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	    "domain", report_text(g == NULL ? SLICE_LIT("") : slice_str(g->domain)),
+	    "shard", report_text(g == NULL ? SLICE_LIT("") : slice_str(g->shard)),
+	    "held", (json_int_t)s->held, "held_bytes", (json_int_t)s->bytes,
+	    "waiting", (json_int_t)s->waiting, "backlog", (json_int_t)s->backlog,
+	    "refused", (json_int_t)s->refused, "on_hold", (json_int_t)s->on_hold,
+	    "other", (json_int_t)s->other, "forward_waiting", (json_int_t)s->forward_waiting,
+	    "oldest", report_time(s->oldest_ms));
+
+	for (int a = 0; a < AGES; a++)
+		json_object_set_new(age, ages[a].name, json_integer((json_int_t)s->age[a]));
+	json_object_set_new(o, "ages", age);
+	return o;
+}
+
+static void
+summary_done(void *arg, bool end, struct spool_cursor at)
+{
+	struct request *rq = arg;
+	const struct summary *s = rq->job->summary;
+	json_t *o = command_ok(), *list = json_array();
+
+	(void)end;
+	(void)at;
+	rq->walk = NULL;
+	for (size_t i = 0; i < s->n; i++)
+		json_array_append_new(list, sums_json(&s->of[i],
+		    failover_find(rq->queue->failover, s->of[i].group)));
+	json_object_set_new(o, "domains", list);
+	json_object_set_new(o, "all", sums_json(&s->all, NULL));
+	control_reply(rq, o);
+}
+
+void
+command_summary(struct request *rq)
+{
+	if (command_filter(rq) < 0)
+		return;
+	if (rq->filter.state == OPERATE_UNSETTLED)
+		rq->filter.state = OPERATE_HELD;
+	struct job *j = job_new(rq);
+	j->phase = JOB_DONE;
+	j->summary = mem_new(sizeof(*j->summary));
+	j->summary->now_ms = clock_wall_ms();
+	job_walk(rq, summary_visit, summary_done);
+}
