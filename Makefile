@@ -84,7 +84,7 @@ test:
 
 bench:
 	@packaging/deps.sh bench
-	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools $(O)/tests/crash/fault.so
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
 
 # The long form of what `make test` runs short: kills, power cuts, faults, damage.

@@ -29,6 +29,7 @@ from tests.lib.relay import BINARY, Relay, children  # noqa: E402
 
 LOAD = os.path.join(ROOT, "build", "tests", "bench", "load")
 SINK = os.path.join(ROOT, "build", "tests", "bench", "sink")
+FAULT = os.path.join(ROOT, "build", "tests", "crash", "fault.so")
 DOMAIN, RECOVERY = "shop.example", "recovery.example"
 
 
@@ -100,7 +101,8 @@ class Salvaposta:
     def __init__(self, folder, job, sink_port, users, dns):
         self.relay = Relay(os.path.join(folder, "salvaposta"), "lmtp://127.0.0.1:9", dns.port, sink_port,
                            top="messages-max = 1000000\nlog-level = warn\nconnections-max = 20\n"
-                               "messages-per-connection = 100")
+                               "messages-per-connection = 100\nmessage-size-max = 100M\n"
+                               "body-memory-max = 512M\nforward-unauthenticated = yes")
         if job == "accept":
             # Hold only: what a relay without a forwarding part does.
             text = open(self.relay.conf).read()
@@ -108,10 +110,12 @@ class Salvaposta:
         self.relay.import_users(["u%d@%s,u%d@%s" % (i, DOMAIN, i, RECOVERY if job == "forward" else "x.example")
                                  for i in range(users)])
         self.port = self.relay.port
+        self.spool = os.path.join(self.relay.state, "queue")
 
-    def start(self, wrap=()):
+    def start(self, wrap=(), env=None):
         self.log = open(self.relay.log_file, "ab")
         self.process = subprocess.Popen([*wrap, BINARY, "run", "-c", self.relay.conf],
+                                        env=dict(os.environ, **(env or {})),
                                         stdout=self.log, stderr=self.log, start_new_session=True)
         self.relay.process = self.process
         self.relay.wait_ready()
@@ -183,6 +187,9 @@ alias_database =
 smtp_dns_support_level = disabled
 smtputf8_enable = no
 in_flow_delay = 0
+message_size_limit = 0
+import_environment = MAIL_CONFIG LD_PRELOAD FAULT_ROLE FAULT_SYNC_US FAULT_SYNC_ALONE
+export_environment = MAIL_CONFIG LD_PRELOAD FAULT_ROLE FAULT_SYNC_US FAULT_SYNC_ALONE
 maillog_file_prefixes = /
 """.format(b=self.base, e=etc))
             if job == "accept":
@@ -203,11 +210,12 @@ maillog_file_prefixes = /
         with open(os.path.join(etc, "master.cf"), "w") as f:
             f.write(master)
         self.etc = etc
+        self.spool = os.path.join(self.base, "queue")
 
-    def start(self, wrap=()):
+    def start(self, wrap=(), env=None):
         # The first start builds the queue; `check` does it outside the measurement.
         subprocess.run(["postfix", "-c", self.etc, "check"], capture_output=True, check=True)
-        env = dict(os.environ, MAIL_CONFIG=self.etc)
+        env = dict(os.environ, MAIL_CONFIG=self.etc, **(env or {}))
         self.process = subprocess.Popen([*wrap, "/usr/lib/postfix/sbin/master", "-d", "-c", self.etc], env=env,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
@@ -219,14 +227,37 @@ maillog_file_prefixes = /
         return finished(self.process)
 
 
-def measure(kind, job, size, messages, sessions, users, dns, wrap=()):
+def slow_disk(sync_us, folder):
+    """The environment in which every sync of every process takes so much longer, one
+    after the other as a disk without a queue does it."""
+    if not sync_us:
+        return {}
+    lock = os.path.join(folder, "disk")
+    open(lock, "w").close()
+    return dict(LD_PRELOAD=FAULT, FAULT_ROLE="", FAULT_SYNC_US=str(sync_us), FAULT_SYNC_ALONE=lock)
+
+
+def on_disk(folder):
+    """Bytes in files below it, as the file system counts them."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for n in names:
+            try:
+                total += os.lstat(os.path.join(base, n)).st_blocks * 512
+            except OSError:
+                pass
+    return total
+
+
+def measure(kind, job, size, messages, sessions, users, dns, wrap=(), sync_us=0):
     folder = tempfile.mkdtemp(prefix="salvaposta-bench-")
     os.chmod(folder, 0o755)
     sink = Sink(messages)
     server = kind(folder, job, sink.port, users, dns)
     try:
-        server.start(wrap)
+        server.start(wrap, slow_disk(sync_us, folder))
         idle = pss_kib(server.process.pid)
+        server.empty = on_disk(server.spool)
         peak = Peak(server.process.pid)
         began = time.monotonic()
         r = json.loads(subprocess.run(
@@ -240,9 +271,10 @@ def measure(kind, job, size, messages, sessions, users, dns, wrap=()):
         else:
             seconds = r["seconds"]
         peak.on = False
+        disk = on_disk(server.spool) - server.empty
         cpu = server.stop()
         return dict(rate=messages / seconds, cpu_ms=cpu * 1000 / messages, idle_mib=idle / 1024,
-                    peak_mib=peak.peak / 1024, ok=r["messages"], p99=r.get("p99_ms"))
+                    peak_mib=peak.peak / 1024, disk_kib=disk / 1024 / messages, errors=r["errors"], ok=r["messages"], p99=r["latency_ms"]["p99"])
     finally:
         if server.process.returncode is None:
             os.killpg(server.process.pid, signal.SIGKILL)
@@ -266,15 +298,24 @@ def syncs(kind, job, size, messages, sessions, users, dns):
         os.unlink(trace.name)
 
 
+# job, bytes, messages, sessions, microseconds a sync takes longer
+CASES = [
+    ("accept", 4096, 20000, 100, 0), ("accept", 51200, 6000, 100, 0),
+    ("forward", 4096, 20000, 100, 0), ("forward", 51200, 6000, 100, 0),
+    ("accept", 4096, 5000, 20, 0), ("accept", 4096, 20000, 400, 0),
+    ("accept", 4096, 3000, 100, 2000),
+    ("accept", 65536, 4000, 100, 0), ("accept", 1 << 20, 400, 20, 0), ("accept", 50 << 20, 8, 4, 0),
+]
+
+
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--quick", action="store_true")
-    p.add_argument("--sessions", type=int, default=100)
+    p.add_argument("--quick", action="store_true", help="a quarter of the messages, first four cases")
     p.add_argument("--only", choices=["salvaposta", "postfix"])
     p.add_argument("--job", choices=["accept", "forward"])
     p.add_argument("--size", type=int)
-    p.add_argument("--no-syncs", action="store_true")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--sessions", type=int)
+    p.add_argument("--no-syncs", action="store_true", help="do not count syncs in runs of their own")
     a = p.parse_args()
     if os.getuid() != 0:
         sys.exit("make bench needs root: Debian's Postfix runs only as root")
@@ -282,24 +323,32 @@ def main():
     dns = Dns({"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]},
                reverse("127.0.0.1"): {"PTR": ["localhost."]},
                RECOVERY: {"MX": ["10 mx." + RECOVERY + "."]}, "mx." + RECOVERY: {"A": ["127.0.0.1"]}})
-    users = 100
-    print("%-8s %7s  %-11s %9s %8s %9s %9s %9s %8s" % ("job", "bytes", "server", "msg/s", "CPU ms",
-                                                       "idle MiB", "peak MiB", "syncs/msg", "ratio"))
-    for job in [a.job] if a.job else ["accept", "forward"]:
-        for size in [a.size] if a.size else [4096, 51200]:
-            messages = (4000 if size < 10000 else 1500) if a.quick else (20000 if size < 10000 else 6000)
-            rows = {}
-            for kind in (Postfix, Salvaposta):
-                if a.only and kind.name != a.only:
-                    continue
-                r = measure(kind, job, size, messages, a.sessions, users, dns)
-                r["syncs"] = 0.0 if a.no_syncs else syncs(kind, job, size, 1000, a.sessions, users, dns)
-                rows[kind.name] = r
-                ratio = r["rate"] / rows["postfix"]["rate"] if "postfix" in rows else 0
-                print("%-8s %7d  %-11s %9.0f %8.3f %9.1f %9.1f %9.3f %8s" %
-                      (job, size, kind.name, r["rate"], r["cpu_ms"], r["idle_mib"], r["peak_mib"], r["syncs"],
-                       "%.2f" % ratio if kind is Salvaposta and ratio else ""), flush=True)
+    print("job         bytes sess  sync+  server          msg/s  p99 ms   CPU ms  idle MiB  peak MiB  "
+          "KiB disk  syncs/msg   ratio  CPU ratio")
+    for job, size, messages, sessions, sync_us in CASES[:4] if a.quick else CASES:
+        if (a.job or job) != job or (a.size or size) != size or (a.sessions or sessions) != sessions:
+            continue
+        case(a, job, size, messages // 4 if a.quick else messages, sessions, sync_us, dns)
     dns.close()
+
+
+def case(a, job, size, messages, sessions, sync_us, dns):
+    postfix = None
+    for kind in (Postfix, Salvaposta):
+        if a.only and kind.name != a.only:
+            continue
+        r = measure(kind, job, size, messages, sessions, 100, dns, sync_us=sync_us)
+        if r["errors"]:
+            print("errors: %r" % r["errors"])
+        count = "-" if a.no_syncs or sync_us or size > 100000 else "%.3f" % syncs(
+            kind, job, size, min(messages, 2000), sessions, 100, dns)
+        ratio = "" if postfix is None else "%7.2f %9.2f" % (r["rate"] / postfix["rate"],
+                                                           postfix["cpu_ms"] / r["cpu_ms"])
+        print("%-8s %8d %4d %4.1fms  %-11s %9.0f %7.0f %8.3f %9.1f %9.1f %9.1f %10s %s"
+              % (job, size, sessions, sync_us / 1000, kind.name, r["rate"], r["p99"] or 0, r["cpu_ms"],
+                 r["idle_mib"], r["peak_mib"], r["disk_kib"], count, ratio), flush=True)
+        if kind is Postfix:
+            postfix = r
 
 
 if __name__ == "__main__":
