@@ -443,6 +443,9 @@ check_segment(struct verify *v, uint64_t no)
 	v->prg_lost = false;
 	for (int p = 0; p < STORE_PART_MAX; p++)
 		size[p] = v->ops->size(v->store, no, (enum store_part)p);
+	/* Beside a running relay: being made, or being dropped. */
+	if (v->live && (size[STORE_LOG] < 0 || size[STORE_PROGRESS] < 0))
+		return;
 	v->r.log_bytes = size[STORE_LOG] < 0 ? 0 : (uint64_t)size[STORE_LOG];
 	if (!check_heads(v, size)) {
 		if (size[STORE_LOG] <= SEGMENT_HEAD)
@@ -466,8 +469,7 @@ check_segment(struct verify *v, uint64_t no)
 		verify_index(v, &h);
 	v->done += size[STORE_INDEX] > 0 ? (uint64_t)size[STORE_INDEX] : 0;
 out:
-	/* Beside a running relay a segment goes when all of it is settled. */
-	if (v->stopped || (v->live && v->ops->size(v->store, no, STORE_LOG) < 0))
+	if (v->stopped)
 		return;
 	conclude(v);
 	tell(v);
