@@ -51,17 +51,23 @@ def pss_kib(pid):
     return total
 
 
+def shmem_kib():
+    """Message bodies live in memory files: no process's own, but memory."""
+    with open("/proc/meminfo") as f:
+        return int(re.search(r"^Shmem:\s+(\d+)", f.read(), re.M).group(1))
+
+
 class Peak(threading.Thread):
-    """Samples the memory (PSS of the whole tree) until stopped."""
+    """Samples the memory (PSS of the whole tree, and memory files) until stopped."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
-        self.pid, self.peak, self.on = pid, 0, True
+        self.pid, self.peak, self.on, self.shmem = pid, 0, True, shmem_kib()
         self.start()
 
     def run(self):
         while self.on:
-            self.peak = max(self.peak, pss_kib(self.pid))
+            self.peak = max(self.peak, pss_kib(self.pid) + max(0, shmem_kib() - self.shmem))
             time.sleep(0.25)
 
 
