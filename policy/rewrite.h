@@ -22,7 +22,7 @@
 #include "policy/dmarc_record.h"
 
 enum {
-	REWRITE_PREFIX_MAX = 40 * 1024,	/* leaves room for the caller's in 64 KiB */
+	REWRITE_PREFIX_MAX = 32 * 1024,	/* leaves room for the caller's in 64 KiB */
 	REWRITE_FROM_MAX = 8 * 1024,	/* octets of a From value that can be moved */
 	REWRITE_BRAND_MAX = 64,		/* octets; a longer one is cut */
 	REWRITE_CUTS_MAX = 256		/* runs, as FORWARD_CUTS_MAX */

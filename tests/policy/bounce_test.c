@@ -18,7 +18,8 @@
 #define TOKEN	"0f3k9qv2m7c1t8ubd5g6h4jn"
 #define RECOVERY "mario.recovery@mailbox.example"
 #define HEAD \
-	"Return-Path: <>\r\nFrom: MAILER-DAEMON@mx.mailbox.example\r\nTo: <SRS0=x@fwd.example.it>\r\n" \
+	"Return-Path: <>\r\nFrom: MAILER-DAEMON@mx.mailbox.example\r\n" \
+	"To: <SRS0=x@fwd.example.it>\r\n" \
 	"Subject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\n" \
 	"MIME-Version: 1.0\r\n"
 #define REPORT	HEAD "Content-Type: multipart/report; report-type=delivery-status;\r\n" \
@@ -123,8 +124,9 @@ status_and_code_2_2_5(void **state)
 		{ "Diagnostic-Code: smtp; 5501 x", 0, 0, 0, 0 },
 		{ "Diagnostic-Code: smtp; 150 x", 0, 0, 0, 0 },
 		{ "Diagnostic-Code: smtp; 650 x", 0, 0, 0, 0 },
-		{ "Diagnostic-Code: smtp; 55", 0, 0, 0, 0 }, { "Diagnostic-Code: smtp;", 0, 0, 0, 0 },
+		{ "Diagnostic-Code: smtp; 55", 0, 0, 0, 0 },
 		{ "Diagnostic-Code: smtp", 0, 0, 0, 0 },
+		{ "Diagnostic-Code: smtp;", 0, 0, 0, 0 },
 		{ "Diagnostic-Code: x-unix; 550 x", 0, 0, 0, 0 },
 		{ "Diagnostic-Code: 550 x", 0, 0, 0, 0 },
 	};
@@ -150,15 +152,18 @@ cross_check_2_2_3(void **state)
 		const char *token;
 	} t[] = {
 		{ "Original-Envelope-Id: " TOKEN, BOUNCE_SAME, BOUNCE_ABSENT, TOKEN },
-		{ "Original-Envelope-Id: 0F3K9QV2M7C1T8UBD5G6H4JN", BOUNCE_SAME, BOUNCE_ABSENT, TOKEN },
+		{ "Original-Envelope-Id: 0F3K9QV2M7C1T8UBD5G6H4JN", BOUNCE_SAME, BOUNCE_ABSENT,
+		  TOKEN },
 		{ "Original-Envelope-Id: 000000000000000000000000", BOUNCE_DIFFERENT, BOUNCE_ABSENT,
 		  "000000000000000000000000" },
 		/* another's id: text of the message, so not kept */
 		{ "Original-Envelope-Id: QQ314159", BOUNCE_DIFFERENT, BOUNCE_ABSENT, "" },
-		{ "Original-Envelope-Id: mario@recovery.example.t", BOUNCE_DIFFERENT, BOUNCE_ABSENT, "" },
+		{ "Original-Envelope-Id: mario@recovery.example.t", BOUNCE_DIFFERENT,
+		  BOUNCE_ABSENT, "" },
 		{ "Original-Envelope-Id: " TOKEN "0", BOUNCE_DIFFERENT, BOUNCE_ABSENT, "" },
 		{ "Original-Envelope-Id:", BOUNCE_ABSENT, BOUNCE_ABSENT, "" },
-		{ "Final-Recipient: rfc822; MARIO.Recovery@Mailbox.Example", BOUNCE_ABSENT, BOUNCE_SAME,
+		{ "Final-Recipient: rfc822; MARIO.Recovery@Mailbox.Example", BOUNCE_ABSENT,
+		  BOUNCE_SAME,
 		  "" },
 		{ "Final-Recipient: " RECOVERY, BOUNCE_ABSENT, BOUNCE_ABSENT, "" },
 		{ "Final-Recipient: rfc822;", BOUNCE_ABSENT, BOUNCE_ABSENT, "" },
@@ -184,9 +189,11 @@ static void
 no_text_is_kept_2_2_5(void **state)
 {
 	static const char msg[] = REPORT "--B1\r\n\r\nSECRETTEXT " RECOVERY "\r\n" STATUS
-	    "Reporting-MTA: dns; SECRETTEXT\r\nOriginal-Envelope-Id: SECRETTEXTSECRETTEXTSECR\r\n\r\n"
+	    "Reporting-MTA: dns; SECRETTEXT\r\nOriginal-Envelope-Id: "
+	    "SECRETTEXTSECRETTEXTSECR\r\n\r\n"
 	    "Original-Recipient: rfc822;SECRETTEXT@x.it\r\nFinal-Recipient: rfc822;" RECOVERY "\r\n"
-	    "Action: failed\r\nStatus: 5.1.1 (SECRETTEXT)\r\nDiagnostic-Code: smtp; 550 SECRETTEXT\r\n"
+	    "Action: failed\r\nStatus: 5.1.1 (SECRETTEXT)\r\nDiagnostic-Code: smtp; 550 "
+	    "SECRETTEXT\r\n"
 	    ORIGINAL;
 	struct bounce b;
 
@@ -249,7 +256,8 @@ bounded(void **state)
 	buf_init(&msg, 4 * BOUNCE_SIZE_MAX);
 	assert_int_equal(buf_puts(&msg, REPORT STATUS MESSAGE), 0);
 	for (int i = 0; i < BOUNCE_RCPT_MAX + 1; i++)
-		assert_int_equal(buf_puts(&msg, "Final-Recipient: rfc822;x\r\nAction: delayed\r\n\r\n"),
+		assert_int_equal(buf_puts(&msg, "Final-Recipient: rfc822;x\r\nAction: "
+		    "delayed\r\n\r\n"),
 		    0);
 	assert_int_equal(buf_puts(&msg, "Action: failed\r\n\r\n" ORIGINAL), 0);
 	bounce_parse(buf_slice(&msg), &known, &b);
@@ -289,7 +297,8 @@ nested(int levels)
 
 	buf_init(&msg, 64 * 1024);
 	for (int i = 0; i < levels; i++)
-		assert_int_equal(buf_printf(&msg, "Content-Type: multipart/mixed; boundary=n%d-\r\n\r\n"
+		assert_int_equal(buf_printf(&msg, "Content-Type: multipart/mixed; "
+		    "boundary=n%d-\r\n\r\n"
 		    "--n%d-\r\n", i, i), 0);
 	assert_int_equal(buf_puts(&msg, "Content-Type: multipart/report; boundary=B1\r\n\r\n" TEXT
 	    STATUS "Action: failed\r\n" ORIGINAL), 0);
@@ -336,22 +345,28 @@ habits(void **state)
 		"Final-Recipient: rfc822;x@y.it\r\nAction: failed\r\nStatus: 5.0.0\r\n",
 		/* encoded */
 		REPORT "--B1\r\nContent-Type: message/delivery-status\r\n"
-		"Content-Transfer-Encoding: base64\r\n\r\nQWN0aW9uOiBmYWlsZWQNClN0YXR1czogNS4wLjANCg=="
+		"Content-Transfer-Encoding: base64\r\n\r\n"
+		"QWN0aW9uOiBmYWlsZWQNClN0YXR1czogNS4wLjANCg=="
 		"\r\n--B1--",
-		REPORT "--B1\r\nContent-Type: message/delivery-status\r\nContent-Transfer-Encoding: "
+		REPORT "--B1\r\nContent-Type: message/delivery-status\r\n"
+		    "Content-Transfer-Encoding: "
 		"quoted-printable\r\n\r\nAction: fai=\r\nled\r\nStatus:=205.0.0\r\n--B1--",
 		/* RFC 6533 */
 		REPORT "--B1\r\nContent-Type: message/global-delivery-status; charset=utf-8\r\n\r\n"
-		"Final-Recipient: utf-8; p\xc3\xa9@x.it\r\nAction: failed\r\nStatus: 5.0.0\r\n--B1--",
+		"Final-Recipient: utf-8; p\xc3\xa9@x.it\r\nAction: failed\r\nStatus: 5.0.0\r\n"
+		"--B1--",
 		/* lines that are no fields, empty lines first, fields in another order */
-		REPORT STATUS "\r\n\r\nReporting-MTA: dns; x\r\n\r\n*** junk ***\r\nStatus: 5.0.0\r\n"
+		REPORT STATUS "\r\n\r\nReporting-MTA: dns; x\r\n\r\n*** junk ***\r\nStatus: "
+		    "5.0.0\r\n"
 		"more junk\r\nAction: failed\r\n" ORIGINAL,
 		/* inside what a list or a scanner put around */
-		"Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: text/plain"
+		"Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: "
+		"text/plain"
 		"\r\n\r\nscanned\r\n--out\r\nContent-Type: multipart/report; boundary=B1;\r\n"
 		" report-type=delivery-status\r\n\r\n" STATUS "Action: failed\r\nStatus: 5.0.0\r\n"
 		ORIGINAL "\r\n--out--\r\n",
-		HEAD "Content-Type: Multipart/Report (x); Report-Type=\"Delivery-Status\"; boundary=B1\r\n"
+		HEAD "Content-Type: Multipart/Report (x); Report-Type=\"Delivery-Status\"; "
+		    "boundary=B1\r\n"
 		"\r\n" STATUS "ACTION : failed\r\nstatus: 5.0.0\r\n" ORIGINAL,
 	};
 	struct bounce b;
@@ -391,16 +406,19 @@ auto_replies_2_2_4(void **state)
 		/* not in the header */
 		{ "X: y\r\n\r\nAuto-Submitted: auto-replied\r\n", "" },
 		/* a receipt (RFC 8098) is an automatic answer, too */
-		{ "Content-Type: multipart/report; report-type=disposition-notification; boundary=b\r\n",
+		{ "Content-Type: multipart/report; report-type=disposition-notification; "
+		  "boundary=b\r\n",
 		  "disposition" },
-		{ "Content-Type: multipart/report; report-type=feedback-report; boundary=b\r\n", "" },
+		{ "Content-Type: multipart/report; report-type=feedback-report; boundary=b\r\n",
+		  "" },
 	};
 	char msg[1024];
 	struct bounce b;
 
 	(void)state;
 	for (size_t i = 0; i < N(t); i++) {
-		snprintf(msg, sizeof(msg), "From: x@y.it\r\n%s\r\nSono in ferie. 550 5.1.1 failed\r\n",
+		snprintf(msg, sizeof(msg), "From: x@y.it\r\n%s\r\nSono in ferie. 550 5.1.1 "
+		    "failed\r\n",
 		    t[i].header);
 		b = parse(msg);
 		if (strcmp(b.sign, t[i].sign) != 0)
@@ -418,16 +436,19 @@ not_believed(void **state)
 	static const char *const t[] = {
 		/* a report that somebody sent on */
 		"Content-Type: message/rfc822\r\n\r\n" REPORT STATUS "Action: failed\r\n" ORIGINAL,
-		"Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: message/rfc822"
+		"Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: "
+		"message/rfc822"
 		"\r\n\r\n" REPORT STATUS "Action: failed\r\n" ORIGINAL "\r\n--out--\r\n",
 		/* of another type, with such a part inside */
 		"Content-Type: multipart/report; report-type=feedback-report; boundary=B1\r\n\r\n"
 		STATUS "Action: failed\r\n" ORIGINAL,
-		"Content-Type: multipart/mixed; boundary=B1\r\n\r\n" STATUS "Action: failed\r\n" ORIGINAL,
+		"Content-Type: multipart/mixed; boundary=B1\r\n\r\n" STATUS "Action: "
+		"failed\r\n" ORIGINAL,
 		"Content-Type: message/delivery-status\r\n\r\nAction: failed\r\n",
 		/* inside the returned message of a report */
 		"Content-Type: multipart/report; boundary=B1\r\n\r\n--B1\r\nContent-Type: "
-		"multipart/mixed; boundary=B2\r\n\r\n--B2\r\nContent-Type: message/delivery-status\r\n\r\n"
+		"multipart/mixed; boundary=B2\r\n\r\n--B2\r\nContent-Type: "
+		"message/delivery-status\r\n\r\n"
 		"Action: failed\r\n--B2--\r\n--B1--\r\n",
 		/* empty, broken, without anything about a recipient */
 		"Content-Type: multipart/report; boundary=B1\r\n\r\n" STATUS MESSAGE ORIGINAL,
@@ -435,7 +456,8 @@ not_believed(void **state)
 		"Content-Type: multipart/report\r\n\r\n" STATUS "Action: failed\r\n" ORIGINAL,
 		"Content-Type: multipart/report; boundary=\"\"\r\n\r\n" STATUS "Action: failed\r\n",
 		"Content-Type: multipart/report; boundary=B1\r\n\r\n--B1\r\nContent-Type: "
-		"message/delivery-status\r\nContent-Transfer-Encoding: base64\r\n\r\n****\r\n--B1--",
+		"message/delivery-status\r\nContent-Transfer-Encoding: base64\r\n\r\n****\r\n"
+		"--B1--",
 		"", "\r\n", "\r\n\r\n", "Content-Type: multipart/report; boundary=B1",
 	};
 	struct bounce b;
