@@ -445,6 +445,7 @@ keep_evaluate(struct ingest_req *r)
 		.protocol = m->protocol,
 		.tls = m->tls,
 		.answers = buf_slice(&r->answers),
+		.trusted = (m->flags & ENV_TRUSTED) != 0,
 	};
 	if (ipc_send(ch, VERIFY_EVAL, &verify_eval_wire, &q, m->body_fd) != 0) {
 		log_warn("verify-send", "id=%016llx", (unsigned long long)r->id);

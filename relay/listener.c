@@ -22,7 +22,7 @@ struct listener {
 	struct watch		*watch;
 	struct timer		*pause;
 	int			 fd;		/* borrowed */
-	bool			 tls;
+	unsigned		 how;		/* SESSION_* */
 	bool			 logged;	/* that we are out of descriptors */
 };
 
@@ -84,12 +84,12 @@ listener_ready(void *arg, int fd, unsigned ready)
 		}
 		ln->logged = false;
 		address_text(&ss, ip);
-		session_start(ln->sv, c, ip, ln->tls);
+		session_start(ln->sv, c, ip, ln->how);
 	}
 }
 
 struct listener *
-listener_new(struct loop *l, int fd, struct smtp_server *sv, bool tls)
+listener_new(struct loop *l, int fd, struct smtp_server *sv, unsigned how)
 {
 	struct listener *ln = mem_new(sizeof(*ln));
 	int fl = fcntl(fd, F_GETFL);
@@ -100,7 +100,7 @@ listener_new(struct loop *l, int fd, struct smtp_server *sv, bool tls)
 	ln->loop = l;
 	ln->sv = sv;
 	ln->fd = fd;
-	ln->tls = tls;
+	ln->how = how;
 	ln->pause = timer_new(l, listener_again, ln);
 	ln->watch = watch_new(l, fd, listener_ready, ln);
 	watch_want(ln->watch, LOOP_READ);

@@ -11,7 +11,8 @@
 struct listener;
 
 /* `fd` is borrowed and must stay open until listener_free. */
-struct listener *listener_new(struct loop *l, int fd, struct smtp_server *sv, bool tls);
+/* `how`: SESSION_* of its clients. */
+struct listener *listener_new(struct loop *l, int fd, struct smtp_server *sv, unsigned how);
 void listener_free(struct listener **lp);
 
 #endif

@@ -143,7 +143,8 @@ relay_listen(struct relay *rl)
 			continue;
 		}
 		rl->listener[rl->nlistener++] = listener_new(rl->role->loop, fd, rl->server,
-		    c->listen[i].tls);
+		    (c->listen[i].tls ? SESSION_TLS : 0u) |
+		    (c->listen[i].proxy ? SESSION_PROXY : 0u));
 	}
 	return ret;
 }
@@ -280,7 +281,11 @@ relay_status_inbound(struct relay *rl, struct buf *out)
 
 	smtp_server_stats(rl->server, &s);
 	ingest_stats(rl->ingest, &g);
-	return buf_printf(out, "\"sessions\":%u,\"sessions_total\":%llu,\"crowded\":%llu,"
+	return buf_printf(out, "\"crowded_address\":%llu,\"crowded_network\":%llu,"
+	    "\"slow\":%llu,\"proxy_refused\":%llu,", (unsigned long long)s.crowded_address,
+	    (unsigned long long)s.crowded_network, (unsigned long long)s.slow,
+	    (unsigned long long)s.proxy_refused) != 0 ? -1 :
+	    buf_printf(out, "\"sessions\":%u,\"sessions_total\":%llu,\"crowded\":%llu,"
 	    "\"timeouts\":%llu,\"tls\":%llu,\"tls_failed\":%llu,\"waiting_for_memory\":%u,"
 	    "\"body_bytes\":%llu,\"in_flight\":%u,\"accepted\":%llu,\"refused\":%llu,"
 	    "\"deferred\":%llu,\"unevaluated\":%llu,\"evaluations\":%llu", s.sessions,

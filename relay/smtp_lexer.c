@@ -106,6 +106,8 @@ smtp_lexer_eol(struct smtp_lexer *x)
 		x->in_header = false;
 	if (x->in_header)
 		x->header += 2;
+	if (x->in_header && x->header > x->header_max)
+		x->faults |= SMTP_FAULT_HEADER;
 	x->line = 0;
 }
 

@@ -13,6 +13,7 @@ enum { BARE_LINES_MAX = 3, LINE_REPLY_MAX = 512 };
 
 static const char *const state_names[SMTP_STATE_MAX] = {
 	[SMTP_NEW] = "new",
+	[SMTP_PROXY] = "proxy",
 	[SMTP_GREETED] = "greeted",
 	[SMTP_READY] = "ready",
 	[SMTP_MAIL] = "mail",
@@ -85,6 +86,8 @@ smtp_machine_fini(struct smtp_machine *m)
 	buf_fini(&m->rcpts);
 	free(m->helo);
 	m->helo = NULL;
+	free(m->client);
+	m->client = NULL;
 }
 
 /* The reply buffer is larger than all replies of one command; a full one is our bug. */
@@ -172,6 +175,9 @@ machine_hello(struct smtp_machine *m, struct slice arg)
 		return false;
 	machine_reset(m);
 	free(m->helo);
+	/* The front says hello in its own name, or did so in its client's already. */
+	if (m->client != NULL && m->client->helo[0] != '\0')
+		name = slice_str(m->client->helo);
 	m->helo = slice_dup(name);
 	return true;
 }
@@ -202,6 +208,8 @@ cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	/* RFC 9422. Never a limit that grows within a session. */
 	machine_say(reply, "250-LIMITS MAILMAX=%u RCPTMAX=%u", m->conf->messages_max,
 	    m->conf->recipients_max);
+	if (m->front)
+		machine_say(reply, "250-XCLIENT " SMTP_XCLIENT_NAMES);
 	if (m->tls_offered && !m->tls_active)
 		machine_say(reply, "250-STARTTLS");
 	machine_say(reply, "250 8BITMIME");
@@ -299,7 +307,8 @@ static struct smtp_step
 cmd_help(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
 	(void)m, (void)arg;
-	machine_say(reply, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS");
+	machine_say(reply, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP "
+	    "STARTTLS%s", m->front ? " XCLIENT" : "");
 	return machine_step(st, SMTP_DO_NOTHING);
 }
 
@@ -308,6 +317,35 @@ cmd_expn(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 {
 	(void)arg;
 	return machine_wrong(m, st, reply, "502 5.5.1 not implemented");
+}
+
+/* The session begins anew, as the client's that is named (XCLIENT_README): what is not
+ * mentioned stays as an XCLIENT before said it. */
+static struct smtp_step
+cmd_xclient(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+{
+	struct smtp_xclient x;
+
+	if (!m->front)
+		return machine_wrong(m, st, reply, "550 5.7.0 you are not one of our servers");
+	if (smtp_xclient_parse(arg, &x) != 0)
+		return machine_wrong(m, st, reply, "501 5.5.4 bad attribute");
+	if (m->client == NULL)
+		m->client = mem_new(sizeof(*m->client));
+	else if (!x.has_addr)
+		memcpy(x.addr, m->client->addr, sizeof(x.addr));
+	if (!x.has_helo)
+		memcpy(x.helo, m->client->helo, sizeof(x.helo));
+	if (!x.has_login)
+		memcpy(x.login, m->client->login, sizeof(x.login));
+	if (x.proto == SMTP_XPROTO_NONE)
+		x.proto = m->client->proto;
+	*m->client = x;
+	machine_reset(m);
+	free(m->helo);
+	m->helo = NULL;
+	m->extended = false;
+	return smtp_machine_greet(m, reply);
 }
 
 static struct smtp_step
@@ -336,6 +374,7 @@ static const struct smtp_command commands[] = {
 	COMMAND("VRFY", IN_ANY, ARG_SOME, cmd_vrfy),
 	COMMAND("HELP", IN_ANY, ARG_ANY, cmd_help),
 	COMMAND("EXPN", IN_ANY, ARG_ANY, cmd_expn),
+	COMMAND("XCLIENT", IN_GREETED | IN_READY, ARG_SOME, cmd_xclient),
 	COMMAND("STARTTLS", IN_GREETED | IN_READY, ARG_NONE, cmd_starttls),
 };
 
@@ -431,6 +470,8 @@ smtp_machine_tls(struct smtp_machine *m)
 	machine_reset(m);
 	free(m->helo);
 	m->helo = NULL;
+	free(m->client);
+	m->client = NULL;
 	m->extended = false;
 	m->tls_active = true;
 	return machine_step(SMTP_GREETED, SMTP_DO_NOTHING);
@@ -445,6 +486,9 @@ smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply)
 	case SMTP_END_IDLE:
 		machine_say(reply, "421 4.4.2 %s waited too long, closing", host);
 		break;
+	case SMTP_END_SLOW:
+		machine_say(reply, "421 4.4.2 %s this message comes in too slowly, closing", host);
+		break;
 	case SMTP_END_SESSION:
 		machine_say(reply, "421 4.4.2 %s this session lasted too long, closing", host);
 		break;
@@ -453,6 +497,12 @@ smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply)
 		break;
 	case SMTP_END_CROWD:
 		machine_say(reply, "421 4.3.2 %s has too many sessions, try again later", host);
+		break;
+	case SMTP_END_ADDRESS:
+		machine_say(reply, "421 4.7.0 %s too many sessions from your address", host);
+		break;
+	case SMTP_END_NETWORK:
+		machine_say(reply, "421 4.7.0 %s too many sessions from your network", host);
 		break;
 	}
 	return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);

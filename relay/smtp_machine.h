@@ -14,9 +14,11 @@
 #include "base/conf.h"
 #include "base/envelope.h"
 #include "relay/smtp_lexer.h"
+#include "relay/smtp_xclient.h"
 
 enum smtp_state {
 	SMTP_NEW,		/* nothing said yet */
+	SMTP_PROXY,		/* a PROXY header is expected */
 	SMTP_GREETED,		/* banner sent, or TLS just begun: EHLO is expected */
 	SMTP_READY,		/* EHLO done, no transaction */
 	SMTP_MAIL,		/* sender given */
@@ -57,6 +59,7 @@ enum { SMTP_HELO_MAX = 255, SMTP_RCPTS_MAX = 64 * 1024 /* bytes of all, encoded 
 struct smtp_machine {
 	const struct conf *conf;	/* borrowed; replaced on reload between commands */
 	bool		 tls_offered, tls_active;
+	bool		 front;		/* the peer may say who its client is (XCLIENT) */
 	bool		 extended;	/* EHLO, not HELO */
 	bool		 body_8bit;	/* BODY=8BITMIME */
 	bool		 utf8;		/* SMTPUTF8 */
@@ -70,6 +73,7 @@ struct smtp_machine {
 	uint64_t	 chunk;		/* octets of the present one */
 	uint64_t	 chunks;	/* octets of all so far, the present one too */
 	const char	*chunk_error;	/* the reply to it, static; NULL: it is kept */
+	struct smtp_xclient *client;	/* owned; what XCLIENT said so far, NULL nothing */
 	char		*helo;		/* owned; NULL before EHLO */
 	char		*mail_from;	/* owned; NULL without transaction, "" null sender */
 	char		*envid;		/* owned; ENVID=, "" when not given */
@@ -132,8 +136,16 @@ struct smtp_step smtp_machine_kept(struct smtp_machine *m, enum smtp_kept what,
 /* The handshake is done. */
 struct smtp_step smtp_machine_tls(struct smtp_machine *m);
 
-enum smtp_end { SMTP_END_IDLE, SMTP_END_SESSION, SMTP_END_STOP, SMTP_END_CROWD };
-/* 421: the client was silent too long, the session is too old, we stop, we are full. */
+enum smtp_end {
+	SMTP_END_IDLE,		/* silent too long */
+	SMTP_END_SLOW,		/* below data-rate-min */
+	SMTP_END_SESSION,	/* too old */
+	SMTP_END_STOP,		/* we stop */
+	SMTP_END_CROWD,		/* we are full */
+	SMTP_END_ADDRESS,	/* too many from there */
+	SMTP_END_NETWORK
+};
+/* 421 and why. */
 struct smtp_step smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply);
 
 #endif

@@ -107,6 +107,32 @@ server_stop_due(void *arg)
 	}
 }
 
+static void
+server_trust(struct smtp_server *sv, const struct conf *c)
+{
+	free(sv->trusted);
+	sv->trusted = mem_array(c->ntrusted_relay + 1, sizeof(sv->trusted[0]));
+	sv->ntrusted = 0;
+	for (size_t i = 0; i < c->ntrusted_relay; i++) {
+		if (network_parse(slice_str(c->trusted_relay[i]), &sv->trusted[sv->ntrusted]) == 0)
+			sv->ntrusted++;
+	}
+}
+
+bool
+server_trusts(const struct smtp_server *sv, const char *ip)
+{
+	uint8_t addr[16];
+
+	if (network_addr(slice_str(ip), addr) != 0)
+		return false;
+	for (size_t i = 0; i < sv->ntrusted; i++) {
+		if (network_has(&sv->trusted[i], addr))
+			return true;
+	}
+	return false;
+}
+
 struct smtp_server *
 smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct tls_context *tls)
 {
@@ -118,6 +144,8 @@ smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct t
 	sv->tls = tls;
 	sv->wait_tail = &sv->wait_head;
 	buf_init(&sv->reply, REPLY_MAX);
+	sv->crowd = crowd_new();
+	server_trust(sv, c);
 	sv->stop_timer = timer_new(l, server_stop_due, sv);
 	return sv;
 }
@@ -127,6 +155,7 @@ smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_cont
 {
 	sv->conf = c;
 	sv->tls = tls;
+	server_trust(sv, c);
 	for (struct session *s = sv->head; s != NULL; s = s->next)
 		s->m.conf = c;
 }
@@ -141,7 +170,9 @@ smtp_server_stop(struct smtp_server *sv, int64_t grace_ms, timer_fn *fn, void *a
 	sv->stop_arg = arg;
 	for (struct session *s = sv->head; s != NULL; s = next) {
 		next = s->next;
-		if (s->state == SMTP_GREETED || s->state == SMTP_READY || s->state == SMTP_TLS)
+		if (s->state == SMTP_PROXY)
+			session_closed(s);
+		else if (s->state == SMTP_GREETED || s->state == SMTP_READY || s->state == SMTP_TLS)
 			session_step(s, smtp_machine_bye(&s->m, SMTP_END_STOP, &sv->reply));
 	}
 	timer_arm(sv->stop_timer, sv->head == NULL ? 0 : grace_ms);
@@ -158,6 +189,8 @@ smtp_server_free(struct smtp_server **sp)
 	while (sv->head != NULL)
 		session_closed(sv->head);
 	timer_free(&sv->stop_timer);
+	crowd_free(&sv->crowd);
+	free(sv->trusted);
 	buf_fini(&sv->reply);
 	free(sv);
 	*sp = NULL;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "relay/proxy.h"
 
 /* -- state ---------------------------------------------------------------------- */
 
@@ -26,10 +27,40 @@ session_content_state(unsigned st)
 	return st == SMTP_DATA || st == SMTP_CHUNK;
 }
 
+/* The time that content takes to come; what we think about between chunks is not counted. */
+static void
+session_rate_state(struct session *s, enum smtp_state st)
+{
+	bool flows = session_content_state(st);
+
+	if (flows && s->rate_since == 0) {
+		s->rate_since = clock_mono_ms();
+		if (s->state != SMTP_BDAT) {
+			s->rate_ms = 0;
+			s->rate_bytes = 0;
+		}
+	} else if (!flows && s->rate_since != 0) {
+		s->rate_ms += clock_mono_ms() - s->rate_since;
+		s->rate_since = 0;
+	}
+}
+
+/* More content came: is it enough? A byte now and then would hold a session for hours. */
+static bool
+session_too_slow(struct session *s, size_t bytes)
+{
+	int64_t ms = s->rate_ms + clock_mono_ms() - s->rate_since;
+
+	s->rate_bytes += bytes;
+	return s->rate_since != 0 && ms > RATE_GRACE_MS &&
+	    s->rate_bytes < s->sv->conf->data_rate_min * (uint64_t)ms / 1000;
+}
+
 static bool
 session_reads(const struct session *s)
 {
 	switch ((enum smtp_state)s->state) {
+	case SMTP_PROXY:
 	case SMTP_GREETED:
 	case SMTP_READY:
 	case SMTP_MAIL:
@@ -71,10 +102,14 @@ session_enter(struct session *s, enum smtp_state st)
 	/* RSET or EHLO amid the chunks: what came of the message goes. */
 	if (s->state == SMTP_BDAT && st != SMTP_BDAT && st != SMTP_CHUNK)
 		session_drop_body(s);
+	session_rate_state(s, st);
 	s->state = (uint8_t)st;
 	switch (st) {
 	case SMTP_NEW:
 	case SMTP_STATE_MAX:
+		break;
+	case SMTP_PROXY:
+		conn_deadline(s->conn, PROXY_MS);
 		break;
 	case SMTP_GREETED:
 	case SMTP_READY:
@@ -144,6 +179,8 @@ session_closed(struct session *s)
 	ingest_cancel(sv->ingest, &s->req);
 	session_unwait(s);
 	session_drop_body(s);
+	if (s->counted)
+		crowd_leave(sv->crowd, s->addr);
 	if (s->prev != NULL)
 		s->prev->next = s->next;
 	else
@@ -186,10 +223,24 @@ on_kept(void *arg, enum smtp_kept what, struct slice text)
 	session_step(s, smtp_machine_kept(&s->m, what, text, &s->sv->reply));
 }
 
+/* Who is to be judged: whom the front named, or who is connected. */
+static const char *
+session_client(const struct session *s)
+{
+	return s->m.client != NULL && s->m.client->addr[0] != '\0' ? s->m.client->addr : s->ip;
+}
+
+/* A front that did not say whose mail it is: its own address tells nothing (spec 0.5). */
+static bool
+session_unknown_client(const struct session *s)
+{
+	return s->m.front && (s->m.client == NULL || s->m.client->addr[0] == '\0');
+}
+
 static struct slice
 session_protocol(const struct session *s)
 {
-	if (!s->m.extended)
+	if (!s->m.extended || (s->m.client != NULL && s->m.client->proto == SMTP_XPROTO_SMTP))
 		return SLICE_LIT("SMTP");
 	if (s->m.utf8)		/* RFC 6531 4.3 */
 		return s->m.tls_active ? SLICE_LIT("UTF8SMTPS") : SLICE_LIT("UTF8SMTP");
@@ -214,9 +265,10 @@ session_keep(struct session *s)
 		.received_ms = clock_wall_ms(),
 		.body_size = s->body_size,
 		.flags = (s->m.body_8bit ? ENV_BODY_8BIT : 0u) |
+		    (session_unknown_client(s) ? ENV_TRUSTED : 0u) |
 		    (s->m.utf8 ? ENV_SMTPUTF8 : 0u) | (tls != NULL ? ENV_TLS : 0u),
 		.nrcpt = s->m.nrcpt,
-		.client_ip = slice_str(s->ip),
+		.client_ip = slice_str(session_client(s)),
 		.helo = slice_str(s->m.helo),
 		.mail_from = slice_str(s->m.mail_from),
 		.envid = slice_str(s->m.envid),
@@ -235,7 +287,7 @@ session_handshake(struct session *s)
 {
 	if (s->sv->tls != NULL && conn_start_tls(s->conn, s->sv->tls, NULL) == 0)
 		return;
-	log_error("tls-start", "client=%s", s->ip);
+	log_error("tls-start", "client=%s", session_client(s));
 	session_closed(s);
 }
 
@@ -251,7 +303,9 @@ session_step(struct session *s, struct smtp_step step)
 	case SMTP_DO_NOTHING:
 		break;
 	case SMTP_DO_SENDER:
-		ingest_prefetch(sv->ingest, slice_str(s->ip), slice_str(s->m.mail_from));
+		if (!session_unknown_client(s))
+			ingest_prefetch(sv->ingest, slice_str(session_client(s)),
+			    slice_str(s->m.mail_from));
 		break;
 	case SMTP_DO_DIRECTORY:
 	case SMTP_DO_SEAL:
@@ -283,6 +337,68 @@ session_step(struct session *s, struct smtp_step step)
 
 /* -- input ---------------------------------------------------------------------- */
 
+/* Tests, monitoring and local tools: bounds per address would only be in their way. */
+static bool
+addr_is_loopback(const uint8_t addr[16])
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return network_addr_is_v4(addr) ? addr[12] == 127 : memcmp(addr, one, sizeof(one)) == 0;
+}
+
+/* The client is known as well as it will be: is there room for it? */
+static void
+session_admit(struct session *s)
+{
+	struct smtp_server *sv = s->sv;
+	enum crowd_verdict v = CROWD_OK;
+
+	s->m.front = server_trusts(sv, s->ip);
+	if (!s->m.front && network_addr(slice_str(s->ip), s->addr) == 0 &&
+	    !addr_is_loopback(s->addr)) {
+		v = crowd_enter(sv->crowd, s->addr, sv->conf->address_max,
+		    sv->conf->network_max);
+		s->counted = v == CROWD_OK;
+	}
+	if (v == CROWD_OK) {
+		session_step(s, smtp_machine_greet(&s->m, &sv->reply));
+		return;
+	}
+	sv->stats.crowded++;
+	if (v == CROWD_ADDRESS)
+		sv->stats.crowded_address++;
+	else
+		sv->stats.crowded_network++;
+	session_step(s, smtp_machine_bye(&s->m, v == CROWD_ADDRESS ? SMTP_END_ADDRESS :
+	    SMTP_END_NETWORK, &sv->reply));
+}
+
+static size_t
+session_proxy(struct session *s, struct slice in)
+{
+	char ip[INET6_ADDRSTRLEN];
+	size_t used;
+
+	switch (proxy_parse(in, &used, ip)) {
+	case PROXY_MORE:
+		return 0;
+	case PROXY_BAD:
+		break;
+	case PROXY_CLIENT:
+		(void)snprintf(s->ip, sizeof(s->ip), "%s", ip);
+		session_admit(s);
+		return used;
+	case PROXY_LOCAL:
+		session_admit(s);
+		return used;
+	}
+	/* Nothing is said: whoever connects here without it is in the wrong place. */
+	s->sv->stats.proxy_refused++;
+	log_warn("proxy-header", "client=%s reason=\"no valid PROXY header\"", s->ip);
+	session_closed(s);
+	return 0;
+}
+
 /* One event of the lexer; how many bytes it was, 0 when there are too few for one. */
 static size_t
 session_take(struct session *s, struct slice in)
@@ -291,6 +407,8 @@ session_take(struct session *s, struct slice in)
 	size_t used;
 	enum smtp_lexeme lex;
 
+	if (s->state == SMTP_PROXY)
+		return session_proxy(s, in);
 	if (s->state == SMTP_CHUNK)
 		return session_octets(s, in);
 	if (s->state != SMTP_DATA) {
@@ -312,6 +430,7 @@ static size_t
 session_input(void *arg, struct slice in)
 {
 	struct session *s = arg;
+	bool content = session_content_state(s->state);
 	size_t done = 0;
 
 	while (done < in.n && !s->closed && session_reads(s)) {
@@ -320,6 +439,14 @@ session_input(void *arg, struct slice in)
 		done += used;
 		if (used == 0 || s->closed || conn_pending(s->conn) >= CONN_OUT_LOW)
 			break;
+	}
+	if (content && done > 0 && !s->closed && session_content_state(s->state) &&
+	    session_too_slow(s, done)) {
+		s->sv->stats.slow++;
+		log_info("slow", "client=%s from=%s bytes=%llu", session_client(s),
+		    log_escs(s->m.mail_from), (unsigned long long)s->rate_bytes);
+		session_step(s, smtp_machine_bye(&s->m, SMTP_END_SLOW, &s->sv->reply));
+		return done;
 	}
 	if (done > 0 && !s->closed && session_content_state(s->state))
 		conn_deadline(s->conn, session_remaining(s, s->sv->conf->data_timeout_ms));
@@ -337,8 +464,8 @@ session_timeout(struct session *s)
 		session_step(s, smtp_machine_body(&s->m, false, &sv->reply));
 		return;
 	}
-	log_info("timeout", "client=%s state=%s", s->ip, smtp_state_name(s->state));
-	if (s->state == SMTP_TLS) {
+	log_info("timeout", "client=%s state=%s", session_client(s), smtp_state_name(s->state));
+	if (s->state == SMTP_TLS || s->state == SMTP_PROXY) {
 		session_closed(s);
 		return;
 	}
@@ -365,8 +492,8 @@ session_event(void *arg, enum conn_event ev)
 		break;
 	case CONN_EOF:
 		if (s->state == SMTP_DATA || s->m.bdat)
-			log_info("cut-off", "client=%s from=%s bytes=%llu", s->ip,
-			    log_escs(s->m.mail_from), (unsigned long long)s->body_size);
+			log_info("cut-off", "client=%s from=%s bytes=%llu",
+			    session_client(s), log_escs(s->m.mail_from), (unsigned long long)s->body_size);
 		/* It may still read what we said before. */
 		conn_finish(&s->conn);
 		session_closed(s);
@@ -387,12 +514,10 @@ session_event(void *arg, enum conn_event ev)
 
 static const struct conn_ops session_conn_ops = { session_input, session_event };
 
-void
-session_start(struct smtp_server *sv, int fd, const char *ip, bool tls)
+static struct session *
+session_new(struct smtp_server *sv, const char *ip, bool tls)
 {
 	struct session *s = mem_new(sizeof(*s));
-	enum smtp_end why = SMTP_END_CROWD;
-	bool crowd = sv->stats.sessions >= sv->conf->sessions_max;
 
 	s->sv = sv;
 	s->number = ++sv->stats.sessions_total;
@@ -408,13 +533,31 @@ session_start(struct smtp_server *sv, int fd, const char *ip, bool tls)
 		sv->head->prev = s;
 	sv->head = s;
 	sv->stats.sessions++;
+	return s;
+}
+
+void
+session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
+{
+	bool crowd = sv->stats.sessions >= sv->conf->sessions_max;
+	struct session *s = session_new(sv, ip, (how & SESSION_TLS) != 0);
+
 	s->conn = conn_accepted(sv->loop, fd, &session_conn_ops, s);
-	if (sv->stopping)
-		why = SMTP_END_STOP;
 	if (crowd || sv->stopping) {
 		sv->stats.crowded++;
-		session_step(s, smtp_machine_bye(&s->m, why, &sv->reply));
+		session_step(s, smtp_machine_bye(&s->m, sv->stopping ? SMTP_END_STOP :
+		    SMTP_END_CROWD, &sv->reply));
 		return;
 	}
-	session_step(s, smtp_machine_greet(&s->m, &sv->reply));
+	if ((how & SESSION_PROXY) == 0) {
+		session_admit(s);
+		return;
+	}
+	if (server_trusts(sv, ip)) {
+		session_enter(s, SMTP_PROXY);
+		return;
+	}
+	sv->stats.proxy_refused++;
+	log_warn("proxy-refused", "client=%s reason=\"not in trusted-relay\"", s->ip);
+	session_closed(s);
 }

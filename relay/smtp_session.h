@@ -27,11 +27,18 @@ void smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls
 void smtp_server_stop(struct smtp_server *sv, int64_t grace_ms, timer_fn *fn, void *arg);
 void smtp_server_free(struct smtp_server **sp);
 
-/* Takes `fd`. `ip` is the client's address as text; `tls`: STARTTLS may be offered here. */
-void session_start(struct smtp_server *sv, int fd, const char *ip, bool tls);
+enum {
+	SESSION_TLS	= 1,	/* STARTTLS may be offered here */
+	SESSION_PROXY	= 2	/* it begins with a PROXY header */
+};
+/* Takes `fd`. `ip` is the peer's address as text. */
+void session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how);
 
 struct smtp_server_stats {
 	uint64_t	sessions_total, crowded, tls, tls_failed, timeouts;
+	uint64_t	crowded_address, crowded_network;	/* of crowded */
+	uint64_t	slow;		/* messages below data-rate-min */
+	uint64_t	proxy_refused;	/* no trusted relay, or no PROXY header */
 	uint64_t	rcpt_taken, rcpt_refused, rcpt_deferred;
 	uint64_t	body_bytes;	/* memfds now */
 	unsigned	sessions;	/* now */

@@ -5,6 +5,8 @@
 
 #include <netinet/in.h>
 
+#include "base/network.h"
+#include "relay/crowd.h"
 #include "relay/smtp_session.h"
 
 enum {
@@ -13,6 +15,8 @@ enum {
 	RUN_DIRECT	= 16 * 1024,	/* longer runs go to the memfd as they are */
 	MEMORY_WAIT_MS	= 10 * 1000,
 	TLS_MS		= 60 * 1000,
+	PROXY_MS	= 10 * 1000,
+	RATE_GRACE_MS	= 30 * 1000,	/* how long a message may be slow */
 	REPLY_MAX	= 16 * 1024	/* of one command */
 };
 
@@ -35,7 +39,12 @@ struct session {
 	int			 body_fd;	/* owned, -1 */
 	uint8_t			 state;		/* enum smtp_state; written by session_enter */
 	bool			 closed;	/* freed at the end of the turn */
-	char			 ip[INET6_ADDRSTRLEN];
+	bool			 counted;	/* in the crowd, as addr */
+	uint8_t			 addr[16];
+	char			 ip[INET6_ADDRSTRLEN];	/* of the peer, or by PROXY */
+	int64_t			 rate_since;	/* mono ms: content flows since; 0: not now */
+	int64_t			 rate_ms;	/* ... and for so long before */
+	uint64_t		 rate_bytes;	/* of this message, as they came */
 };
 
 struct smtp_server {
@@ -46,6 +55,9 @@ struct smtp_server {
 	struct session		*head;
 	struct session		*wait_head, **wait_tail;
 	struct buf		 reply;		/* of the command at hand */
+	struct crowd		*crowd;		/* owned */
+	struct network		*trusted;	/* owned; ntrusted of trusted-relay */
+	size_t			 ntrusted;
 	bool			 waking;	/* server_wake will run */
 	bool			 stopping;
 	timer_fn		*stop_fn;
@@ -63,6 +75,7 @@ bool server_reserve(struct smtp_server *sv, uint64_t n);
 void server_release(struct smtp_server *sv, uint64_t n);
 void session_room(struct session *s);	/* asks for it; ends in smtp_machine_body */
 void session_unwait(struct session *s);
+bool server_trusts(const struct smtp_server *sv, const char *ip);
 
 /* smtp_session_body.c */
 void session_content(struct session *s, struct slice run);

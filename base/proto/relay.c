@@ -33,6 +33,7 @@ static const struct wire_field eval_f[] = {
 	WIRE_STR(V, protocol, 16),
 	WIRE_STR(V, tls, 128),
 	WIRE_STR(V, answers, DNS_ANSWERS_MAX),
+	WIRE_U8(V, trusted, 1),
 };
 #undef V
 const struct wire_desc verify_eval_wire = WIRE_DESC("verify_eval", struct verify_eval, eval_f);

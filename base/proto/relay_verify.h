@@ -22,6 +22,8 @@ struct verify_eval {
 	struct slice	protocol;	/* ESMTP, ESMTPS, SMTP, LMTP: the `with` of Received */
 	struct slice	tls;		/* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" for none */
 	struct slice	answers;	/* items of struct dns_answer, <= DNS_ANSWERS_MAX */
+	uint8_t		trusted;	/* client_ip is a front server's that did not name its
+					 * client: no SPF, no iprev on it (spec 0.5) */
 };
 extern const struct wire_desc verify_eval_wire;
 

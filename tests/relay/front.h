@@ -48,6 +48,7 @@ struct front {
 	unsigned		 deaths;	/* left for die-once */
 	unsigned		 evaluations, commits;
 	char			 client_ip[64];	/* of the last message */
+	bool			 trusted;	/* likewise, as verify was told */
 	struct buf		 kept;		/* one line per message */
 	struct timer		*patience;
 };
@@ -236,6 +237,7 @@ front_verify(struct front_peer *p, struct slice body, int fd)
 
 	assert_int_equal(wire_get(body, &verify_eval_wire, &q), 0);
 	p->f->evaluations++;
+	p->f->trusted = q.trusted != 0;
 	a.req = q.req;
 	assert_int_equal(body_map(fd, &content), 0);
 	if (front_told(content, "X-Verify", "mute"))
@@ -318,6 +320,10 @@ front_record(struct front *f, const struct envelope *e, struct slice content)
 		assert_int_equal(buf_printf(&f->kept, " [%.*s]", SLICE_FMT(e->reason)), 0);
 	if (e->flags & ENV_BODY_8BIT)
 		assert_int_equal(buf_puts(&f->kept, " [8bit]"), 0);
+	if (strcmp(f->client_ip, "192.0.2.1") != 0)
+		assert_int_equal(buf_printf(&f->kept, " [client=%s helo=%.*s]", f->client_ip,
+		    SLICE_FMT(e->helo)), 0);
+	assert_int_equal((e->flags & ENV_TRUSTED) != 0, f->trusted);
 	if (e->flags & ENV_SMTPUTF8)
 		assert_int_equal(buf_puts(&f->kept, " [utf8]"), 0);
 	if (e->flags & ENV_TRUSTED)
@@ -601,7 +607,7 @@ client_event(void *arg, enum conn_event ev)
 static const struct conn_ops client_ops = { client_input, client_event };
 
 static inline void
-client_init(struct client *k, struct front *f)
+client_init_from(struct client *k, struct front *f, const char *ip, unsigned how)
 {
 	int fd[2];
 
@@ -609,7 +615,13 @@ client_init(struct client *k, struct front *f)
 	buf_init(&k->got, FRONT_KEPT);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
 	k->c = conn_accepted(f->l, fd[1], &client_ops, k);
-	session_start(f->server, fd[0], "192.0.2.1", true);
+	session_start(f->server, fd[0], ip, how);
+}
+
+static inline void
+client_init(struct client *k, struct front *f)
+{
+	client_init_from(k, f, "192.0.2.1", SESSION_TLS);
 }
 
 static inline void

@@ -6,7 +6,8 @@
  *
  * A dialogue: "C: " a line sent with CRLF, "R: " raw bytes with \r \n \0 \\ \xNN, "T: N" N
  * kilobytes of content lines; "S: " an expected reply line ("*" at its end: anything), "M: "
- * an expected message at the queue (front_record), "conf: " lines for relay.conf, "#".
+ * an expected message at the queue (front_record), "conf: " lines for relay.conf, "P: " the
+ * peer's address where PROXY is spoken, "#".
  * A dialogue ends when the server closes.
  */
 #include <setjmp.h>
@@ -24,6 +25,7 @@
 
 struct dialogue {
 	struct buf	conf, send, replies, kept;
+	char		proxy[64];	/* the peer, "" where no PROXY header is expected */
 };
 
 static void
@@ -83,6 +85,8 @@ dialogue_line(struct dialogue *d, struct slice line, const char *file)
 		return;
 	if (slice_istarts(line, SLICE_LIT("conf: ")))
 		put_line(&d->conf, slice_sub(line, 6, line.n), "\n");
+	else if (slice_istarts(line, SLICE_LIT("P: ")))
+		assert_int_equal(slice_cstr(rest, d->proxy, sizeof(d->proxy)), 0);
 	else if (slice_istarts(line, SLICE_LIT("C:")))
 		put_line(&d->send, rest, "\r\n");
 	else if (slice_istarts(line, SLICE_LIT("R: ")))
@@ -106,6 +110,7 @@ dialogue_read(struct dialogue *d, const char *file)
 	ssize_t n;
 
 	assert_non_null(f);
+	d->proxy[0] = '\0';
 	buf_init(&d->conf, 4096);
 	buf_init(&d->send, FRONT_KEPT);
 	buf_init(&d->replies, FRONT_KEPT);
@@ -171,7 +176,10 @@ dialogue_run(const struct dialogue *d, const char *file, unsigned seed)
 	(void)snprintf(how, sizeof(how), seed == 0 ? "whole" : seed == 1 ? "byte by byte" :
 	    "split %u", seed);
 	front_init(&f, d->conf.p + d->conf.off, NULL);
-	client_init(&k, &f);
+	if (d->proxy[0] != '\0')
+		client_init_from(&k, &f, d->proxy, SESSION_PROXY);
+	else
+		client_init(&k, &f);
 	while (!k.ended) {
 		size_t n = seed == 0 ? CONN_WRITE_MAX : 1;
 
