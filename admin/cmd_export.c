@@ -212,8 +212,7 @@ folder_open(struct export *e)
 	free(copy);
 	if (what == NULL)
 		return 0;
-	fprintf(stderr, "salvaposta export: %s: %s\n", e->to, what);
-	return -1;
+	return spool_reader_fail(&e->cli, "export", e->to, what);
 }
 
 /* ---- messages ---- */
@@ -402,11 +401,9 @@ open_all(struct export *e)
 	e->loop = loop_new();
 	e->spool = spool_open(e->loop, e->reader.conf != NULL ? e->reader.conf : &none, &store_view,
 	    e->reader.dir, true);
-	if (e->spool == NULL) {
-		fprintf(stderr, "salvaposta export: %s: the spool cannot be opened\n",
-		    e->reader.dir);
-		return -1;
-	}
+	if (e->spool == NULL)
+		return spool_reader_fail(&e->cli, "export", e->reader.dir,
+		    "the spool cannot be opened");
 	spool_total(e->spool, 0, &sums);
 	if (e->state == NULL || strcmp(e->state, "held") == 0)
 		e->total = sums.held;

@@ -227,20 +227,21 @@ verify(struct verify_run *r)
 	static const struct spool_verify_ops to = { on_finding, on_segment, on_progress };
 	struct store *s = store_view.open(NULL, r->reader.dir, true);
 
-	if (s == NULL)
+	if (s == NULL) {
+		spool_reader_fail(&r->cli, "spool", r->reader.dir, "the spool cannot be opened");
 		return CLI_FAILED;
+	}
 	r->findings = json_array();
 	progress_begin(&r->line);
 	int rc = spool_verify(&store_view, s, r->reader.live, &to, r);
 	progress_end(&r->line);
 	store_view.close(&s);
-	if (rc != 0) {
-		perror("salvaposta spool: the list of segments");
-	} else if (r->cli.json) {
+	if (rc != 0)
+		spool_reader_fail(&r->cli, "spool", r->reader.dir, "its segments cannot be listed");
+	else if (r->cli.json)
 		print_json(r);
-	} else {
+	else
 		print_text(r);
-	}
 	json_decref(r->findings);
 	free(r->segment);
 	return rc == 0 && r->damage == 0 ? CLI_OK : CLI_FAILED;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/control_client.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
@@ -51,29 +52,54 @@ find_queue(const char *named)
 	return mem_str(named);
 }
 
-static int
-complain(const struct spool_reader *r, const char *command, const char *what)
+int
+spool_reader_fail(const struct cli *cli, const char *command, const char *path,
+    const char *what)
 {
-	fprintf(stderr, "salvaposta %s: %s: %s\n", command, r->dir, what);
+	char text[READER_PATH_MAX + 512];
+
+	fprintf(stderr, "salvaposta %s: %s: %s\n", command, path, what);
+	if (!cli->json)
+		return -1;
+	(void)snprintf(text, sizeof(text), "%s: %s", path, what);
+	json_t *why = json_string(text);	/* NULL when the path is not UTF-8 */
+	json_t *o = json_pack("{s:b, s:o}", "ok", 0, "error", why != NULL ? why :
+	    json_string(what));
+	control_print(o);
+	json_decref(o);
 	return -1;
 }
 
-static int
-take_lock(struct spool_reader *r, const char *command)
+static const char no_right[] =
+    "permission denied: run this as root or as the owner of the spool";
+static const char in_use[] =
+    "a relay is running on this spool: stop it first, or use --live for a snapshot beside it";
+
+/* NULL when it is ours, or why not. */
+static const char *
+take_lock(struct spool_reader *r)
 {
 	r->lock_fd = openat(r->dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (r->lock_fd < 0) {
-		if (errno == ENOENT)	/* a copy without it */
-			return 0;
-		return complain(r, command, errno == EACCES ? "permission denied: run this as root "
-		    "or as the owner of the spool" : strerror(errno));
-	}
-	if (flock(r->lock_fd, LOCK_SH | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
-		return complain(r, command, "a relay is running on this spool: stop it first, or "
-		    "use --live for a snapshot beside it");
-	return complain(r, command, strerror(errno));
+	if (r->lock_fd < 0 && errno == ENOENT)	/* a copy without it */
+		return NULL;
+	if (r->lock_fd >= 0 && flock(r->lock_fd, LOCK_SH | LOCK_NB) == 0)
+		return NULL;
+	return errno == EWOULDBLOCK ? in_use : errno == EACCES ? no_right : strerror(errno);
+}
+
+/* NULL when there is a spool and it may be read, or why not. */
+static const char *
+open_dir(struct spool_reader *r)
+{
+	r->dir_fd = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->dir_fd < 0)
+		return errno == EACCES ? no_right : strerror(errno);
+	int seg = openat(r->dir_fd, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (seg < 0)
+		return errno == EACCES ? no_right : errno == ENOENT ?
+		    "this is no spool: there is no seg/ in it" : strerror(errno);
+	close(seg);
+	return r->live ? NULL : take_lock(r);
 }
 
 int
@@ -89,26 +115,12 @@ spool_reader_open(struct spool_reader *r, const struct cli *cli, const char *com
 			return -1;
 		r->dir = join(r->conf->state_dir, "queue");
 	}
-	char *seg = join(r->dir, "seg");
-	int seg_fd = -1, rc = -1;
-	r->dir_fd = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r->dir_fd >= 0)
-		seg_fd = open(seg, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (seg_fd >= 0)
-		rc = live ? 0 : take_lock(r, command);
-	else if (errno == EACCES)
-		complain(r, command, "permission denied: run this as root or as the owner of the "
-		    "spool");
-	else if (errno == ENOENT && r->dir_fd >= 0)
-		complain(r, command, "this is no spool: there is no seg/ in it");
-	else
-		complain(r, command, strerror(errno));
-	if (seg_fd >= 0)
-		close(seg_fd);
-	free(seg);
-	if (rc != 0)
-		spool_reader_close(r);
-	return rc;
+	const char *why = open_dir(r);
+	if (why == NULL)
+		return 0;
+	spool_reader_fail(cli, command, r->dir, why);
+	spool_reader_close(r);
+	return -1;
 }
 
 void

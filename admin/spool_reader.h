@@ -23,6 +23,10 @@ struct spool_reader {
  */
 int spool_reader_open(struct spool_reader *r, const struct cli *cli, const char *command,
     const char *spool, bool live);
+/* "salvaposta COMMAND: PATH: what" on standard error, and as JSON where that is asked
+ * for. Returns -1. */
+int spool_reader_fail(const struct cli *cli, const char *command, const char *path,
+    const char *what);
 void spool_reader_close(struct spool_reader *r);
 /* Has the segment still a log? Beside a running relay it may be gone. */
 bool spool_reader_has(const struct spool_reader *r, uint64_t segment);

@@ -9,6 +9,7 @@ import mailbox
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -376,6 +377,39 @@ def test_interrupted_it_goes_on_the_next_time(world):
     assert code == 0 and r["written"] + r["present"] == kept.count
     assert r["present"] == done or not out
     assert len(maildir(kept.folder, MARIO)) == len(kept.wanted(MARIO))
+
+
+def test_a_folder_that_takes_no_more(world):
+    """Whole messages stay, half ones go; once there is room it goes on."""
+    kept = Kept(world)
+    kept.relay.kill()
+    for form in ("maildir", "mbox"):
+        folder = os.path.join(kept.relay.folder, form)
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+        r = subprocess.run([BINARY, "export", "-c", kept.relay.conf, "--to", folder, "--format",
+                            form, "--json"], capture_output=True, text=True, preexec_fn=limit)
+        done = json.loads(r.stdout)
+        assert r.returncode == 1 and not done["ok"] and "File too large" in done["error"]
+        assert 0 < done["written"] < kept.count
+        if form == "maildir":
+            whole = [read(f) for u in (MARIO, ANNA) for f in maildir(folder, u)]
+            assert len(whole) == done["written"] and maildir(folder, MARIO, "tmp") == []
+            assert all(below_block(w) in [d for _, d in kept.sent] for w in whole)
+        code, done2 = kept.export_json("--format", form, folder=folder)
+        assert code == 0 and done2["written"] + done2["present"] == kept.count
+        assert done2["present"] == done["written"]
+
+
+def test_errors_are_json_when_asked_for(world):
+    relay = world.relay()
+    for words in (["spool", "verify"], ["export", "--to", os.path.join(relay.folder, "x")]):
+        code, r = tool_json(*words, "-c", relay.conf)
+        assert code == 1 and not r["ok"] and "--live" in r["error"]
+        code, r = tool_json(*words, "--spool", os.path.join(relay.folder, "nowhere"))
+        assert code == 1 and not r["ok"] and "No such file" in r["error"]
 
 
 def test_report(world):
