@@ -109,7 +109,8 @@ session_enter(struct session *s, enum smtp_state st)
 	case SMTP_STATE_MAX:
 		break;
 	case SMTP_PROXY:
-		conn_deadline(s->conn, PROXY_MS);
+		conn_deadline(s->conn, session_remaining(s, c->command_timeout_ms < PROXY_MS ?
+		    c->command_timeout_ms : PROXY_MS));
 		break;
 	case SMTP_GREETED:
 	case SMTP_READY:

@@ -647,6 +647,134 @@ test_crowd(void **state)
 	front_fini(&f);
 }
 
+/* Sessions of one address and of its network; others, fronts and loopback go on. */
+static void
+test_crowd_of_one(void **state)
+{
+	static const struct { const char *ip, *reply; } t[] = {
+		{ "203.0.113.1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "203.0.113.1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "203.0.113.1", "421 4.7.0 mx.example.net too many sessions from your address\r\n" },
+		{ "203.0.113.2", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "203.0.113.3", "421 4.7.0 mx.example.net too many sessions from your network\r\n" },
+		{ "203.0.114.3", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "2001:db8:0:5::1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "2001:db8:0:5::2", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "2001:db8:0:5::3", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "2001:db8:0:5::4", "421 4.7.0 mx.example.net too many sessions from your network\r\n" },
+		{ "198.51.100.7", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "198.51.100.7", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "198.51.100.7", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "127.0.0.1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "127.0.0.1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "127.0.0.1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+		{ "::1", "220 mx.example.net ESMTP Salvaposta\r\n" },
+	};
+	enum { N = sizeof(t) / sizeof(t[0]) };
+	struct smtp_server_stats st;
+	struct client k[N];
+	struct front f;
+
+	(void)state;
+	front_init(&f, "trusted-relay = { \"198.51.100.7\" }\n"
+	    "connections-per-address = 2\nconnections-per-network = 3", NULL);
+	for (int i = 0; i < N; i++) {
+		client_init_from(&k[i], &f, t[i].ip, SESSION_TLS);
+		client_expect(&k[i], t[i].reply);
+		if (t[i].reply[0] == '4')
+			client_expect_end(&k[i]);
+	}
+	smtp_server_stats(f.server, &st);
+	assert_int_equal(st.crowded_address, 1);
+	assert_int_equal(st.crowded_network, 2);
+	/* Whoever leaves makes room. */
+	client_fini(&k[0]);
+	client_fini(&k[2]);
+	client_init_from(&k[0], &f, "203.0.113.1", SESSION_TLS);
+	client_expect(&k[0], "220 mx.example.net ESMTP Salvaposta\r\n");
+	client_init_from(&k[2], &f, "203.0.113.1", SESSION_TLS);
+	client_expect(&k[2], "421 4.7.0 mx.example.net too many sessions from your address\r\n");
+	for (int i = 0; i < N; i++)
+		client_fini(&k[i]);
+	/* The client a PROXY header names is the one who is counted. */
+	for (int i = 0; i < 3; i++) {
+		client_init_from(&k[i], &f, "198.51.100.7", SESSION_PROXY);
+		client_say(&k[i], "PROXY TCP4 203.0.113.1 198.51.100.1 1 25\r\n");
+		client_expect(&k[i], t[i].reply);
+	}
+	for (int i = 0; i < 3; i++)
+		client_fini(&k[i]);
+	front_fini(&f);
+}
+
+/* A front that says nothing is not waited for long, and gets no words. */
+static void
+test_proxy_silent(void **state)
+{
+	struct smtp_server_stats st;
+	struct client k;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "trusted-relay = { \"198.51.100.7\" }\ncommand-timeout = 1s", NULL);
+	client_init_from(&k, &f, "198.51.100.7", SESSION_PROXY);
+	client_say(&k, "PROXY TCP4 203.0.113.1 ");
+	front_run_ms(&f, 20);
+	assert_false(k.ended);
+	client_expect_end(&k);
+	assert_int_equal(buf_len(&k.got), 0);
+	client_fini(&k);
+	smtp_server_stats(f.server, &st);
+	assert_int_equal(st.timeouts, 1);
+	assert_int_equal(st.sessions, 0);
+	front_fini(&f);
+}
+
+/* data-rate-min: half a minute of grace, then the average counts, in a chunk as in DATA. */
+static void
+test_slow(void **state)
+{
+	static const struct {
+		const char *conf, *begin, *piece;
+		int seconds[2];		/* fine after the first, ended after the second */
+	} t[] = {
+		{ "data-rate-min = 100", "DATA\r\n", "x", { 29, 2 } },
+		{ "data-rate-min = 1", "DATA\r\n", "0123456789012345678901234567890123456789",
+		    { 39, 500 } },
+		{ "data-rate-min = 100", "BDAT 100000\r\n", "x", { 29, 2 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct smtp_server_stats st;
+		struct client k;
+		struct front f;
+
+		front_init(&f, t[i].conf, NULL);
+		jump(0);
+		client_init(&k, &f);
+		client_say(&k, MAIL_TO("mario"));
+		client_expect(&k, "250 2.1.5 recipient taken\r\n");
+		client_say(&k, t[i].begin);
+		front_run_ms(&f, 20);
+		jump(t[i].seconds[0] * 1000);
+		client_say(&k, t[i].piece);
+		front_run_ms(&f, 20);
+		assert_false(k.ended);
+		jump(t[i].seconds[1] * 1000);
+		client_say(&k, t[i].piece);
+		if (t[i].seconds[1] < 180)
+			client_expect(&k,
+			    "421 4.4.2 mx.example.net this message comes in too slowly, closing\r\n");
+		client_expect_end(&k);
+		smtp_server_stats(f.server, &st);
+		assert_int_equal(st.slow + st.timeouts, 1);
+		client_fini(&k);
+		front_fini(&f);
+		clock_fake(-1, -1);
+	}
+}
+
 static void
 set_flag(void *arg)
 {
@@ -710,6 +838,9 @@ main(void)
 		cmocka_unit_test(test_starttls),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_crowd_of_one),
+		cmocka_unit_test(test_proxy_silent),
+		cmocka_unit_test(test_slow),
 		cmocka_unit_test(test_stop),
 	};
 
