@@ -136,6 +136,8 @@ struct conf {
 	/* spool */
 	uint64_t segment_size;
 	uint64_t disk_reserve;		/* free bytes below which new mail gets 452 */
+	uint64_t disk_bulk_reserve;	/* ... mail of class 3 */
+	uint64_t disk_warn;		/* ... nothing but a line in the log */
 	unsigned window_max;		/* due legs held in memory */
 };
 

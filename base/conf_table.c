@@ -234,6 +234,11 @@ const struct conf_key conf_keys[] = {
 	    "file by file." },
 	{ .name = "disk-reserve", ROOT(disk_reserve), SIZE("512M", 0, 16 * TB),
 	  .help = "Free space on the disk of state-dir below which new mail gets 452." },
+	{ .name = "disk-bulk-reserve", ROOT(disk_bulk_reserve), SIZE("1G", 0, 16 * TB),
+	  .help = "Free space below which newsletters and mailing lists (class 3) get 452, so "
+	    "that the rest is kept for mail between people." },
+	{ .name = "disk-warn", ROOT(disk_warn), SIZE("2G", 0, 16 * TB),
+	  .help = "Free space below which a warning is logged." },
 	{ .name = "window-max", ROOT(window_max), COUNT("100000", 1, 10000000),
 	  .help = "Deliveries held in memory because they are due soon. The rest stays on disk, "
 	    "however many they are." },

@@ -136,6 +136,24 @@ failover_show(struct request *rq)
 
 /* ---- balance and status ---- */
 
+/* When the disk is full at the growth of the last minutes; null: not in sight. */
+static void
+put_forecast(struct queue *q, json_t *o)
+{
+	struct spool_status st;
+
+	queue_measure(q);
+	spool_status(q->spool, &st);
+	uint64_t reserve = q->role->conf->disk_reserve;
+	double hours = forecast_hours(&q->forecast, st.bytes_free > reserve ?
+	    st.bytes_free - reserve : 0);
+	json_object_set_new(o, "disk", json_string(water_name(st.full ? WATER_FULL : q->water)));
+	json_object_set_new(o, "growth_bytes_hour",
+	    json_integer((json_int_t)forecast_growth(&q->forecast)));
+	json_object_set_new(o, "hours_until_full", hours < 0 ? json_null() :
+	    json_real((double)(int64_t)(hours < 1e9 ? hours * 10 : 1e10) / 10));
+}
+
 static json_t *
 balance_json(struct queue *q, const struct failover_group *g)
 {
@@ -145,7 +163,11 @@ balance_json(struct queue *q, const struct failover_group *g)
 static void
 report_run(struct request *rq)
 {
-	reply_domains(rq, command_ok(), balance_json);
+	json_t *o = command_ok(), *space = json_object();
+
+	put_forecast(rq->queue, space);
+	json_object_set_new(o, "forecast", space);
+	reply_domains(rq, o, balance_json);
 }
 
 /* State that outlived its domain in the configuration still counts, when it has mail. */
@@ -171,6 +193,7 @@ queue_json(struct queue *q)
 	struct schedule_stats st;
 	json_t *o = report_spool(q->spool);
 
+	put_forecast(q, o);
 	schedule_stats(q->schedule, &st);
 	json_object_set_new(o, "accepted", json_integer((json_int_t)q->accepted));
 	json_object_set_new(o, "refused", json_integer((json_int_t)q->refused));

@@ -18,7 +18,9 @@ enum {
 	QUEUE_RCPT_MAX = 10000,
 	QUEUE_TICK_MS = 5000,
 	QUEUE_STOP_TICK_MS = 20,
-	QUEUE_STOP_MAX_MS = 5000
+	QUEUE_STOP_MAX_MS = 5000,
+	QUEUE_MEASURE_MS = 1000,
+	QUEUE_BULK_CLASS = 3	/* spec 10.2 */
 };
 
 /* ---- sweeps: legs follow a switch ---- */
@@ -144,6 +146,44 @@ queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
 	sweep_start(q, g, mode == FAILOVER_ON ? SWEEP_ON : SWEEP_OFF);
 	schedule_restart_all(q->schedule);	/* postmaster mail of others may hang on it */
 	return 0;
+}
+
+/* ---- space ---- */
+
+static void
+log_forecast(struct queue *q, const struct spool_status *st, uint64_t held)
+{
+	uint64_t room = st->bytes_free > q->role->conf->disk_reserve ?
+	    st->bytes_free - q->role->conf->disk_reserve : 0;
+
+	log_info("forecast", "hours_until_full=%.1f growth_bytes_hour=%llu free=%llu held_bytes=%llu",
+	    forecast_hours(&q->forecast, room),
+	    (unsigned long long)forecast_growth(&q->forecast),
+	    (unsigned long long)st->bytes_free, (unsigned long long)held);
+}
+
+void
+queue_measure(struct queue *q)
+{
+	struct spool_status st;
+	struct spool_sums all;
+	int64_t now = clock_mono_ms();
+
+	if (q->measured_ms != 0 && now - q->measured_ms < QUEUE_MEASURE_MS)
+		return;
+	q->measured_ms = now;
+	spool_status(q->spool, &st);
+	spool_total(q->spool, 0, &all);
+	enum water w = water_next(q->water, q->role->conf, st.bytes_free);
+	if (w != q->water) {
+		enum log_level level = w == WATER_FINE ? LOG_LVL_INFO : LOG_LVL_WARN;
+		log_event(level, "disk-space", "level=%s was=%s free=%llu", water_name(w),
+		    water_name(q->water), (unsigned long long)st.bytes_free);
+	}
+	q->water = w;
+	forecast_put(&q->forecast, now, st.bytes, all.held_bytes);
+	if (forecast_log_due(&q->forecast, now))
+		log_forecast(q, &st, all.held_bytes);
 }
 
 /* ---- commits ---- */
@@ -285,6 +325,12 @@ commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int 
 	if (c->next != NULL)
 		c->next->prev = c;
 	q->commits = c;
+	queue_measure(q);
+	if (e.triage >= QUEUE_BULK_CLASS && q->water >= WATER_BULK) {
+		commit_answer(q, relay, m->req, COMMIT_FULL);
+		commit_free(c);
+		return;
+	}
 	if (commit_births(q, c, &e) < 0) {
 		log_error("commit", "relay=%u error=recipients", relay);
 		commit_answer(q, relay, m->req, COMMIT_ERROR);
@@ -352,6 +398,7 @@ queue_tick(void *arg)
 	struct queue *q = arg;
 
 	attempts_sweep(q->attempts);
+	queue_measure(q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
 }
 

@@ -10,6 +10,7 @@
 #include "queue/attempt.h"
 #include "queue/audit.h"
 #include "queue/failover.h"
+#include "queue/forecast.h"
 #include "queue/schedule.h"
 #include "queue/spool.h"
 
@@ -32,6 +33,9 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
 	uint64_t	 accepted, refused;
+	struct forecast	 forecast;
+	enum water	 water;
+	int64_t		 measured_ms;	/* monotonic: water was looked at */
 	bool		 stopping;
 	int64_t		 stop_ms;	/* monotonic: stop waiting then */
 };
@@ -42,5 +46,8 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
  */
 int queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
     struct audit_who who, const char *reason);
+
+/* Space on the disk as of now, at most a second old. */
+void queue_measure(struct queue *q);
 
 #endif
