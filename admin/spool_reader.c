@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admin/control_client.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { READER_PATH_MAX = 8192 };
+enum { READER_PATH_MAX = 8192, LOCK_PAUSE_MS = 20, LOCK_TRIES = 50 };
 
 static char *
 join(const char *a, const char *b)
@@ -75,6 +76,21 @@ static const char no_right[] =
 static const char in_use[] =
     "a relay is running on this spool: stop it first, or use --live for a snapshot beside it";
 
+/* The threads of a relay that was just killed may still be inside a write: the lock goes
+ * with the last of them. */
+static int
+lock_shared(int fd)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000 };
+
+	for (int tries = 0; flock(fd, LOCK_SH | LOCK_NB) != 0; tries++) {
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return -1;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* NULL when it is ours, or why not. */
 static const char *
 take_lock(struct spool_reader *r)
@@ -82,7 +98,7 @@ take_lock(struct spool_reader *r)
 	r->lock_fd = openat(r->dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (r->lock_fd < 0 && errno == ENOENT)	/* a copy without it */
 		return NULL;
-	if (r->lock_fd >= 0 && flock(r->lock_fd, LOCK_SH | LOCK_NB) == 0)
+	if (r->lock_fd >= 0 && lock_shared(r->lock_fd) == 0)
 		return NULL;
 	return errno == EWOULDBLOCK ? in_use : errno == EACCES ? no_right : strerror(errno);
 }

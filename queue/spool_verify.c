@@ -382,7 +382,8 @@ check_heads(struct verify *v, const int64_t size[STORE_PART_MAX])
 		}
 		if (v->ops->read(v->store, v->r.segment, p, 0, b, SEGMENT_HEAD) != SEGMENT_HEAD ||
 		    segment_head_get(b, &h) != 0) {
-			verify_found(v, p, 0, SEGMENT_HEAD, true, "the head of the file is damaged");
+			verify_found(v, p, 0, SEGMENT_HEAD, true,
+			    "the head of the file is damaged");
 			continue;
 		}
 		if (h.segment != v->r.segment)
@@ -451,8 +452,8 @@ check_segment(struct verify *v, uint64_t no)
 		if (size[STORE_LOG] <= SEGMENT_HEAD)
 			v->nfinding = 0;	/* a crash while it was made: nothing was in it */
 		else
-			verify_found(v, STORE_LOG, 0, v->r.log_bytes, true, "nothing in this file can "
-			    "be told from noise");
+			verify_found(v, STORE_LOG, 0, v->r.log_bytes, true,
+			    "nothing in this file can be told from noise");
 		goto out;
 	}
 	if (v->live)

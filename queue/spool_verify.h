@@ -17,7 +17,7 @@ struct spool_finding {
 	enum store_part	 part;
 	uint64_t	 off, len;	/* bytes concerned in that file */
 	bool		 damage;	/* false: a note */
-	bool		 promised;	/* log: it was known to be synced, or progress speaks of it */
+	bool		 promised;	/* log: known to be synced, or progress speaks of it */
 	const char	*what;		/* static text */
 	bool		 has_id;
 	struct msgid	 id;		/* of the first message concerned, when known */

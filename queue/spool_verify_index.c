@@ -225,8 +225,8 @@ check_page(struct verify *v, struct window *w, uint32_t no, const struct index_h
 		const char *what = !e.empty && e.slot >= h->nrow ? "an entry has no group" :
 		    check_entry(v, no * PAGE_ENTRIES + i, &e, e.empty ? NULL : &file[e.slot], h);
 		if (what != NULL) {
-			struct spool_finding *f = verify_found(v, STORE_INDEX, off + at, ENTRY_BYTES,
-			    true, what);
+			struct spool_finding *f = verify_found(v, STORE_INDEX, off + at,
+			    ENTRY_BYTES, true, what);
 			v->r.index = INDEX_BAD;
 			f->has_id = true;
 			f->id = e.id;

@@ -118,7 +118,8 @@ find_records(struct spool_made *m)
 	assert_int_equal(store_view.read(s, 1, STORE_LOG, 0, b, SEGMENT_HEAD), SEGMENT_HEAD);
 	assert_int_equal(segment_head_get(b, &h), 0);
 	for (size_t i = 0; i < MESSAGES; i++, off += record_len(&r)) {
-		assert_int_equal(store_view.read(s, 1, STORE_LOG, off, b, RECORD_HEAD), RECORD_HEAD);
+		assert_int_equal(store_view.read(s, 1, STORE_LOG, off, b, RECORD_HEAD),
+		    RECORD_HEAD);
 		assert_int_equal(record_get(b, h.stamp, &r), 0);
 		assert_memory_equal(r.id.b, m->id[i].b, MSGID_LEN);
 		m->off[i] = off;
@@ -130,8 +131,8 @@ static void
 fill(struct spool_made *m)
 {
 	for (size_t i = 0; i < MESSAGES; i++) {
-		m->id[i] = kit_commit(&m->k, i % 2 ? "anna@example.it" : "mario@example.it", 1 + i % 3,
-		    LEG_PARKED, LEG_WAITING, 100 + 700 * i);
+		m->id[i] = kit_commit(&m->k, i % 2 ? "anna@example.it" : "mario@example.it",
+		    1 + i % 3, LEG_PARKED, LEG_WAITING, 100 + 700 * i);
 		if (i % 4 == 0)
 			kit_set(&m->k, m->k.ref[0], LEG_HOLD, LEG_DELIVERED);
 		if (i % 4 == 1) {
@@ -402,7 +403,8 @@ test_index_and_progress(void **state)
 			tries++;
 			hits += r.n > 0;
 			for (size_t i = 0; i < r.n; i++)
-				assert_int_equal(r.f[i].part, k == 0 ? STORE_INDEX : STORE_PROGRESS);
+				assert_int_equal(r.f[i].part,
+				    k == 0 ? STORE_INDEX : STORE_PROGRESS);
 		}
 		/* The head page of the index is mostly empty. */
 		assert_true(hits >= tries / 2);
