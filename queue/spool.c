@@ -334,7 +334,9 @@ oldest(struct spool *sp, struct seg *s)
 	struct entry e;
 
 	for (; s->first_live < s->count; s->first_live++)
-		if (index_peek(sp, s, s->first_live, &e) == 0 && !entry_settled(&e))
+		if (index_peek(sp, s, s->first_live, &e) != 0)
+			break;
+		else if (!entry_settled(&e))
 			return e.received_ms;
 	return 0;
 }

@@ -171,6 +171,8 @@ index_page(struct spool *sp, struct seg *s, uint32_t no)
 			list_clean(sp, p);
 		return p;
 	}
+	if (clock_mono_ms() < s->blind_ms)
+		return NULL;
 	if (s->index_valid) {
 		p = new_page(s, no);
 		ssize_t n = sp->ops->read(sp->store, s->no, STORE_INDEX,
@@ -181,7 +183,10 @@ index_page(struct spool *sp, struct seg *s, uint32_t no)
 		}
 		free_page(sp, p);
 	}
-	return recover_pages(sp, s) == 0 ? s->page[no] : NULL;
+	if (recover_pages(sp, s) == 0)
+		return s->page[no];
+	s->blind_ms = clock_mono_ms() + SPOOL_BLIND_MS;
+	return NULL;
 }
 
 int
@@ -242,7 +247,7 @@ index_peek(struct spool *sp, struct seg *s, uint32_t i, struct entry *e)
 		return index_get(sp, s, i, e);
 	if (sp->window_seg != s->no || no < sp->window_first ||
 	    no - sp->window_first >= sp->window_n)
-		if (fill_window(sp, s, no) != 0)
+		if (clock_mono_ms() < s->blind_ms || fill_window(sp, s, no) != 0)
 			return index_get(sp, s, i, e);
 	b = sp->window + (size_t)(no - sp->window_first) * PAGE_BYTES;
 	entry_get(b + PAGE_HEAD + (i % PAGE_ENTRIES) * ENTRY_BYTES, e);

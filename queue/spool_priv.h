@@ -25,6 +25,7 @@ enum {
 	SPOOL_PENDING_BYTES = 64 << 20,
 	SPOOL_INLINE = 64 * 1024,	/* bodies up to this go into the batch buffer */
 	SPOOL_TICK_MS = 1000,
+	SPOOL_BLIND_MS = 1000,		/* a segment that cannot be read is left alone so long */
 	SPOOL_IDLE_MS = 30000,		/* an open segment with nothing left is given up */
 	SPOOL_CHUNK_BYTES = 32 << 20,	/* progress held for a disk that fails */
 	SPOOL_SCAN_CHUNK = 1 << 20,	/* recovery reads this much at once */
@@ -77,6 +78,7 @@ struct seg {
 	bool		 keep;		/* unreadable: its files are not touched */
 	bool		 shadow;	/* being rebuilt aside: counts for nothing */
 	bool		 index_valid;	/* the index file may stand for pages not in memory */
+	int64_t		 blind_ms;	/* monotonic: the disk would not read; not asked before */
 	uint64_t	 end, good_end;	/* of the log: submitted, stable */
 	uint32_t	 next_entry;	/* submitted */
 	uint32_t	 count, live;	/* entries; of them not settled */

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "queue/spool_priv.h"
 
+enum { SCAN_BAD = 4096 };	/* what a failing disk loses at once */
+
 struct scan {			/* a window over one part of one segment */
 	struct spool	*sp;
 	struct seg	*seg;
@@ -22,6 +24,7 @@ struct scan {			/* a window over one part of one segment */
 	uint64_t	 off;		/* of b */
 	size_t		 n;		/* valid bytes in b */
 	bool		 io_error;	/* something could not be read */
+	uint64_t	 bad_end;	/* the page that ends here failed: not asked again */
 };
 
 /* `n` bytes at off, borrowed until the next call; NULL past the end or unreadable. */
@@ -32,13 +35,21 @@ scan_at(struct scan *c, uint64_t off, size_t n)
 		return NULL;
 	if (off >= c->off && off - c->off <= c->n && c->n - (off - c->off) >= n)
 		return c->b + (off - c->off);
+	/* A disk that fails is asked once per page, not once per eight bytes; and a
+	 * rebuild beside the living segment ends at the first error. */
+	if (c->io_error && (c->seg->shadow ||
+	    (off < c->bad_end && off + SCAN_BAD >= c->bad_end)))
+		return NULL;
 	c->n = 0;
 	ssize_t got = c->sp->ops->read(c->sp->store, c->seg->no, c->part, off, c->b,
 	    SPOOL_SCAN_CHUNK);
 	if (got < 0) {
 		/* One bad sector must not hide what is around it. */
 		got = c->sp->ops->read(c->sp->store, c->seg->no, c->part, off, c->b, n);
-		c->io_error = c->io_error || got < 0;
+		if (got < 0) {
+			c->io_error = true;
+			c->bad_end = (off / SCAN_BAD + 1) * SCAN_BAD;
+		}
 	}
 	if (got < (ssize_t)n)
 		return NULL;
@@ -255,7 +266,7 @@ scan_log(struct scan *c, struct abandons *l)
 	struct record r;
 
 	s->good_end = SEGMENT_HEAD;
-	while (off + RECORD_HEAD <= c->size) {
+	while (off + RECORD_HEAD <= c->size && !(s->shadow && c->io_error)) {
 		const uint8_t *p = scan_at(c, off, RECORD_HEAD);
 		if (p == NULL || record_get(p, s->stamp, &r) != 0) {
 			uint64_t next = next_head(c, off, &r);
@@ -299,8 +310,9 @@ apply_bytes(struct spool *sp, struct seg *s, struct slice in, uint64_t off)
 	}
 }
 
-/* From `off` to the end; sets prg_end behind the last good record. */
-static void
+/* From `off` to the end; sets prg_end behind the last good record. False when the
+ * disk would not read all of it. */
+static bool
 replay_progress(struct spool *sp, struct seg *s, uint64_t off)
 {
 	struct scan c;
@@ -310,7 +322,7 @@ replay_progress(struct spool *sp, struct seg *s, uint64_t off)
 
 	s->prg_end = off;
 	if (scan_init(&c, sp, s, STORE_PROGRESS) != 0)
-		return;
+		return true;
 	while (off + PROGRESS_FIXED <= c.size) {
 		size_t have = c.size - off < PROGRESS_MAX ? (size_t)(c.size - off) : PROGRESS_MAX;
 		const uint8_t *b = scan_at(&c, off, have);
@@ -329,6 +341,7 @@ replay_progress(struct spool *sp, struct seg *s, uint64_t off)
 		    "effect=\"perhaps repeated deliveries\"", (unsigned long long)s->no,
 		    (unsigned long long)skipped, strange);
 	free(c.b);
+	return !c.io_error;
 }
 
 /* The stamp, from whichever part still knows it. */
@@ -461,7 +474,8 @@ reset_seg(struct spool *sp, struct seg *s)
 	memset(s->max.b, 0, MSGID_LEN);
 }
 
-static void
+/* False when the disk would not read all of it. */
+static bool
 recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 {
 	struct scan c;
@@ -470,7 +484,7 @@ recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 	s->end = s->good_end = SEGMENT_HEAD;
 	s->prg_end = SEGMENT_HEAD;
 	if (scan_init(&c, sp, s, STORE_LOG) != 0)
-		return;
+		return errno == ENOENT;
 	if (l != NULL)
 		c.size = abandoned_end(l, s->no, c.size);
 	scan_log(&c, l);
@@ -480,7 +494,7 @@ recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 	if (c.io_error)
 		s->end = s->good_end = c.size;
 	free(c.b);
-	replay_progress(sp, s, SEGMENT_HEAD);
+	return replay_progress(sp, s, SEGMENT_HEAD) && !c.io_error;
 }
 
 static void
@@ -521,15 +535,14 @@ recover_pages(struct spool *sp, struct seg *s)
 	struct seg *t = seg_new(sp, s->no);
 	int rc = -1;
 
-	sp->damaged++;
-	log_error("spool-index-damaged", "segment=%llu effect=\"read again from the log\"",
-	    (unsigned long long)s->no);
 	t->shadow = true;
 	t->stamp = s->stamp;
 	t->row = mem_array(s->nrow, sizeof(*t->row));
 	memcpy(t->row, s->row, s->nrow * sizeof(*t->row));
 	t->nrow = t->caprow = s->nrow;
-	recover_log(sp, t, NULL);
+	/* What could not be read is not gone: entries are never replaced by holes then. */
+	if (!recover_log(sp, t, NULL))
+		goto out;
 	for (struct chunk *c = s->chunk; c != NULL; c = c->next)
 		apply_bytes(sp, t, slice_make(c->b, c->n), c->off);
 	apply_bytes(sp, t, buf_slice(&s->prg), s->prg_end - buf_len(&s->prg));
@@ -543,6 +556,11 @@ recover_pages(struct spool *sp, struct seg *s)
 	}
 	rc = 0;
 out:
+	if (rc == 0)
+		sp->damaged++;
+	log_error("spool-index-damaged", "segment=%llu effect=\"%s\"",
+	    (unsigned long long)s->no, rc == 0 ? "read again from the log" :
+	    "not readable now, tried again");
 	index_drop_pages(sp, t);
 	free(t->row);
 	free(t);

@@ -736,6 +736,42 @@ test_read_error_is_not_damage(void **state)
 
 /* Progress, sealing, checkpoints and drops fail for a while: nothing is lost and
  * it is made up for. */
+/* A disk that reads nothing for a while: it is not asked a thousand times, and what
+ * it could not say is not taken for empty afterwards. */
+static void
+test_read_errors_pass(void **state)
+{
+	static const unsigned skip[] = { 0, 1 };	/* reads that still work the second time */
+	const struct spool_filter all = { .due_ms = INT64_MAX };
+	struct store_script s = { 0 };
+	struct kit k;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(skip) / sizeof(skip[0]); i++) {
+		s.n = 0;
+		kit_open(&k, &s);
+		for (int m = 0; m < 200; m++)
+			kit_commit(&k, "e@example.it", 1, LEG_PARKED, LEG_ABSENT, 3000);
+		kit_restart(&k);
+		s.rule[0] = (struct fake_rule){ .op = FAKE_READ, .act = FAKE_REFUSE };
+		s.n = 1;
+		unsigned before = reads(&s);
+		for (int lap = 0; lap < 50; lap++)
+			assert_int_equal(scan_all(&k, &all, SIZE_MAX), 0);
+		assert_true(reads(&s) - before < 20);
+		s.rule[0].skip = skip[i];
+		s.rule[0].hits = 0;
+		kit_run(&k, 1100);
+		scan_all(&k, &all, SIZE_MAX);
+		s.n = 0;
+		kit_run(&k, 1100);
+		assert_int_equal(scan_all(&k, &all, SIZE_MAX), 200);
+		kit_restart(&k);
+		assert_int_equal(scan_all(&k, &all, SIZE_MAX), 200);
+		kit_close(&k);
+	}
+}
+
 static void
 test_housekeeping_faults(void **state)
 {
@@ -806,6 +842,7 @@ main(void)
 		cmocka_unit_test(test_where_fd),
 		cmocka_unit_test(test_damage_on_read),
 		cmocka_unit_test(test_read_error_is_not_damage),
+		cmocka_unit_test(test_read_errors_pass),
 		cmocka_unit_test(test_housekeeping_faults),
 	};
 
