@@ -442,38 +442,62 @@ job(const struct cli *cli, const struct verb *v, const char *arg, const struct f
 /* ---- summary ---- */
 
 static void
-summary_row(struct table *t, const json_t *d, const char *name)
+summary_state(struct table *t, const json_t *d)
 {
 	static const char *const counts[] = { "backlog", "waiting", "refused", "on_hold", "other",
 		"forward_waiting", NULL };
-	static const char *const ages[] = { "1h", "6h", "1d", "3d", "7d", "older", NULL };
 	char words[32];
+	int64_t oldest = member_time(d, "oldest");
 
-	table_cell(t, name);
-	table_cell(t, member_text(d, "shard"));
 	table_cellf(t, "%lld", (long long)member_int(d, "held"));
 	size_words((uint64_t)member_int(d, "held_bytes"), words, sizeof(words));
 	table_cell(t, words);
-	int64_t oldest = member_time(d, "oldest");
 	if (oldest > 0)
 		span_words(clock_wall_ms() - oldest, words, sizeof(words));
 	table_cell(t, oldest > 0 ? words : "-");
 	for (size_t i = 0; counts[i] != NULL; i++)
 		table_cellf(t, "%lld", (long long)member_int(d, counts[i]));
+}
+
+static void
+summary_ages(struct table *t, const json_t *d)
+{
+	static const char *const ages[] = { "1h", "6h", "1d", "3d", "7d", "older", NULL };
+
 	for (size_t i = 0; ages[i] != NULL; i++)
 		table_cellf(t, "%lld", (long long)member_int(json_object_get(d, "ages"), ages[i]));
+}
+
+static void
+summary_table(const json_t *r, const char *const *head,
+    void (*rest)(struct table *t, const json_t *d))
+{
+	const json_t *list = json_object_get(r, "domains"), *d;
+	struct table t;
+	size_t i;
+
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		table_cell(&t, member_text(d, "domain"));
+		table_cell(&t, member_text(d, "shard"));
+		rest(&t, d);
+	}
+	if (json_array_size(list) > 1) {
+		table_cell(&t, "(all)");
+		table_cell(&t, "");
+		rest(&t, json_object_get(r, "all"));
+	}
+	table_print(&t, stdout);
 }
 
 static int
 summary(const struct cli *cli, const struct filter *f)
 {
-	static const char *const head[] = { "DOMAIN", "SHARD", "#HELD", "#SIZE", "#OLDEST",
-	    "#BACKLOG", "#WAITING", "#REFUSED", "#ON-HOLD", "#OTHER", "#FORWARD", "#<1H", "#<6H",
-	    "#<1D", "#<3D", "#<7D", "#OLDER", NULL };
+	static const char *const states[] = { "DOMAIN", "SHARD", "#HELD", "#SIZE", "#OLDEST",
+	    "#BACKLOG", "#WAITING", "#REFUSED", "#ON-HOLD", "#OTHER", "#FORWARD", NULL };
+	static const char *const ages[] = { "DOMAIN", "SHARD", "#<1H", "#<6H", "#<1D", "#<3D",
+	    "#<7D", "#OLDER", NULL };
 	json_t *q = request_new("queue-summary", f);
-	struct table t;
-	const json_t *d;
-	size_t i;
 
 	if (q == NULL)
 		return CLI_USAGE;
@@ -481,18 +505,14 @@ summary(const struct cli *cli, const struct filter *f)
 	json_t *r = control_call(cli, q);
 	if (r == NULL)
 		return CLI_FAILED;
-	const json_t *list = json_object_get(r, "domains");
 	if (cli->json) {
 		control_print(r);
-	} else if (json_array_size(list) == 0) {
+	} else if (json_array_size(json_object_get(r, "domains")) == 0) {
 		printf("nothing\n");
 	} else {
-		table_init(&t, head);
-		json_array_foreach((json_t *)(uintptr_t)list, i, d)
-			summary_row(&t, d, member_text(d, "domain"));
-		if (json_array_size(list) > 1)
-			summary_row(&t, json_object_get(r, "all"), "(all)");
-		table_print(&t, stdout);
+		summary_table(r, states, summary_state);
+		printf("\n");
+		summary_table(r, ages, summary_ages);
 	}
 	json_decref(r);
 	return CLI_OK;

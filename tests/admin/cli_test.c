@@ -506,6 +506,39 @@ test_queue_show_and_retry(void **state)
 	close(fd);
 }
 
+static void
+test_queue_jobs(void **state)
+{
+	const struct place *p = *state;
+	int fd = server_open(p);
+	struct result *r = run(fd, REPLIES("{\"progress\":true,\"looked\":4096,\"count\":7}\n"
+	    "{\"ok\":true,\"count\":12,\"bytes\":5242880,\"busy\":2}\n"),
+	    ARGS("queue", "drop", "--sender", "@spam.it", "--older-than", "1d12h", "--dry-run",
+	    "--reason", "spam", "-c", p->conf));
+
+	expect(r, 0, "12 would be dropped, 5.0M\n2 left alone", "looked at 4096 recipients, 7 so far");
+	expect_asked(r, 0, "{\"cmd\":\"queue-drop\",\"sender\":\"@spam.it\",\"older_ms\":129600000,"
+	    "\"reason\":\"spam\",\"dry_run\":true,\"progress\":true}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"count\":1}\n"), ARGS("queue", "hold", "one", "-c",
+	    p->conf));
+	expect(r, 0, "1 on hold now\n", NULL);
+	expect_asked(r, 0, "{\"cmd\":\"queue-hold\",\"id\":\"one\",\"progress\":true}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"domains\":[{\"domain\":\"a.it\",\"shard\":\"\",\"held\":9,"
+	    "\"held_bytes\":1024,\"on_hold\":4,\"ages\":{\"3d\":8}},1],\"all\":{\"held\":9}}\n"),
+	    ARGS("queue", "summary", "-c", p->conf));
+	expect(r, 0, "a.it    -         9", NULL);
+	expect(r, 0, "(all)", NULL);
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"messages\":[],\"more\":false}\n"),
+	    ARGS("queue", "search", "boss@", "--after", "2:7", "-c", p->conf));
+	expect_asked(r, 0, "{\"cmd\":\"queue-list\",\"state\":\"all\",\"match\":\"boss@\","
+	    "\"limit\":100,\"after\":\"2:7\"}");
+	done(r);
+	close(fd);
+}
+
 #define BALANCE(received) "{\"ok\":true,\"roles\":[{\"role\":\"queue\",\"index\":0,\"pid\":42," \
 	"\"sessions\":3}],\"queue\":{\"segments\":2,\"bytes_free\":1073741824},\"domains\":[" \
 	"{\"domain\":\"a.it\",\"shard\":\"\",\"received\":" received ",\"replayed\":4," \
@@ -715,6 +748,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_failover, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_show_and_retry, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_queue_jobs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_srs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
