@@ -28,6 +28,10 @@ struct conf_route {		/* "mx", "smtp://host:25", "lmtp://[::1]:24" */
 
 enum conf_failover { FAILOVER_OFF, FAILOVER_ON };	/* the mode a domain is born with */
 enum conf_return_path { RETURN_OPAQUE, RETURN_SRS, RETURN_NULL };
+enum conf_unsurvivable {		/* spec 7.3 */
+	UNSURVIVABLE_AUTO, UNSURVIVABLE_MUNGE, UNSURVIVABLE_WRAP, UNSURVIVABLE_TRY,
+	UNSURVIVABLE_HOLD
+};
 enum conf_null_sender { NULL_SENDER_AUTHENTICATED, NULL_SENDER_ALL, NULL_SENDER_NONE };
 
 struct conf_listen {		/* listen "0.0.0.0:25" { } */
@@ -48,6 +52,8 @@ struct conf_domain {		/* domain "example.it" { } */
 	size_t			 nshard;
 	enum conf_failover	 failover;
 	enum conf_return_path	 return_path;
+	enum conf_unsurvivable	 unsurvivable;
+	char			*brand;		/* in From of munged copies, NULL: the name */
 	bool			 forward_opted_in_only;	/* forward-to = opted-in */
 	bool			 fold_local;	/* local part compared without case */
 	char			*subaddress;	/* separators, "" for none; default "+" */

@@ -35,6 +35,7 @@ static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
 static const char *const hold_reject[] = { "hold", "reject", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
+static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
 
@@ -307,6 +308,17 @@ const struct conf_key conf_keys[] = {
 	  .help = "Sender of the forwarded copies: a token that only this relay can resolve, "
 	    "the sender in SRS form (which shows bounces, and so the recovery address, to "
 	    "strangers), or the null sender." },
+	{ .name = "unsurvivable", DOMAIN(unsurvivable), .type = CONF_CHOICE, .def = "auto",
+	  .choices = unsurvivables,
+	  .help = "Mail that passed DMARC by SPF alone fails it once it is forwarded, and its "
+	    "author's domain asks to quarantine or reject that. munge: From is an address of the "
+	    "return-path domain, the author stands beside it; wrap: the message is attached to "
+	    "one of ours; try: it is sent as it is; hold: no copy. auto munges for quarantine, "
+	    "where nobody would tell us, and tries for reject." },
+	{ .name = "brand", DOMAIN(brand), .type = CONF_WORDS, .def_words = "the domain's name",
+	  .example = "Posta Esempio",
+	  .help = "The provider's name as users know it, in From of such copies: \"Mario Rossi via "
+	    "Posta Esempio\"." },
 	{ .name = "forward-to", DOMAIN(forward_opted_in_only), .type = CONF_CHOICE_BOOL,
 	  .def = "registered", .choices = forward_to,
 	  .help = "Whose mail is forwarded: every user with a registered recovery address, or "

@@ -205,6 +205,15 @@ is_printable(const char *s)
 }
 
 static bool
+is_ascii(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s > 0x7e)
+			return false;
+	return true;
+}
+
+static bool
 is_email(const char *text)
 {
 	struct slice s = slice_str(text);
@@ -240,6 +249,10 @@ set_string(const struct conf_key *k, char **at, const char *text)
 	case CONF_SELECTOR:
 		if (!conf_hostname_ok(slice_str(text)))
 			return "is not a selector: write letters, digits, hyphens and dots";
+		break;
+	case CONF_WORDS:
+		if (n < 1 || n > 64 || !is_printable(text) || !is_ascii(text))
+			return "is not a name: write up to 64 characters of ASCII";
 		break;
 	case CONF_PATH:
 		if (text[0] != '/' || n > 4000 || !is_printable(text))
@@ -408,6 +421,7 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_WORDS:
 	case CONF_SEPARATORS:
 		return set_string(k, at, text);
 	case CONF_COUNT:
@@ -452,6 +466,7 @@ conf_value_free(const struct conf_key *k, void *base)
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
 		free(*(char **)at);
@@ -533,6 +548,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
 		if (*(char *const *)at != NULL)
@@ -596,6 +612,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_SELECTOR:
 		put(out, "DKIM selector");
+		break;
+	case CONF_WORDS:
+		put(out, "up to 64 characters of ASCII");
 		break;
 	case CONF_SEPARATORS:
 		put(out, "up to 4 characters");

@@ -31,10 +31,13 @@ enum {	/* envelope.flags */
 	ENV_SURVIVABLE	= 256,	/* an aligned DKIM signature passed (spec 7.1) */
 	ENV_QUARANTINE	= 512,	/* p= of the author domain, as evaluated; neither: none */
 	ENV_REJECT	= 1024,
+	ENV_SIGNED_DNT	= 2048,	/* a good signature covers Disposition-Notification-To (2.3.10) */
+	ENV_SIGNED_RRT	= 4096,	/* likewise Return-Receipt-To */
 	ENV_TRIAGE_RULE	= 15 << 16,	/* T1..T10 of spec 10.2, 0: not known */
 	/* what verify finds out; the rest is the relay's to say */
 	ENV_OF_VERIFY	= ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL | ENV_SURVIVABLE |
-			  ENV_QUARANTINE | ENV_REJECT | ENV_TRIAGE_RULE
+			  ENV_QUARANTINE | ENV_REJECT | ENV_SIGNED_DNT | ENV_SIGNED_RRT |
+			  ENV_TRIAGE_RULE
 };
 enum { ENV_TRIAGE_SHIFT = 16 };
 

@@ -442,6 +442,10 @@ tell_results(const struct evaluate *e, const struct run *r, struct verify_done *
 		out->flags |= ENV_QUARANTINE;
 	else if (r->dmarc.policy == DMARC_REJECT)
 		out->flags |= ENV_REJECT;
+	if (dkim_covers(e->dkim, SLICE_LIT("Disposition-Notification-To")))
+		out->flags |= ENV_SIGNED_DNT;
+	if (dkim_covers(e->dkim, SLICE_LIT("Return-Receipt-To")))
+		out->flags |= ENV_SIGNED_RRT;
 }
 
 /* -- What becomes of it ---------------------------------------------------------- */

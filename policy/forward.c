@@ -1,50 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "policy/forward.h"
+#include "policy/forward_priv.h"
 
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "policy/address.h"
-#include "policy/arc_seal.h"
-#include "policy/header.h"
-#include "policy/oversign.h"
-
-/* Spec 3.17. From twice: nobody can put a second one above ours. */
-#define DKIM_NAMES \
-	"From:From:To:Cc:Subject:Date:Message-ID:MIME-Version:Content-Type:" \
-	"Content-Transfer-Encoding"
-
-/* A field that we want to add, unless a signature of the message says it is not there. */
-struct added {
-	const char	*name;
-	unsigned	 occurs;	/* in the message */
-	unsigned	 listed;	/* most often in the h= of one DKIM-Signature */
-};
-
-enum { ADD_LOOP, ADD_FORWARDED_FOR, ADD_MAX };
-enum { TAGS_MAX = 64, SIGNATURE_MAX = 16 * 1024 };
-
-/* What one walk over the header found. Slices point into the content. */
-struct scan {
-	struct slice		content;
-	struct body_cut		cut[FORWARD_CUTS_MAX];
-	size_t			ncut;
-	struct sign_fields	fields;		/* that are signed, behind one that is empty */
-	struct added		add[ADD_MAX];
-	size_t			kept;		/* fields that are not cut */
-	unsigned		from;
-	size_t			body;		/* offset of its first octet */
-	bool			junk;		/* a line that is no field ended the header */
-	bool			odd;		/* not to be signed: readers would disagree */
-	bool			loop;		/* one of our own tags (9.1) */
-	unsigned		tags;		/* X-Fwd-Loop fields */
-};
 
 void
 forward_copy_init(struct forward_copy *c)
 {
-	*c = (struct forward_copy){ .reason = "" };
+	*c = (struct forward_copy){ .reason = "", .form = "" };
 	buf_init(&c->mail_from, 2 * ADDRESS_PATH_MAX);
 	buf_init(&c->prefix, FORWARD_PREFIX_MAX);
+	buf_init(&c->cuts, FORWARD_CUTS_MAX * 32);
+	buf_init(&c->suffix, FORWARD_SUFFIX_MAX);
 }
 
 void
@@ -52,6 +20,8 @@ forward_copy_fini(struct forward_copy *c)
 {
 	buf_fini(&c->mail_from);
 	buf_fini(&c->prefix);
+	buf_fini(&c->cuts);
+	buf_fini(&c->suffix);
 }
 
 void
@@ -78,246 +48,7 @@ forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
 	crypto_hex(mac, FORWARD_TAG_LEN / 2, out);
 }
 
-/* The tag is of the mailbox, not of the spelling: a copy may come back to an alias. */
-static struct slice
-loop_address(const struct envelope_rcpt *rcpt)
-{
-	return rcpt->user.n > 0 ? rcpt->user : rcpt->address;
-}
-
-/* 0, or -1 when the list is not what the queue could have stored. */
-static int
-scan_cuts(struct scan *s, struct slice list)
-{
-	struct body_cut c;
-	uint64_t at = 0, end;
-	int r;
-
-	while ((r = wire_item_next(&list, &body_cut_wire, &c)) == 1) {
-		if (s->ncut == FORWARD_CUTS_MAX || c.off < at ||
-		    __builtin_add_overflow(c.off, c.len, &end) || end > s->content.n)
-			return -1;
-		s->cut[s->ncut++] = c;
-		at = end;
-	}
-	return r;
-}
-
-/* Is the field inside a run that is not sent? A field of which only a part is cut makes
- * the message odd. */
-static bool
-scan_is_cut(struct scan *s, const struct header_field *f)
-{
-	size_t end = f->off + f->raw.n;
-
-	for (size_t i = 0; i < s->ncut && s->cut[i].off < end; i++) {
-		uint64_t cut_end = s->cut[i].off + s->cut[i].len;
-
-		if (cut_end <= f->off)
-			continue;
-		if (s->cut[i].off <= f->off && cut_end >= end)
-			return true;
-		s->odd = true;
-	}
-	return false;
-}
-
-/* Spec 3.2: what a signature, valid or not, says of the fields we want to add. */
-static void
-scan_signature(struct scan *s, struct slice tags)
-{
-	for (size_t i = 0; i < ADD_MAX; i++) {
-		unsigned n = oversign_listed(tags, slice_str(s->add[i].name));
-
-		if (n > s->add[i].listed)
-			s->add[i].listed = n;
-	}
-}
-
-/* Spec 9.1: one of our copies came back to the one it was made for. */
-static bool
-is_own_tag(const struct forward_keys *k, const struct envelope_rcpt *rcpt, struct slice value)
-{
-	char tag[FORWARD_TAG_LEN + 1];
-
-	value = slice_trim(value);
-	for (size_t i = 0; value.n == FORWARD_TAG_LEN && i < k->srs.nsecret; i++) {
-		forward_loop_tag(k->srs.secret[i], rcpt->domain, loop_address(rcpt), tag);
-		if (slice_ieq(value, slice_str(tag)))
-			return true;
-	}
-	return false;
-}
-
-static void
-scan_field(struct scan *s, const struct forward_keys *k, const struct envelope_rcpt *rcpt,
-    const struct header_field *f)
-{
-	s->kept++;
-	s->from += header_is(f, "From");
-	for (size_t i = 0; i < ADD_MAX; i++)
-		s->add[i].occurs += header_is(f, s->add[i].name);
-	if (header_is(f, "DKIM-Signature"))
-		scan_signature(s, f->value);
-	else if (header_is(f, "X-Fwd-Loop") && s->tags++ < TAGS_MAX)
-		s->loop = s->loop || is_own_tag(k, rcpt, f->value);
-	/* what ARC signs holds all that DKIM does */
-	if (arc_seal_wants(f->name) && sign_fields_add(&s->fields, f->name, f->raw) < 0)
-		s->odd = true;
-}
-
-static int
-scan_content(struct scan *s, const struct forward_keys *k, const struct forward_request *rq)
-{
-	struct header h;
-	struct header_field f;
-
-	s->content = rq->content;
-	s->add[ADD_LOOP].name = "X-Fwd-Loop";
-	s->add[ADD_FORWARDED_FOR].name = "X-Forwarded-For";
-	if (scan_cuts(s, rq->env->cuts) < 0)
-		return -1;
-	/* the place of our own DKIM-Signature, on top of all */
-	if (sign_fields_add(&s->fields, SLICE_NONE, SLICE_NONE) < 0)
-		return -1;
-	header_start(&h, rq->content);
-	while (header_next(&h, &f))
-		if (!scan_is_cut(s, &f))
-			scan_field(s, k, rq->rcpt, &f);
-	s->body = h.body;
-	s->junk = h.junk;
-	return 0;
-}
-
-static bool
-may_add(const struct scan *s, int which)
-{
-	return s->add[which].listed <= s->add[which].occurs;
-}
-
-/* Addresses come from the disk; what could break a line does not get into a header. */
-static bool
-is_printable(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < 32 || s.p[i] == 127)
-			return false;
-	return true;
-}
-
-static bool
-ends_in_crlf(struct slice s)
-{
-	return s.n >= 2 && s.p[s.n - 2] == '\r' && s.p[s.n - 1] == '\n';
-}
-
-/* The body as it will arrive: without the cuts. */
-static void
-hash_body(const struct scan *s, struct sign_body *b, uint8_t out[SIGN_HASH])
-{
-	size_t at = s->body;
-
-	sign_body_start(b);
-	for (size_t i = 0; i < s->ncut; i++) {
-		uint64_t end = s->cut[i].off + s->cut[i].len;
-
-		if (end <= at)
-			continue;
-		if (s->cut[i].off > at)
-			sign_body_put(b, slice_sub(s->content, at, (size_t)s->cut[i].off));
-		at = (size_t)end;
-	}
-	sign_body_put(b, slice_sub(s->content, at, s->content.n));
-	sign_body_end(b, out);
-}
-
-/* Our own signature (3.17), which the seal covers as well (5.6). */
-static int
-put_dkim(const struct forward_keys *k, struct scan *s, int64_t now_ms,
-    const uint8_t hash[SIGN_HASH], struct buf *out)
-{
-	const struct sign_spec spec = {
-		.name = SLICE_LIT("DKIM-Signature"), .first = SLICE_LIT("v=1;"),
-		.domain = k->srs.domain, .selector = k->selector,
-		.when = now_ms / 1000, .h = SLICE_LIT(DKIM_NAMES),
-	};
-
-	if (k->dkim == NULL)
-		return 0;
-	if (sign_field(out, k->dkim, &spec, &s->fields, hash) < 0)
-		return -1;
-	s->fields.field[0] = (struct sign_field){ spec.name, buf_slice(out) };
-	return 0;
-}
-
-/* Spec 5.2 - 5.8. A copy that cannot be sealed goes out without: nothing depends on it (5.0). */
-static enum arc_seal_result
-put_seal(const struct forward_keys *k, const struct forward_request *rq, const struct scan *s,
-    const uint8_t hash[SIGN_HASH], struct buf *out)
-{
-	struct arc_seal a = {
-		.key = k->arc, .domain = k->srs.domain, .selector = k->arc_selector,
-		.when = rq->now_ms / 1000, .chain = (enum auth_result)rq->env->arc,
-		.authres = rq->env->authres,
-	};
-
-	if (k->arc == NULL || rq->env->authres.n == 0)
-		return ARC_NOT_SEALED;
-	memcpy(a.body_hash, hash, SIGN_HASH);
-	return arc_seal_put(out, &a, &s->fields);
-}
-
-/*
- * Seal above signature. Neither without a From field (RFC 6376 5.4 wants it signed), nor
- * where verifiers may not agree with us on where the header ends.
- */
-static int
-put_signatures(const struct forward_keys *k, const struct forward_request *rq, struct scan *s,
-    struct forward_copy *c)
-{
-	uint8_t hash[SIGN_HASH];
-	struct buf dkim;
-	int ret = -1;
-
-	if ((k->dkim == NULL && k->arc == NULL) || s->from == 0 || s->junk || s->odd)
-		return 0;
-	hash_body(s, k->body, hash);
-	buf_init(&dkim, SIGNATURE_MAX);
-	if (put_dkim(k, s, rq->now_ms, hash, &dkim) == 0) {
-		c->sealed = put_seal(k, rq, s, hash, &c->prefix) == ARC_SEALED;
-		ret = buf_put_slice(&c->prefix, buf_slice(&dkim));
-	}
-	s->fields.field[0] = (struct sign_field){ SLICE_NONE, SLICE_NONE };
-	buf_fini(&dkim);
-	return ret;
-}
-
-/* Top to bottom as spec 3.3 has it; signed is what the content is, so that comes last
- * but stands first. No Return-Path: that is for who delivers. */
-static int
-put_prefix(const struct forward_keys *k, const struct forward_request *rq, struct scan *s,
-    struct forward_copy *c)
-{
-	struct buf *out = &c->prefix;
-	char tag[FORWARD_TAG_LEN + 1];
-
-	if (put_signatures(k, rq, s, c) < 0)
-		return -1;
-	if (k->srs.nsecret > 0 && may_add(s, ADD_LOOP)) {
-		forward_loop_tag(k->srs.secret[0], rq->rcpt->domain, loop_address(rq->rcpt), tag);
-		if (buf_printf(out, "X-Fwd-Loop: %s\r\n", tag) < 0)
-			return -1;
-	}
-	if (buf_printf(out, "Delivered-To: %.*s\r\n", SLICE_FMT(rq->rcpt->address)) < 0)
-		return -1;
-	if (may_add(s, ADD_FORWARDED_FOR) &&
-	    buf_printf(out, "X-Forwarded-For: %.*s\r\n", SLICE_FMT(rq->rcpt->address)) < 0)
-		return -1;
-	if (buf_put_slice(out, rq->env->trace) < 0)
-		return -1;
-	/* 3.14: or the first line of the text would be read as one of our fields */
-	return s->kept == 0 && s->junk ? buf_puts(out, "\r\n") : 0;
-}
+/* --- the envelope sender --- */
 
 static int
 put_opaque(const struct forward_keys *k, const struct forward_request *rq,
@@ -354,6 +85,53 @@ put_sender(const struct forward_keys *k, const struct forward_request *rq,
 	return put_opaque(k, rq, c);	/* 1.3.2 */
 }
 
+/* --- the block on top --- */
+
+/* Addresses come from the disk; what could break a line does not get into a header. */
+static bool
+is_printable(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 32 || s.p[i] == 127)
+			return false;
+	return true;
+}
+
+static bool
+ends_in_crlf(struct slice s)
+{
+	return s.n >= 2 && s.p[s.n - 2] == '\r' && s.p[s.n - 1] == '\n';
+}
+
+/* The fields that are about this copy, in the order of 3.3. No Return-Path: that is for
+ * who delivers. */
+static int
+put_about(const struct forward_scan *s, struct buf *out)
+{
+	const struct forward_keys *k = s->keys;
+	const struct envelope_rcpt *rcpt = s->rq->rcpt;
+	char tag[FORWARD_TAG_LEN + 1];
+
+	if (k->srs.nsecret > 0 && forward_may_add(s, FORWARD_ADD_LOOP)) {
+		forward_loop_tag(k->srs.secret[0], rcpt->domain, forward_loop_address(rcpt), tag);
+		if (buf_printf(out, "X-Fwd-Loop: %s\r\n", tag) < 0)
+			return -1;
+	}
+	if (buf_printf(out, "Delivered-To: %.*s\r\n", SLICE_FMT(rcpt->address)) < 0)
+		return -1;
+	return !forward_may_add(s, FORWARD_ADD_FORWARDED_FOR) ? 0 :
+	    buf_printf(out, "X-Forwarded-For: %.*s\r\n", SLICE_FMT(rcpt->address));
+}
+
+static int
+put_cuts(const struct forward_scan *s, struct buf *out)
+{
+	for (size_t i = 0; i < s->ncut; i++)
+		if (wire_item_put(out, &body_cut_wire, &s->cut[i]) < 0)
+			return -1;
+	return 0;
+}
+
 static enum forward_result
 refuse(struct forward_copy *c, enum forward_result r, const char *reason)
 {
@@ -361,12 +139,128 @@ refuse(struct forward_copy *c, enum forward_result r, const char *reason)
 	return r;
 }
 
+/* --- the forms of a copy --- */
+
+/* The message as it is. What is signed is what arrives, so signatures come last, but stand
+ * first (3.3). */
+static enum forward_result
+build_as_is(struct forward_scan *s, struct forward_copy *c)
+{
+	struct buf *out = &c->prefix;
+
+	if (forward_sign(s, true, c) < 0 || put_about(s, out) < 0 ||
+	    buf_put_slice(out, s->rq->env->trace) < 0)
+		return refuse(c, FORWARD_ERROR, "no-header-block");
+	/* 3.14: or the first line of the text would be read as one of our fields */
+	if (s->kept == 0 && s->junk && buf_puts(out, "\r\n") < 0)
+		return refuse(c, FORWARD_ERROR, "no-header-block");
+	return put_cuts(s, &c->cuts) < 0 ? refuse(c, FORWARD_ERROR, "no-cuts") : FORWARD_OK;
+}
+
+/* With From replaced; our block goes above, the rest of the header on below (7.3). */
+static enum forward_result
+build_munged(struct forward_scan *s, const struct rewrite_copy *rw, struct forward_copy *c)
+{
+	forward_scan_start(s, s->keys, s->rq);
+	forward_scan_header(s, buf_slice(&rw->prefix));
+	if (forward_scan_content(s, buf_slice(&rw->cuts)) < 0)
+		return refuse(c, FORWARD_ERROR, "bad-cuts");
+	if (forward_sign(s, true, c) < 0 || put_about(s, &c->prefix) < 0 ||
+	    buf_put_slice(&c->prefix, s->rq->env->trace) < 0 ||
+	    buf_put_slice(&c->prefix, buf_slice(&rw->prefix)) < 0)
+		return refuse(c, FORWARD_ERROR, "no-header-block");
+	c->form = "munge";
+	return put_cuts(s, &c->cuts) < 0 ? refuse(c, FORWARD_ERROR, "no-cuts") : FORWARD_OK;
+}
+
+/* The untouched message inside of one of ours. That one is new: it has no way behind it to
+ * tell of, and no chain. */
+static enum forward_result
+build_wrapped(struct forward_scan *s, const struct rewrite_copy *rw, struct forward_copy *c)
+{
+	struct slice all = buf_slice(&rw->prefix);
+
+	forward_scan_start(s, s->keys, s->rq);
+	forward_scan_header(s, slice_sub(all, 0, rw->header));
+	s->body_head = slice_sub(all, rw->header + 2, all.n);	/* behind the empty line */
+	s->body_tail = buf_slice(&rw->suffix);
+	if (forward_sign(s, false, c) < 0 || put_about(s, &c->prefix) < 0 ||
+	    buf_put_slice(&c->prefix, all) < 0 ||
+	    buf_put_slice(&c->suffix, s->body_tail) < 0)
+		return refuse(c, FORWARD_ERROR, "no-header-block");
+	c->form = "wrap";
+	return FORWARD_OK;
+}
+
+static enum forward_result
+build_rewritten(struct forward_scan *s, enum rewrite_form form, struct forward_copy *c)
+{
+	const struct forward_request *rq = s->rq;
+	const struct rewrite_request ask = {
+		.env = rq->env, .rcpt = rq->rcpt, .content = rq->content,
+		.domain = s->keys->srs.domain, .brand = rq->brand, .token = slice_str(c->token),
+		.now_ms = rq->now_ms,
+	};
+	enum forward_result r = FORWARD_ERROR;
+	enum rewrite_result done;
+	struct rewrite_copy rw;
+
+	/* the author's place would be taken by an address that does not exist */
+	if (s->keys->srs.domain.n == 0)
+		return refuse(c, FORWARD_HOLD, "no-forwarder");
+	rewrite_copy_init(&rw);
+	done = form == REWRITE_AS_MUNGE ? rewrite_munge(&ask, &rw) : rewrite_wrap(&ask, &rw);
+	switch (done) {
+	case REWRITE_OK:
+		r = form == REWRITE_AS_MUNGE ? build_munged(s, &rw, c) : build_wrapped(s, &rw, c);
+		break;
+	case REWRITE_HOLD:
+		r = refuse(c, FORWARD_HOLD, rw.reason);
+		break;
+	case REWRITE_ERROR:
+		r = refuse(c, FORWARD_ERROR, rw.reason);
+		break;
+	}
+	rewrite_copy_fini(&rw);
+	return r;
+}
+
+/* Spec 7.1 - 7.6: as far as is known now. */
+static enum rewrite_form
+choose_form(const struct forward_request *rq)
+{
+	struct rewrite_case c = rq->form;
+	uint32_t flags = rq->env->flags;
+
+	c.survivable = (flags & ENV_SURVIVABLE) != 0;
+	c.policy = (flags & ENV_REJECT) != 0 ? DMARC_REJECT :
+	    (flags & ENV_QUARANTINE) != 0 ? DMARC_QUARANTINE : DMARC_NONE;
+	return rewrite_choose(rq->env, &c);
+}
+
+static enum forward_result
+build_form(struct forward_scan *s, struct forward_copy *c)
+{
+	enum rewrite_form form = choose_form(s->rq);
+
+	switch (form) {
+	case REWRITE_AS_IS:
+		return build_as_is(s, c);
+	case REWRITE_AS_MUNGE:
+	case REWRITE_AS_WRAP:
+		return build_rewritten(s, form, c);
+	case REWRITE_NOT_AT_ALL:
+		break;
+	}
+	return refuse(c, FORWARD_HOLD, "unsurvivable");
+}
+
 enum forward_result
 forward_build(const struct forward_keys *k, const struct forward_request *rq,
     struct forward_copy *c)
 {
-	struct scan s = { 0 };
-	enum forward_result r = FORWARD_OK;
+	struct forward_scan s = { 0 };
+	enum forward_result r;
 
 	if (k->srs.nsecret == 0 && rq->mode != RETURN_NULL)
 		return refuse(c, FORWARD_ERROR, "no-secret");
@@ -379,15 +273,18 @@ forward_build(const struct forward_keys *k, const struct forward_request *rq,
 	    !is_printable(rq->rcpt->address) || !is_printable(rq->env->mail_from) ||
 	    (rq->env->trace.n > 0 && !ends_in_crlf(rq->env->trace)))
 		return refuse(c, FORWARD_ERROR, "bad-envelope");
-	c->cuts = rq->env->cuts;
-	if (scan_content(&s, k, rq) < 0)
+	forward_scan_start(&s, k, rq);
+	if (forward_scan_content(&s, rq->env->cuts) < 0)
 		r = refuse(c, FORWARD_ERROR, "bad-cuts");
+	else if (s.full)
+		r = refuse(c, FORWARD_HOLD, "too-many-cuts");
 	else if (s.loop)
 		r = refuse(c, FORWARD_HOLD, "loop");	/* 9.1 */
 	else if (put_sender(k, rq, c) < 0)
 		r = refuse(c, FORWARD_ERROR, "no-return-path");
-	else if (put_prefix(k, rq, &s, c) < 0)
-		r = refuse(c, FORWARD_ERROR, "no-header-block");
-	sign_fields_fini(&s.fields);
+	else
+		r = build_form(&s, c);
+	c->receipts = s.receipts;
+	forward_scan_fini(&s);
 	return r;
 }

@@ -4,16 +4,23 @@
  * above the bytes that were kept, and the runs of them that stay behind. Those bytes are
  * read, never copied and never changed. The recovery address is not known here, so it
  * cannot leak (P4).
+ *
+ * What would not survive as it is goes munged or wrapped (spec 7, policy/rewrite.h), and
+ * whatever goes is signed and sealed last of all.
  */
 #ifndef POLICY_FORWARD_H
 #define POLICY_FORWARD_H
 
 #include "base/conf.h"
 #include "base/envelope.h"
+#include "policy/rewrite.h"
 #include "policy/sign.h"
 #include "policy/srs.h"
 
-enum { FORWARD_PREFIX_MAX = 64 * 1024, FORWARD_TAG_LEN = 32, FORWARD_CUTS_MAX = 256 };
+enum {
+	FORWARD_PREFIX_MAX = 64 * 1024, FORWARD_SUFFIX_MAX = 1024,	/* octets */
+	FORWARD_TAG_LEN = 32, FORWARD_CUTS_MAX = 256
+};
 
 /* With no secret only the mode RETURN_NULL can be served; then there is no loop tag. */
 struct forward_keys {
@@ -32,6 +39,10 @@ struct forward_request {
 	enum conf_return_path		 mode;
 	struct slice			 token;		/* of an earlier attempt, "" for a new one */
 	int64_t				 now_ms;	/* wall clock */
+	struct slice			 brand;		/* in From of munged copies, "" for none */
+	/* How the domain wants unsurvivable mail sent, and what destinations have said so
+	 * far; policy and survivable are read from the envelope. */
+	struct rewrite_case		 form;
 };
 
 enum forward_result {
@@ -45,14 +56,17 @@ struct forward_copy {
 	char		 token[SRS_TOKEN_LEN + 1];	/* "" when the return path holds none */
 	struct buf	 mail_from;		/* no brackets, empty for the null sender */
 	struct buf	 prefix;		/* to be sent above the content */
-	struct slice	 cuts;			/* to be left out of it; the envelope's */
+	struct buf	 cuts;			/* to be left out of it; items of struct body_cut */
+	struct buf	 suffix;		/* to be sent below it */
+	const char	*form;			/* "munge", "wrap", "" as it is */
+	unsigned	 receipts;		/* requests for a receipt that had to stay (2.3.10) */
 	bool		 sealed;		/* it has an ARC set of ours */
 };
 
 void forward_copy_init(struct forward_copy *c);
 void forward_copy_fini(struct forward_copy *c);
 
-/* Fills `c`, which starts empty; slices borrow from the envelope. */
+/* Fills `c`, which starts empty. */
 enum forward_result forward_build(const struct forward_keys *k, const struct forward_request *rq,
     struct forward_copy *c);
 

@@ -36,7 +36,8 @@ struct seal {
 	struct seal_keys	 keys;
 	struct sign_body	*body;		/* owned; work space of all keys */
 	uint64_t		 prepared, held, errors;	/* answers to SEAL_PREPARE */
-	uint64_t		 sealed;			/* of the prepared: with an ARC set */
+	uint64_t		 sealed, rewritten;	/* of the prepared: with an ARC set, spec 7 */
+	uint64_t		 receipts;		/* requests that had to stay, 2.3.10 */
 	uint64_t		 checked, invalid;		/* answers to SEAL_CHECK */
 };
 
@@ -254,6 +255,38 @@ copy_refused(struct forward_copy *c, enum forward_result r, const char *reason)
 	return r;
 }
 
+static enum rewrite_mode
+form_mode(enum conf_unsurvivable u)
+{
+	switch (u) {
+	case UNSURVIVABLE_AUTO:
+		return REWRITE_AUTO;
+	case UNSURVIVABLE_MUNGE:
+		return REWRITE_MUNGE;
+	case UNSURVIVABLE_WRAP:
+		return REWRITE_WRAP;
+	case UNSURVIVABLE_TRY:
+		return REWRITE_TRY;
+	case UNSURVIVABLE_HOLD:
+		break;
+	}
+	return REWRITE_NEVER;
+}
+
+/* XXX issue 4: the queue tells nothing of refusals yet, so `try` and the second half of
+ * `auto` send as it is, and a refusal ends the leg. */
+static struct rewrite_case
+form_case(const struct seal_prepare *q, enum conf_unsurvivable u)
+{
+	return (struct rewrite_case){
+		.mode = form_mode(u), .marked = q->marked != 0, .accepted = q->accepted != 0,
+		.auth_refusals = q->auth_refusals, .transformed = q->transformed != 0,
+		.refusal = q->refusal == SEAL_REFUSED_AUTH ? REWRITE_REFUSED_AUTH :
+		    q->refusal == SEAL_REFUSED_STRUCTURE ? REWRITE_REFUSED_STRUCTURE :
+		    REWRITE_NOT_REFUSED,
+	};
+}
+
 static enum forward_result
 build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *env, int fd,
     struct forward_copy *c)
@@ -272,6 +305,8 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 		return copy_refused(c, FORWARD_ERROR, "no-such-recipient");
 	d = conf_domain_find(r->conf, rcpt.domain);
 	rq.mode = d == NULL ? RETURN_OPAQUE : d->return_path;
+	rq.brand = d == NULL ? SLICE_NONE : slice_str(d->brand);
+	rq.form = form_case(q, d == NULL ? UNSURVIVABLE_AUTO : d->unsurvivable);
 	if (s->keys.domain == NULL && rq.mode != RETURN_NULL)
 		return copy_refused(c, FORWARD_HOLD, "no-forwarder");
 	if (body_map(fd, &rq.content) < 0)
@@ -299,6 +334,14 @@ count_status(struct seal *s, enum forward_result res)
 	}
 	s->errors++;
 	return SEAL_ERROR;
+}
+
+static void
+count_copy(struct seal *s, const struct forward_copy *c)
+{
+	s->sealed += c->sealed;
+	s->rewritten += c->form[0] != '\0';
+	s->receipts += c->receipts;
 }
 
 static void
@@ -330,8 +373,10 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 		a.token = slice_str(c.token);
 		a.mail_from = buf_slice(&c.mail_from);
 		a.prefix = buf_slice(&c.prefix);
-		a.cuts = c.cuts;
-		((struct seal *)r->priv)->sealed += c.sealed;
+		a.cuts = buf_slice(&c.cuts);
+		a.suffix = buf_slice(&c.suffix);
+		a.reason = slice_str(c.form);
+		count_copy(r->priv, &c);
 	} else if (res == FORWARD_ERROR) {
 		msgid_print(env.id, id);
 		log_error("seal-prepare", "id=%s error=%s", id, c.reason);
@@ -422,10 +467,12 @@ seal_status(struct role *r, struct buf *out)
 		return;
 	/* a status line that does not fit is left out; nobody waits for it */
 	if (buf_printf(out, "\"prepared\":%llu,\"held\":%llu,\"errors\":%llu,\"checked\":%llu,"
-	    "\"invalid\":%llu,\"sealed\":%llu,\"signs\":%s,\"seals\":%s",
+	    "\"invalid\":%llu,\"sealed\":%llu,\"rewritten\":%llu,\"receipts\":%llu,\"signs\":%s,"
+	    "\"seals\":%s",
 	    (unsigned long long)s->prepared, (unsigned long long)s->held,
 	    (unsigned long long)s->errors, (unsigned long long)s->checked,
 	    (unsigned long long)s->invalid, (unsigned long long)s->sealed,
+	    (unsigned long long)s->rewritten, (unsigned long long)s->receipts,
 	    s->keys.fwd.dkim != NULL ? "true" : "false",
 	    s->keys.fwd.arc != NULL ? "true" : "false") < 0)
 		return;

@@ -41,6 +41,11 @@ static const struct wire_field prepare_f[] = {
 	WIRE_U16(S, attempt, UINT16_MAX),
 	WIRE_U64(S, now_ms),
 	WIRE_STR(S, token, 64),
+	WIRE_U8(S, refusal, SEAL_REFUSAL_MAX - 1),
+	WIRE_U8(S, transformed, 1),
+	WIRE_U8(S, marked, 1),
+	WIRE_U8(S, accepted, 1),
+	WIRE_U8(S, auth_refusals, UINT8_MAX),
 	WIRE_STR(S, envelope, ENVELOPE_MAX),
 };
 #undef S

@@ -14,9 +14,17 @@ struct seal_prepare {
 	uint16_t	attempt;
 	uint64_t	now_ms;		/* wall clock */
 	struct slice	token;		/* of an earlier attempt of this leg, "" for a new one */
+	/* What destinations have said (spec 7.3, 7.5, 7.6); all 0 when nothing is known. */
+	uint8_t		refusal;	/* enum seal_refusal: of this message, by this one */
+	uint8_t		transformed;	/* this leg was sent munged or wrapped before */
+	uint8_t		marked;		/* destination and author domain, in the last 24 h */
+	uint8_t		accepted;	/* by this provider in the last 24 h: any of them ... */
+	uint8_t		auth_refusals;	/* ... and refusals of class AUTH, at most 255 */
 	struct slice	envelope;	/* struct envelope, encoded */
 };
 extern const struct wire_desc seal_prepare_wire;
+
+enum seal_refusal { SEAL_NOT_REFUSED, SEAL_REFUSED_AUTH, SEAL_REFUSED_STRUCTURE, SEAL_REFUSAL_MAX };
 
 enum seal_status {
 	SEAL_OK,
@@ -28,7 +36,7 @@ enum seal_status {
 struct seal_prepared {
 	uint64_t	req;
 	uint8_t		status;		/* enum seal_status */
-	struct slice	reason;
+	struct slice	reason;		/* with SEAL_OK: "munge", "wrap" or "" as it is */
 	struct slice	token;		/* 24 characters, journalled by the queue (1.4.3) */
 	struct slice	mail_from;
 	struct slice	prefix;		/* header block above the content */

@@ -129,6 +129,9 @@ static const struct bad {
 	{ DOM "resolver = dns.it\n", "is not an address" },
 	{ DOM "known-lists = { a.it, \"b c\" }\n", "f:3: known-lists: \"b c\" is not a domain name" },
 	{ DOM "critical-domains = { .it }\n", "is not a domain name" },
+	{ DOM "domain b.it { primary = mx brand = \"\" }\n", "is not a name: write up to 64" },
+	{ DOM "domain b.it { primary = mx brand = \"caff\xc3\xa8\" }\n", "is not a name" },
+	{ DOM "domain b.it { primary = mx unsurvivable = x }\n", "auto, munge, wrap, try or hold" },
 	{ DOM "forward-null-sender = some\n", "write authenticated, all or none" },
 	{ DOM "listen 1.2.3.4 { }\n", "f:3: listen: \"1.2.3.4\" is not an address with a port" },
 	{ DOM "listen \"::1:25\" { }\n", "is not an address with a port" },
@@ -533,6 +536,7 @@ test_text_round_trip(void **state)
 		"forwarder { domain = f.it secret-file = /s dkim-selector = x dkim-key-file = /k\n"
 		"arc = off }\n"
 		"domain b.it { primary = lmtp://[::1]:24 subaddress = \"\" failover = on\n"
+		"brand = \"Posta \\\"B\\\"\" unsurvivable = hold\n"
 		"shard s1 { primary = smtp://h.it:26 } shard s2 { primary = mx } }\n",
 	};
 

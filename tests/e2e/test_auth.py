@@ -272,3 +272,71 @@ def test_a_copy_that_comes_back_goes_no_further_9_1(world):
     # the tag is of one mailbox: mail to another one is no loop
     assert mail.send(relay.port, SENDER, "anna@shop.example", back)[0] == 250
     relay.wait_balance(received=3, forwarded=2)
+
+
+def test_mail_that_would_not_survive_is_munged_7_3(world, rsa):
+    """p=quarantine and SPF alone: at once. 7.7: the store gets the genuine message."""
+    policy(world, "p=quarantine")
+    relay = active(world, forwarder=signing(world, rsa), in_domain='brand = "Posta Bottega"')
+    data = mail.message(SENDER, USER)
+    mail.send(relay.port, SENDER, USER, data)
+    m = world.recovery.wait(1)[0]
+    token = m.mail_from.split("=")[-1].split("@")[0]
+    head, body = m.data.split(b"\r\n\r\n", 1)
+    flat = head.replace(b"\r\n ", b" ")
+    assert b'From: "news@sender.example via Posta Bottega" <fwd+%s@fwd.relay.example>' % token.encode() in flat
+    assert flat.count(b"\r\nFrom: ") == 1
+    for name in (b"Author", b"X-Original-From", b"Reply-To"):
+        assert b"\r\n" + name + b": <news@sender.example>" in flat
+    assert body == b"ciao\r\n" and arc(world, m.data) == b"pass"
+    assert dkim.DKIM(m.data).verify(dnsfunc=resolver(world))
+    world.up()
+    relay.failover("off")
+    assert mail.below_trace(world.store.wait(1)[0].data, data)
+
+
+def test_what_a_signature_carries_is_not_touched_7_1(world, rsa):
+    pem, public = rsa
+    world.dns.set("s1._domainkey.sender.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    policy(world, "p=quarantine")
+    relay = active(world, in_domain="unsurvivable = munge")
+    data = mail.dkim_sign(mail.message(SENDER, USER), "s1", "sender.example", pem)
+    mail.send(relay.port, SENDER, USER, data)
+    assert mail.below_trace(world.recovery.wait(1)[0].data, data)
+
+
+@pytest.mark.parametrize("mode,form", [("auto", "as-is"), ("try", "as-is"), ("munge", "munge"),
+                                       ("wrap", "wrap"), ("hold", None)])
+def test_unsurvivable_as_configured_7_3(world, rsa, mode, form):
+    policy(world, "p=reject")
+    relay = active(world, forwarder=signing(world, rsa), in_domain="unsurvivable = " + mode)
+    data = mail.message(SENDER, USER)
+    mail.send(relay.port, SENDER, USER, data)
+    if form is None:
+        relay.wait_balance(received=1, held=1, forward_skipped=1)
+        assert world.recovery.messages == []
+        return
+    got = world.recovery.wait(1)[0].data
+    assert dkim.DKIM(got).verify(dnsfunc=resolver(world))
+    assert (form == "as-is") == mail.below_trace(got, data)
+    assert (form == "munge") == (b"\r\nX-Original-From: " in got)
+    if form == "wrap":
+        head, inside = got.split(b"Content-Type: message/rfc822", 1)
+        assert data in inside and b"\r\nSubject: prova\r\n" in head
+        assert b"Auto-Submitted: auto-generated" in head
+
+
+def test_receipts_are_not_asked_of_the_recovery_mailbox_2_3_10(world, rsa):
+    pem, public = rsa
+    world.dns.set("s1._domainkey.sender.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    relay = active(world)
+    data = mail.message(SENDER, USER, extra=b"Disposition-Notification-To: x@sender.example\r\n")
+    mail.send(relay.port, SENDER, USER, data)
+    assert b"Disposition-Notification-To" not in world.recovery.wait(1)[0].data
+    signed = mail.dkim_sign(data, "s1", "sender.example", pem,
+                            include_headers=[b"from", b"disposition-notification-to"])
+    mail.send(relay.port, SENDER, USER, signed)
+    assert mail.below_trace(world.recovery.wait(2)[1].data, signed)
+    world.up()
+    relay.failover("off")
+    assert all(b"Disposition-Notification-To" in m.data for m in world.store.wait(2))

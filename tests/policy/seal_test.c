@@ -509,7 +509,8 @@ reload(void **state)
 	buf_init(&out, 512);
 	seal_ops.status(&b->role, &out);
 	assert_true(slice_eq(buf_slice(&out), SLICE_LIT("\"prepared\":2,\"held\":0,\"errors\":0,"
-	    "\"checked\":3,\"invalid\":1,\"sealed\":0,\"signs\":true,\"seals\":false")));
+	    "\"checked\":3,\"invalid\":1,\"sealed\":0,\"rewritten\":0,\"receipts\":0,"
+	    "\"signs\":true,\"seals\":false")));
 	buf_fini(&out);
 	seal_ops.stop(&b->role);
 	assert_true(b->done);
