@@ -114,6 +114,10 @@ fuzz:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) fuzzers
 	@tests/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
 
+# Seeds and all inputs that once were a finding, again.
+fuzz-replay: fuzzers
+	@tests/fuzz.sh 0 $(FUZZERS)
+
 install: $(O)/salvaposta
 	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
 	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example
@@ -126,6 +130,6 @@ format:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all bench check clean crash demo format install test tests-built tools
+.PHONY: all bench check clean crash demo format fuzz fuzz-replay fuzzers install test tests-built tools
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
