@@ -448,10 +448,14 @@ check_segment(struct verify *v, uint64_t no)
 	if (v->live && (size[STORE_LOG] < 0 || size[STORE_PROGRESS] < 0))
 		return;
 	v->r.log_bytes = size[STORE_LOG] < 0 ? 0 : (uint64_t)size[STORE_LOG];
-	if (!check_heads(v, size)) {
-		if (size[STORE_LOG] <= SEGMENT_HEAD)
-			v->nfinding = 0;	/* a crash while it was made: nothing was in it */
-		else
+	bool told = check_heads(v, size);
+	if (size[STORE_LOG] <= SEGMENT_HEAD && size[STORE_INDEX] < 0 && size[STORE_PROGRESS] < 0) {
+		/* A crash while it was made: the log is there before the progress log. */
+		v->nfinding = 0;
+		goto out;
+	}
+	if (!told) {
+		if (size[STORE_LOG] >= 0)
 			verify_found(v, STORE_LOG, 0, v->r.log_bytes, true,
 			    "nothing in this file can be told from noise");
 		goto out;

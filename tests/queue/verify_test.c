@@ -482,6 +482,36 @@ test_missing_files(void **state)
 	expect_whole(m, INDEX_ABSENT);
 }
 
+/* A crash between the first and the second file of a new segment: nothing was in it.
+ * The same log beside a progress log has lost what it had. */
+static void
+test_a_segment_that_was_being_made(void **state)
+{
+	struct spool_made *m = *state;
+	char path[256], head[SEGMENT_HEAD];
+	struct found r;
+	int fd = open_part(m, 1, "log");
+
+	assert_int_equal(pread(fd, head, sizeof(head), 0), sizeof(head));
+	close(fd);
+	snprintf(path, sizeof(path), "%s/seg/000000000009.log", m->k.dir);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	for (size_t n = 0; n <= sizeof(head); n += 8) {
+		assert_int_equal(pwrite(fd, head, n, 0), n);
+		verify(&m->k, false, &r);
+		assert_int_equal(r.n, 0);
+		assert_int_equal(r.nseg, 2);
+	}
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	fd = open_part(m, 1, "log");
+	assert_int_equal(ftruncate(fd, 10), 0);
+	close(fd);
+	verify(&m->k, false, &r);
+	assert_true(r.damage >= 1);
+}
+
 static void
 test_swapped_and_strange_files(void **state)
 {
@@ -684,6 +714,8 @@ main(void)
 		SEALED(test_index_and_progress),
 		SEALED(test_an_index_that_lies),
 		SEALED(test_missing_files),
+		SEALED(test_a_segment_that_was_being_made),
+		DEAD(test_a_segment_that_was_being_made),
 		SEALED(test_swapped_and_strange_files),
 		SEALED(test_totals),
 		cmocka_unit_test(test_after_a_slow_disk),
