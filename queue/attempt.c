@@ -497,6 +497,8 @@ forward_prepared(struct attempts *a, struct work *w, const struct seal_prepared 
 		.route = ROUTE_MX, .host = slice_str(at + 1), .mail_from = m->mail_from,
 		.rcpt = slice_str(w->recovery), .prefix = m->prefix, .cuts = m->cuts,
 		.suffix = m->suffix,
+		/* Ours, never the sender's (2.3.3): a report names our token. */
+		.notify = NOTIFY_FAILURE, .ret = SLICE_LIT("HDRS"), .envid = m->token,
 	};
 
 	forward_journal(a, w, m->token);
