@@ -111,17 +111,25 @@ verify_progress(struct verify *v)
 
 /* ---- index ---- */
 
+static const char what_unfinished[] = "a checkpoint did not finish; it is made again at start";
+
 int
 verify_index_head(struct verify *v, struct index_head *h)
 {
+	static const uint8_t zero[PAGE_BYTES];
 	const char *what = NULL;
-	uint8_t b[PAGE_BYTES];
+	uint8_t b[PAGE_BYTES] = { 0 };
 	int64_t size = v->ops->size(v->store, v->r.segment, STORE_INDEX);
 
 	if (size < 0)
 		return 0;
-	if (v->ops->read(v->store, v->r.segment, STORE_INDEX, 0, b, PAGE_BYTES) != PAGE_BYTES ||
-	    index_head_get(b, h) != 0)
+	ssize_t n = v->ops->read(v->store, v->r.segment, STORE_INDEX, 0, b, PAGE_BYTES);
+	/* The first checkpoint writes pages, then the head. */
+	if (n >= 0 && memcmp(b, zero, sizeof(b)) == 0) {
+		verify_found(v, STORE_INDEX, 0, (uint64_t)size, false, what_unfinished);
+		return 0;
+	}
+	if (n != PAGE_BYTES || index_head_get(b, h) != 0)
 		what = "the head of the index is damaged; it can be built again";
 	else if (h->segment != v->r.segment)
 		what = "this is the index of another segment";
@@ -133,7 +141,6 @@ verify_index_head(struct verify *v, struct index_head *h)
 		v->r.index = INDEX_GOOD;
 		return 1;
 	}
-	/* A checkpoint that was under way writes the head last. */
 	v->r.index = INDEX_BAD;
 	verify_found(v, STORE_INDEX, 0, PAGE_BYTES, true, what);
 	return -1;
@@ -242,21 +249,22 @@ check_page(struct verify *v, struct window *w, uint32_t no, const struct index_h
 
 /* The rows of the file, owned; NULL after a finding. */
 static struct row *
-read_rows(struct verify *v, const struct index_head *h, uint64_t off)
+read_rows(struct verify *v, const struct index_head *h, uint64_t off, bool *match)
 {
 	size_t n = (size_t)h->nrow * ROW_BYTES;
 	uint8_t *b = malloc(n + 1);
 	struct row *row = NULL;
 
 	if (b != NULL && v->ops->read(v->store, v->r.segment, STORE_INDEX, off, b, n) ==
-	    (ssize_t)n && crc32c(0, b, n) == h->crc_rows) {
+	    (ssize_t)n) {
+		*match = crc32c(0, b, n) == h->crc_rows;
 		row = mem_array((size_t)h->nrow + 1, sizeof(*row));
 		for (uint32_t i = 0; i < h->nrow; i++)
 			row_get(b + (size_t)i * ROW_BYTES, &row[i]);
 	} else {
 		v->r.index = INDEX_BAD;
 		verify_found(v, STORE_INDEX, off, n, true,
-		    "the sums do not match their checksum; they can be built again");
+		    "the sums are missing or cannot be read; they can be built again");
 	}
 	free(b);
 	return row;
@@ -268,6 +276,22 @@ same_row(const struct row *a, const struct row *b)
 	return memcmp(a->leg, b->leg, sizeof(a->leg)) == 0 &&
 	    memcmp(a->bucket, b->bucket, sizeof(a->bucket)) == 0 &&
 	    a->held_bytes == b->held_bytes;
+}
+
+/* Rows that the head does not know are those of a checkpoint whose head was not written
+ * any more, if they are the sums of the pages that it did write. */
+static void
+check_strange_rows(struct verify *v, const struct index_head *h, const struct row *file,
+    const struct row *mine, uint64_t off)
+{
+	bool same = v->r.index == INDEX_GOOD;
+
+	for (uint32_t i = 0; i < h->nrow && same; i++)
+		same = same_row(&file[i], &mine[i]);
+	if (!same)
+		v->r.index = INDEX_BAD;
+	verify_found(v, STORE_INDEX, off, (uint64_t)h->nrow * ROW_BYTES, !same, same ?
+	    what_unfinished : "the sums do not match their checksum; they can be built again");
 }
 
 static void
@@ -293,7 +317,8 @@ verify_index(struct verify *v, const struct index_head *h)
 {
 	uint32_t pages = (h->count + PAGE_ENTRIES - 1) / PAGE_ENTRIES, live = 0;
 	uint64_t rows_at = PAGE_BYTES * (1 + (uint64_t)pages);
-	struct row *file = read_rows(v, h, rows_at), *mine;
+	bool match = false;
+	struct row *file = read_rows(v, h, rows_at, &match), *mine;
 	struct window w;
 
 	if (file == NULL)
@@ -312,7 +337,9 @@ verify_index(struct verify *v, const struct index_head *h)
 	for (uint32_t no = 0; no < pages && !v->stopped; no++)
 		check_page(v, &w, no, h, file, mine, &live);
 	/* With progress behind `covered` pages may be newer than the sums. */
-	if (v->r.index == INDEX_GOOD && v->prg_size <= h->covered && !v->stopped)
+	if (!match && !v->stopped)
+		check_strange_rows(v, h, file, mine, rows_at);
+	else if (v->r.index == INDEX_GOOD && v->prg_size <= h->covered && !v->stopped)
 		check_sums(v, h, file, mine, live, rows_at);
 	free(mine);
 	free(file);

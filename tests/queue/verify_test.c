@@ -455,6 +455,60 @@ test_an_index_that_lies(void **state)
 }
 
 static void
+rows_of(const struct spool_made *m, struct index_head *h, uint64_t *off, struct row *row)
+{
+	int fd = open_part(m, 1, "idx");
+	uint8_t b[PAGE_BYTES];
+
+	assert_int_equal(pread(fd, b, PAGE_BYTES, 0), PAGE_BYTES);
+	assert_int_equal(index_head_get(b, h), 0);
+	assert_int_equal(h->nrow, 1);
+	*off = PAGE_BYTES * (1 + (h->count + PAGE_ENTRIES - 1) / PAGE_ENTRIES);
+	assert_int_equal(pread(fd, b, ROW_BYTES, (off_t)*off), ROW_BYTES);
+	row_get(b, row);
+	close(fd);
+}
+
+/* Killed inside a checkpoint: pages are there, then rows, the head is written last. */
+static void
+test_an_unfinished_checkpoint(void **state)
+{
+	struct spool_made *m = *state;
+	uint8_t page[PAGE_BYTES];
+	struct index_head h;
+	struct found r;
+	struct row row;
+	uint64_t off;
+	int fd = open_part(m, 1, "idx");
+
+	/* The first one: no head yet. */
+	rows_of(m, &h, &off, &row);
+	memset(page, 0, sizeof(page));
+	assert_int_equal(pwrite(fd, page, PAGE_BYTES, 0), PAGE_BYTES);
+	verify(&m->k, false, &r);
+	assert_int_equal(r.n, 1);
+	assert_int_equal(r.damage, 0);
+	assert_int_equal(r.seg[0].index, INDEX_ABSENT);
+	/* A later one: the head of the one before, with other sums, and less progress. */
+	h.crc_rows ^= 1;
+	h.live--;
+	h.covered -= 64;
+	index_head_put(page, &h);
+	assert_int_equal(pwrite(fd, page, PAGE_BYTES, 0), PAGE_BYTES);
+	verify(&m->k, false, &r);
+	assert_int_equal(r.n, 1);
+	assert_int_equal(r.damage, 0);
+	/* The same with sums of nothing: damage. */
+	row.held_bytes++;
+	row_put(page, &row);
+	assert_int_equal(pwrite(fd, page, ROW_BYTES, (off_t)off), ROW_BYTES);
+	verify(&m->k, false, &r);
+	assert_int_equal(r.damage, 1);
+	assert_true(r.f[0].off == off);
+	close(fd);
+}
+
+static void
 test_missing_files(void **state)
 {
 	struct spool_made *m = *state;
@@ -713,6 +767,7 @@ main(void)
 		DEAD(test_zeros),
 		SEALED(test_index_and_progress),
 		SEALED(test_an_index_that_lies),
+		SEALED(test_an_unfinished_checkpoint),
 		SEALED(test_missing_files),
 		SEALED(test_a_segment_that_was_being_made),
 		DEAD(test_a_segment_that_was_being_made),
