@@ -211,6 +211,24 @@ refused_and_held(void **state)
 	assert_true(slice_istarts(f->out.reason, SLICE_LIT("550 5.6.0 ")));
 }
 
+/* Spec 0.5: SPF and iprev say nothing of a sender behind our own front server. */
+static void
+trusted_front_0_5(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(buf_puts(&f->text, "From: a@brand.example\r\n\r\nx\r\n"), 0);
+	f->in.trusted = 1;
+	run(f, buf_slice(&f->text));
+	assert_int_equal(f->out.status, VERIFY_OK);
+	assert_int_equal(f->out.spf, AUTH_NONE);
+	assert_int_equal(f->out.iprev, AUTH_UNSET);
+	assert_true(slice_istarts(f->out.authres, SLICE_LIT("mx.primary.example;\r\n\tspf=none;\r\n\tdkim=none")));
+	f->in.trusted = 0;
+	run(f, buf_slice(&f->text));
+	assert_int_not_equal(f->out.spf, AUTH_NONE);
+}
+
 /* Spec 4.3, 14.4 #14: fields in our name are cut, neighbours in one piece. */
 static void
 forged(void **state)
@@ -746,6 +764,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(received_spf_4_4, setup, teardown),
 		cmocka_unit_test_setup_teardown(arc_5_1_and_6_6, setup, teardown),
 		cmocka_unit_test_setup_teardown(known_list_6_6, setup, teardown),
+		cmocka_unit_test_setup_teardown(trusted_front_0_5, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("policy/evaluate", tests, NULL, NULL);
