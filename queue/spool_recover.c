@@ -340,6 +340,9 @@ replay_progress(struct spool *sp, struct seg *s, uint64_t off)
 		log_warn("spool-progress-damaged", "segment=%llu bytes=%llu strange=%u "
 		    "effect=\"perhaps repeated deliveries\"", (unsigned long long)s->no,
 		    (unsigned long long)skipped, strange);
+	/* Not over what is there and could not be read. */
+	if (c.io_error)
+		s->prg_end = (c.size + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
 	free(c.b);
 	return !c.io_error;
 }
@@ -483,16 +486,23 @@ recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 	s->state = SEG_CLOSED;
 	s->end = s->good_end = SEGMENT_HEAD;
 	s->prg_end = SEGMENT_HEAD;
-	if (scan_init(&c, sp, s, STORE_LOG) != 0)
-		return errno == ENOENT;
+	if (scan_init(&c, sp, s, STORE_LOG) != 0) {
+		s->keep = errno != ENOENT;
+		return !s->keep;
+	}
 	if (l != NULL)
 		c.size = abandoned_end(l, s->no, c.size);
 	scan_log(&c, l);
 	s->end = s->good_end;
 	s->next_entry = s->count;
-	/* What could not be read today may be readable tomorrow: do not cut it off. */
-	if (c.io_error)
+	/* What could not be read today may be readable tomorrow: neither cut nor dropped,
+	 * and no index that leaves it out. */
+	if (c.io_error) {
 		s->end = s->good_end = c.size;
+		s->keep = true;
+		log_error("spool-unreadable", "segment=%llu effect=\"left alone until the next "
+		    "start\"", (unsigned long long)s->no);
+	}
 	free(c.b);
 	return replay_progress(sp, s, SEGMENT_HEAD) && !c.io_error;
 }

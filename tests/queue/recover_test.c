@@ -947,6 +947,34 @@ test_abandoned_tail(void **state)
 	kit_fini(&k);
 }
 
+/* A log that the disk does not read at one start is neither cut nor dropped: at the
+ * next start all is there. */
+static void
+test_unreadable_start(void **state)
+{
+	(void)state;
+	for (unsigned skip = 0; skip < 12; skip++)
+		for (int crashed = 0; crashed < 2; crashed++) {
+			struct store_script s = { 0 };
+			struct plain p;
+			plain_make(&p, crashed);
+			image_put(&p.im, p.k.dir);
+			p.k.ops = &store_fake;
+			store_fake_where(&s, &store_local, p.k.dir, p.k.where, sizeof(p.k.where));
+			s.n = 1;
+			s.rule[0] = (struct fake_rule){ .op = FAKE_READ, .act = FAKE_REFUSE,
+			    .skip = skip };
+			kit_start(&p.k, false);
+			kit_run(&p.k, 1100);
+			spool_close(&p.k.sp);
+			s.n = 0;
+			kit_start(&p.k, false);
+			plain_check(&p, 0, true);	/* progress: repeated at worst */
+			spool_close(&p.k.sp);
+			plain_free(&p);
+		}
+}
+
 int
 main(void)
 {
@@ -964,6 +992,7 @@ main(void)
 		cmocka_unit_test(test_crash_while_dropping),
 		cmocka_unit_test(test_totals_damage),
 		cmocka_unit_test(test_abandoned_tail),
+		cmocka_unit_test(test_unreadable_start),
 	};
 
 	log_open("test", LOG_LVL_ERROR);
