@@ -53,7 +53,7 @@ struct slice forward_loop_address(const struct envelope_rcpt *rcpt);
 
 /*
  * Appends seal and signature to c->prefix, seal above. Neither without a From field (RFC
- * 6376 5.4 wants it signed), nor where verifiers may not agree with us on where the header
+ * 6376 5.4 wants it signed) or with more than two (8.15: all of them), nor where verifiers may not agree with us on where the header
  * ends; no seal without `chain`, on a message that is not the one that came. 0 or -1.
  */
 int forward_sign(struct forward_scan *s, bool chain, struct forward_copy *c);

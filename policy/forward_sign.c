@@ -2,7 +2,7 @@
 #include "policy/arc_seal.h"
 #include "policy/forward_priv.h"
 
-enum { SIGNATURE_MAX = 16 * 1024 };
+enum { SIGNATURE_MAX = 16 * 1024, FROM_MAX = 2 /* as often as h= lists it */ };
 
 /* Spec 3.17. From twice: nobody can put a second one above ours. */
 #define DKIM_NAMES \
@@ -76,7 +76,8 @@ forward_sign(struct forward_scan *s, bool chain, struct forward_copy *c)
 	struct buf dkim;
 	int ret = -1;
 
-	if ((s->keys->dkim == NULL && s->keys->arc == NULL) || s->from == 0 || s->junk || s->odd)
+	if ((s->keys->dkim == NULL && s->keys->arc == NULL) || s->junk || s->odd ||
+	    s->from == 0 || s->from > FROM_MAX)
 		return 0;
 	hash_body(s, hash);
 	buf_init(&dkim, SIGNATURE_MAX);
