@@ -118,6 +118,13 @@ fuzz:
 fuzz-replay: fuzzers
 	@tests/fuzz.sh 0 $(FUZZERS)
 
+# What is printed from the table of configuration keys.
+docs: $(O)/salvaposta
+	@$(O)/salvaposta check --example > relay.conf.example
+	@$(O)/salvaposta check --man > $(O)/keys.man
+	@sed -i -e '/BEGIN of the list from conf_print_man/r $(O)/keys.man' \
+	    -e '/BEGIN of the list/,/END of the list/{/BEGIN of the list\|END of the list/!d}' docs/relay.conf.5
+
 install: $(O)/salvaposta
 	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
 	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example
@@ -130,6 +137,6 @@ format:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all bench check clean crash demo format fuzz fuzz-replay fuzzers install test tests-built tools
+.PHONY: all bench check clean crash demo docs format fuzz fuzz-replay fuzzers install test tests-built tools
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
