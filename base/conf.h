@@ -38,6 +38,7 @@ struct conf_listen {		/* listen "0.0.0.0:25" { } */
 	char	*address;	/* "ip:port" or "[ip6]:port" as written */
 	bool	 tls;		/* offer STARTTLS (needs tls-cert-file); default yes */
 	bool	 proxy;		/* each connection begins with a PROXY header (trusted-relay) */
+	bool	 lmtp;		/* LMTP is spoken, not SMTP (RFC 2033) */
 };
 
 struct conf_shard {		/* inside a domain: shard "s2" { primary = ... } */

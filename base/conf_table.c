@@ -34,6 +34,7 @@ static const char *const failover_modes[] = { "off", "on", NULL };
 static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
 static const char *const hold_reject[] = { "hold", "reject", NULL };
+static const char *const listen_protocols[] = { "smtp", "lmtp", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
 static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
@@ -250,6 +251,11 @@ const struct conf_key conf_keys[] = {
 	{ .name = "proxy", LISTEN(proxy), .type = CONF_BOOL, .def = "no",
 	  .help = "Whether each connection begins with a PROXY header, version 1 or 2, that "
 	    "names the client. Only networks of trusted-relay may connect then." },
+	{ .name = "protocol", LISTEN(lmtp), .type = CONF_CHOICE_BOOL, .def = "smtp",
+	  .choices = listen_protocols,
+	  .help = "What is spoken here: SMTP, or LMTP (RFC 2033) for front servers that hand "
+	    "mail to a store by LMTP. An LMTP listener belongs on an address that only they "
+	    "can reach." },
 
 	/* forwarder */
 	{ .name = "domain", FORWARDER(domain), .type = CONF_HOSTNAME, .required = true,

@@ -144,7 +144,8 @@ relay_listen(struct relay *rl)
 		}
 		rl->listener[rl->nlistener++] = listener_new(rl->role->loop, fd, rl->server,
 		    (c->listen[i].tls ? SESSION_TLS : 0u) |
-		    (c->listen[i].proxy ? SESSION_PROXY : 0u));
+		    (c->listen[i].proxy ? SESSION_PROXY : 0u) |
+		    (c->listen[i].lmtp ? SESSION_LMTP : 0u));
 	}
 	return ret;
 }

@@ -69,6 +69,7 @@ machine_reset(struct smtp_machine *m)
 	free(m->rcpt_hash);
 	m->rcpt_hash = NULL;
 	m->nrcpt = 0;
+	m->taken = 0;
 	m->rcpt_room = 0;
 	m->size = 0;
 	m->body_8bit = false;
@@ -129,7 +130,7 @@ machine_wrong(struct smtp_machine *m, enum smtp_state st, struct buf *reply,
 struct smtp_step
 smtp_machine_greet(struct smtp_machine *m, struct buf *reply)
 {
-	machine_say(reply, "220 %s ESMTP Salvaposta", m->conf->hostname);
+	machine_say(reply, "220 %s %s Salvaposta", m->conf->hostname, m->lmtp ? "LMTP" : "ESMTP");
 	return machine_step(SMTP_GREETED, SMTP_DO_NOTHING);
 }
 
@@ -182,9 +183,18 @@ machine_hello(struct smtp_machine *m, struct slice arg)
 	return true;
 }
 
+/* RFC 2033 4.1: in LMTP LHLO takes the place of both, and neither may be answered. */
+static const char *
+hello_other(const struct smtp_machine *m)
+{
+	return m->lmtp ? "500 5.5.1 this is LMTP: say LHLO" : "500 5.5.1 this is SMTP: say EHLO";
+}
+
 static struct smtp_step
 cmd_helo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
+	if (m->lmtp)
+		return machine_wrong(m, st, reply, "%s", hello_other(m));
 	if (!machine_hello(m, arg))
 		return machine_wrong(m, st, reply, "501 5.5.4 a host name is needed");
 	m->extended = false;
@@ -193,7 +203,8 @@ cmd_helo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 }
 
 static struct smtp_step
-cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+machine_extended_hello(struct smtp_machine *m, enum smtp_state st, struct slice arg,
+    struct buf *reply)
 {
 	if (!machine_hello(m, arg))
 		return machine_wrong(m, st, reply, "501 5.5.4 a host name is needed");
@@ -207,13 +218,29 @@ cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	machine_say(reply, "250-DSN");
 	/* RFC 9422. Never a limit that grows within a session. */
 	machine_say(reply, "250-LIMITS MAILMAX=%u RCPTMAX=%u", m->conf->messages_max,
-	    m->conf->recipients_max);
+	    machine_rcpt_max(m));
 	if (m->front)
 		machine_say(reply, "250-XCLIENT " SMTP_XCLIENT_NAMES);
 	if (m->tls_offered && !m->tls_active)
 		machine_say(reply, "250-STARTTLS");
 	machine_say(reply, "250 8BITMIME");
 	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+}
+
+static struct smtp_step
+cmd_ehlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+{
+	if (m->lmtp)
+		return machine_wrong(m, st, reply, "%s", hello_other(m));
+	return machine_extended_hello(m, st, arg, reply);
+}
+
+static struct smtp_step
+cmd_lhlo(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
+{
+	if (!m->lmtp)
+		return machine_wrong(m, st, reply, "%s", hello_other(m));
+	return machine_extended_hello(m, st, arg, reply);
 }
 
 /* "FROM:" or "TO:", then the path. Clients that put a space after the colon exist in
@@ -307,8 +334,8 @@ static struct smtp_step
 cmd_help(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
 	(void)m, (void)arg;
-	machine_say(reply, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP "
-	    "STARTTLS%s", m->front ? " XCLIENT" : "");
+	machine_say(reply, "214 2.0.0 %s MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP "
+	    "STARTTLS%s", m->lmtp ? "LHLO" : "EHLO HELO", m->front ? " XCLIENT" : "");
 	return machine_step(st, SMTP_DO_NOTHING);
 }
 
@@ -364,6 +391,7 @@ cmd_starttls(struct smtp_machine *m, enum smtp_state st, struct slice arg, struc
 static const struct smtp_command commands[] = {
 	COMMAND("EHLO", IN_ANY, ARG_SOME, cmd_ehlo),
 	COMMAND("HELO", IN_ANY, ARG_SOME, cmd_helo),
+	COMMAND("LHLO", IN_ANY, ARG_SOME, cmd_lhlo),
 	COMMAND("MAIL", IN_READY, ARG_SOME, cmd_mail),
 	COMMAND("RCPT", IN_MAIL | IN_RCPT, ARG_SOME, machine_cmd_rcpt),
 	COMMAND("DATA", IN_MAIL | IN_RCPT, ARG_NONE, machine_cmd_data),
@@ -414,7 +442,7 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 		const char *why = "not now";
 
 		if (st == SMTP_GREETED)
-			why = "EHLO comes first";
+			why = m->lmtp ? "LHLO comes first" : "EHLO comes first";
 		else if (st == SMTP_BDAT && c->handler == machine_cmd_data)
 			why = "BDAT was begun, DATA cannot follow";
 		else if (st == SMTP_BDAT && c->handler == machine_cmd_rcpt)

@@ -53,11 +53,16 @@ struct smtp_step {
 	enum smtp_action	action;
 };
 
-enum { SMTP_HELO_MAX = 255, SMTP_RCPTS_MAX = 64 * 1024 /* bytes of all, encoded */ };
+enum {
+	SMTP_HELO_MAX = 255,
+	SMTP_RCPTS_MAX = 64 * 1024,	/* bytes of all, encoded */
+	SMTP_LMTP_RCPT_MAX = 150	/* of an LMTP transaction: each gets a reply in the end */
+};
 
 /* What a session knows between commands. Owned by the session. */
 struct smtp_machine {
 	const struct conf *conf;	/* borrowed; replaced on reload between commands */
+	bool		 lmtp;		/* LHLO, and a reply for each recipient (RFC 2033) */
 	bool		 tls_offered, tls_active;
 	bool		 front;		/* the peer may say who its client is (XCLIENT) */
 	bool		 extended;	/* EHLO, not HELO */
@@ -82,6 +87,7 @@ struct smtp_machine {
 	struct buf	 rcpts;		/* items of struct envelope_rcpt */
 	uint32_t	*rcpt_hash;	/* owned; of each user, to find doubles */
 	unsigned	 nrcpt, rcpt_room;
+	unsigned	 taken;		/* RCPT commands that got 250, doubles too */
 	struct {			/* the recipient being decided */
 		char	*address;	/* owned; as written */
 		char	*orcpt;		/* owned; ORCPT=, "" when not given */

@@ -1,7 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Content: how it begins, what may be wrong with it, and the answer to it. */
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "relay/smtp_machine_priv.h"
+
+/* The answer to a message and the end of its transaction. In LMTP each recipient that was
+ * taken hears it (RFC 2033 4.2); ours share one fate, as they share one commit. */
+__attribute__((format(printf, 3, 4))) static struct smtp_step
+machine_answer(struct smtp_machine *m, struct buf *reply, const char *fmt, ...)
+{
+	unsigned times = m->lmtp ? m->taken : 1;
+	char line[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	CHECK(n > 0 && (size_t)n < sizeof(line));
+	for (unsigned i = 0; i < times; i++)
+		machine_say(reply, "%s", line);
+	machine_reset(m);
+	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+}
 
 /* Why there can be no content without recipients. A pipelining client sees this after the
  * answers to its recipients: if one of them may come back later, a 5yz here would make it
@@ -133,9 +156,7 @@ smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	m->messages++;
 	if (text == NULL)
 		return machine_step(SMTP_WAIT_VERDICT, SMTP_DO_KEEP);
-	machine_reset(m);
-	machine_say(reply, "%s", text);
-	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+	return machine_answer(m, reply, "%s", text);
 }
 
 /* RFC 3030 4.2: after a chunk that failed the message is lost, and each further chunk of it
@@ -163,9 +184,7 @@ smtp_machine_chunk(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	if (error == NULL)
 		return smtp_machine_end(m, 0, reply);
 	m->messages++;
-	machine_reset(m);
-	machine_say(reply, "%s", error);
-	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+	return machine_answer(m, reply, "%s", error);
 }
 
 /* A refusal is worded by another process; it must still be one reply line. */
@@ -187,22 +206,17 @@ struct smtp_step
 smtp_machine_kept(struct smtp_machine *m, enum smtp_kept what, struct slice text,
     struct buf *reply)
 {
-	machine_reset(m);
 	if (what == SMTP_KEPT_REFUSED && !refusal_valid(text))
 		what = SMTP_KEPT_ERROR;	/* refused for what? Doubt is 4yz */
 	switch (what) {
 	case SMTP_KEPT:
-		machine_say(reply, "250 2.0.0 kept as %.*s", SLICE_FMT(text));
-		break;
+		return machine_answer(m, reply, "250 2.0.0 kept as %.*s", SLICE_FMT(text));
 	case SMTP_KEPT_FULL:
-		machine_say(reply, "452 4.3.1 no room on disk now, try again later");
-		break;
+		return machine_answer(m, reply, "452 4.3.1 no room on disk now, try again later");
 	case SMTP_KEPT_REFUSED:
-		machine_say(reply, "%.*s", SLICE_FMT(text));
-		break;
+		return machine_answer(m, reply, "%.*s", SLICE_FMT(text));
 	case SMTP_KEPT_ERROR:
-		machine_say(reply, "451 4.3.0 could not keep the message, try again later");
 		break;
 	}
-	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
+	return machine_answer(m, reply, "451 4.3.0 could not keep the message, try again later");
 }

@@ -17,6 +17,14 @@ struct smtp_step machine_wrong(struct smtp_machine *m, enum smtp_state st, struc
 bool machine_path(struct slice arg, struct slice keyword, struct address *a,
     struct slice *box, struct slice *rest);
 
+/* Recipients a transaction may have. */
+static inline unsigned
+machine_rcpt_max(const struct smtp_machine *m)
+{
+	return m->lmtp && m->conf->recipients_max > SMTP_LMTP_RCPT_MAX ? SMTP_LMTP_RCPT_MAX :
+	    m->conf->recipients_max;
+}
+
 static inline struct smtp_step
 machine_step(enum smtp_state next, enum smtp_action action)
 {

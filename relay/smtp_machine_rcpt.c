@@ -97,6 +97,7 @@ machine_rcpt_added(struct smtp_machine *m, bool added, struct buf *reply)
 	if (!added)
 		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
 	machine_pending_free(m);
+	m->taken++;
 	machine_say(reply, "250 2.1.5 recipient taken");
 	return machine_step(SMTP_RCPT, SMTP_DO_NOTHING);
 }
@@ -151,7 +152,7 @@ machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, s
 	}
 	if (a.utf8 && !m->utf8)
 		return machine_wrong(m, st, reply, "553 5.6.7 this address needs SMTPUTF8");
-	if (m->nrcpt >= m->conf->recipients_max)
+	if ((m->lmtp ? m->taken : m->nrcpt) >= machine_rcpt_max(m))
 		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
 	machine_pending_free(m);
 	m->pending = mem_new(sizeof(*m->pending));

@@ -241,6 +241,10 @@ session_unknown_client(const struct session *s)
 static struct slice
 session_protocol(const struct session *s)
 {
+	if (s->m.lmtp && s->m.utf8)
+		return s->m.tls_active ? SLICE_LIT("UTF8LMTPS") : SLICE_LIT("UTF8LMTP");
+	if (s->m.lmtp)		/* RFC 3848 */
+		return s->m.tls_active ? SLICE_LIT("LMTPS") : SLICE_LIT("LMTP");
 	if (!s->m.extended || (s->m.client != NULL && s->m.client->proto == SMTP_XPROTO_SMTP))
 		return SLICE_LIT("SMTP");
 	if (s->m.utf8)		/* RFC 6531 4.3 */
@@ -543,6 +547,7 @@ session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 	bool crowd = sv->stats.sessions >= sv->conf->sessions_max;
 	struct session *s = session_new(sv, ip, (how & SESSION_TLS) != 0);
 
+	s->m.lmtp = (how & SESSION_LMTP) != 0;
 	s->conn = conn_accepted(sv->loop, fd, &session_conn_ops, s);
 	if (crowd || sv->stopping) {
 		sv->stats.crowded++;

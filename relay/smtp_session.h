@@ -29,7 +29,8 @@ void smtp_server_free(struct smtp_server **sp);
 
 enum {
 	SESSION_TLS	= 1,	/* STARTTLS may be offered here */
-	SESSION_PROXY	= 2	/* it begins with a PROXY header */
+	SESSION_PROXY	= 2,	/* it begins with a PROXY header */
+	SESSION_LMTP	= 4	/* LMTP is spoken */
 };
 /* Takes `fd`. `ip` is the peer's address as text. */
 void session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how);

@@ -17,7 +17,7 @@ enum {
 	TLS_MS		= 60 * 1000,
 	PROXY_MS	= 10 * 1000,
 	RATE_GRACE_MS	= 30 * 1000,	/* how long a message may be slow */
-	REPLY_MAX	= 16 * 1024	/* of one command */
+	REPLY_MAX	= 64 * 1024	/* of one command; LMTP answers each recipient */
 };
 
 struct session {

@@ -201,3 +201,26 @@ def test_a_crowd_from_one_address_leaves_room_for_others(world):
             break
     assert t.banner.startswith(b"220")
     assert sum(r.get("crowded_address", 0) for r in relay.roles("relay")) >= 1
+
+
+def test_lmtp_in_answers_each_recipient(world):
+    """RFC 2033: a front that hands mail to its store by LMTP can hand it to us."""
+    port = free_port()
+    relay = world.relay(more='listen "127.0.0.1:%d" { protocol = lmtp }' % port)
+    data = mail.message(SENDER, USER, "lmtp")
+    c = smtplib.LMTP("127.0.0.1", port, local_hostname="front.shop.example", timeout=20)
+    c.ehlo_or_helo_if_needed()
+    assert c.has_extn("chunking") and c.has_extn("pipelining")
+    assert c.docmd("EHLO x")[0] == 500
+    c.mail(SENDER)
+    assert c.rcpt(USER)[0] == 250 and c.rcpt("nobody@shop.example")[0] == 550
+    assert c.rcpt("anna@shop.example")[0] == 250
+    first = c.data(data)
+    second = c.getreply()
+    assert first[0] == second[0] == 250, (first, second)
+    assert first[1] == second[1]          # one message, kept once
+    c.quit()
+    relay.wait_balance(received=2, replayed=2)
+    assert sorted(x.rcpt[0] for x in world.store.messages) == ["anna@shop.example", USER]
+    assert b"with LMTP id" in world.store.messages[0].data
+    relay.stop()

@@ -7,7 +7,7 @@
  * A dialogue: "C: " a line sent with CRLF, "R: " raw bytes with \r \n \0 \\ \xNN, "T: N" N
  * kilobytes of content lines; "S: " an expected reply line ("*" at its end: anything), "M: "
  * an expected message at the queue (front_record), "conf: " lines for relay.conf, "P: " the
- * peer's address where PROXY is spoken, "#".
+ * peer's address where PROXY is spoken, "LMTP" alone, "#".
  * A dialogue ends when the server closes.
  */
 #include <setjmp.h>
@@ -26,6 +26,7 @@
 struct dialogue {
 	struct buf	conf, send, replies, kept;
 	char		proxy[64];	/* the peer, "" where no PROXY header is expected */
+	bool		lmtp;
 };
 
 static void
@@ -83,7 +84,9 @@ dialogue_line(struct dialogue *d, struct slice line, const char *file)
 
 	if (line.n == 0 || line.p[0] == '#')
 		return;
-	if (slice_istarts(line, SLICE_LIT("conf: ")))
+	if (slice_eq(line, SLICE_LIT("LMTP")))
+		d->lmtp = true;
+	else if (slice_istarts(line, SLICE_LIT("conf: ")))
 		put_line(&d->conf, slice_sub(line, 6, line.n), "\n");
 	else if (slice_istarts(line, SLICE_LIT("P: ")))
 		assert_int_equal(slice_cstr(rest, d->proxy, sizeof(d->proxy)), 0);
@@ -111,6 +114,7 @@ dialogue_read(struct dialogue *d, const char *file)
 
 	assert_non_null(f);
 	d->proxy[0] = '\0';
+	d->lmtp = false;
 	buf_init(&d->conf, 4096);
 	buf_init(&d->send, FRONT_KEPT);
 	buf_init(&d->replies, FRONT_KEPT);
@@ -178,6 +182,8 @@ dialogue_run(const struct dialogue *d, const char *file, unsigned seed)
 	front_init(&f, d->conf.p + d->conf.off, NULL);
 	if (d->proxy[0] != '\0')
 		client_init_from(&k, &f, d->proxy, SESSION_PROXY);
+	else if (d->lmtp)
+		client_init_from(&k, &f, "192.0.2.1", SESSION_TLS | SESSION_LMTP);
 	else
 		client_init(&k, &f);
 	while (!k.ended) {
