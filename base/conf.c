@@ -18,7 +18,7 @@
 #include "base/conf_priv.h"
 #include "base/mem.h"
 
-enum { CONF_TEXT_MAX = 8 * 1024 * 1024, ERRORS_TEXT_MAX = 64 * 1024, KEYS_MAX = 96 };
+enum { CONF_TEXT_MAX = 8 * 1024 * 1024, ERRORS_TEXT_MAX = 64 * 1024, KEYS_MAX = 192 };
 
 __attribute__((format(printf, 6, 0))) static void
 report(struct conf_errors *e, const char *file, int line, const char *key, const char *mark,
@@ -250,6 +250,63 @@ fill_domains(struct load *l, cfg_t *root)
 	}
 }
 
+/* ---- providers ---- */
+
+struct provider_at {
+	const struct load	*load;
+	const char		*path;
+};
+
+static bool
+provider_written(void *arg, const char *key)
+{
+	const struct provider_at *at = arg;
+
+	return place_of(at->load, at->path, key) != 0;
+}
+
+static void
+add_provider(struct load *l, cfg_t *sec, const char *title)
+{
+	struct conf_provider *p = &l->conf->provider[l->conf->nprovider++];
+	char path[800];
+	struct provider_at at = { l, path };
+
+	(void)snprintf(path, sizeof(path), "provider %s", title);
+	bytes_lower(path, strlen(path));
+	while (*title == '.')
+		title++;
+	p->name = mem_str(title);
+	bytes_lower(p->name, strlen(p->name));
+	if (!conf_hostname_ok(slice_str(p->name)))
+		conf_error(l->err, l->file, conf_place(l->places, path), "provider",
+		    "\"%.64s\" is not the end of a host name: write \".google.com\"", title);
+	fill(l, CONF_PROVIDER, sec, path, p);
+	conf_provider_complete(l->conf, p, provider_written, &at);
+}
+
+/* Those of the file, then the built-in ones it does not name, then the default one. */
+static void
+fill_providers(struct load *l, cfg_t *root)
+{
+	unsigned n = cfg_size(root, "provider");
+	struct conf *c = l->conf;
+
+	c->provider = mem_array(n + conf_providers_builtin() + 1, sizeof(*c->provider));
+	for (unsigned i = 0; i < n; i++)
+		add_provider(l, cfg_getnsec(root, "provider", i),
+		    cfg_title(cfg_getnsec(root, "provider", i)));
+	for (size_t i = 0; i <= conf_providers_builtin(); i++) {
+		const char *name = conf_provider_builtin_name(i);
+		size_t j = 0;
+
+		while (j < c->nprovider && strcmp(c->provider[j].name, name) != 0)
+			j++;
+		if (j == c->nprovider)
+			add_provider(l, NULL, name);
+	}
+}
+
 /* libconfuse's view of one section's keys; all values are strings to it. */
 static void
 options(enum conf_section s, cfg_opt_t *to)
@@ -300,6 +357,7 @@ new_parser(void)
 	section_option(o, CONF_LISTEN, o + CONF_LISTEN * KEYS_MAX);
 	section_option(o, CONF_FORWARDER, o + CONF_FORWARDER * KEYS_MAX);
 	section_option(o, CONF_DOMAIN, o + CONF_DOMAIN * KEYS_MAX);
+	section_option(o, CONF_PROVIDER, o + CONF_PROVIDER * KEYS_MAX);
 	cfg_t *cfg = cfg_init(o, CFGF_NONE);	/* copies the options */
 	CHECK(cfg != NULL);
 	(void)cfg_set_error_function(cfg, quiet);
@@ -384,6 +442,7 @@ build(struct load *l, struct slice clean)
 	cfg_t *fwd = cfg_size(root, "forwarder") > 0 ? cfg_getnsec(root, "forwarder", 0) : NULL;
 	fill(l, CONF_FORWARDER, fwd, "forwarder", &l->conf->forwarder);
 	fill_domains(l, root);
+	fill_providers(l, root);
 	complete(l);
 	conf_check(l->conf, l->places, l->err);
 	free(text);
@@ -534,8 +593,13 @@ conf_free(struct conf **cp)
 		free_section(CONF_DOMAIN, d);
 		free(d->name);
 	}
+	for (size_t i = 0; i < c->nprovider; i++) {
+		free_section(CONF_PROVIDER, &c->provider[i]);
+		free(c->provider[i].name);
+	}
 	free(c->listen);
 	free(c->domain);
+	free(c->provider);
 	free_section(CONF_FORWARDER, &c->forwarder);
 	free_section(CONF_ROOT, c);
 	free(c->file);

@@ -75,6 +75,17 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	bool		 alphabet_base64;	/* true: '+' '/', for old peers (1.2.8) */
 };
 
+#define CONF_PROVIDER_DEFAULT	"default"	/* every group without a section of its own */
+
+struct conf_provider {		/* provider "google.com" { }: by suffix of its MX hosts (spec 8.1) */
+	char		*name;			/* lower case, no dot in front */
+	unsigned	 connections;
+	unsigned	 messages_per_connection;
+	bool		 tls_required;
+	int64_t		 slow_start_ms;		/* one more connection after this; 0: all at once */
+	int64_t		 rate_pause_ms, block_pause_ms, setup_pause_ms;	/* spec 8.4 */
+};
+
 struct conf {
 	char	*file;			/* where it came from, for messages */
 	char	*hostname;		/* EHLO and banner name; default this host's */
@@ -89,6 +100,8 @@ struct conf {
 	struct conf_listen	*listen;	size_t nlisten;
 	struct conf_domain	*domain;	size_t ndomain;
 	struct conf_forwarder	 forwarder;
+	struct conf_provider	*provider;	size_t nprovider;	/* built-in ones too, and
+					 * CONF_PROVIDER_DEFAULT: never empty after loading */
 	char	**resolver;		/* "ip:port"; none: /etc/resolv.conf */
 	size_t	  nresolver;
 
@@ -137,7 +150,20 @@ struct conf {
 	unsigned messages_per_connection;
 	int64_t	 connect_timeout_ms, reply_timeout_ms, send_timeout_ms, idle_timeout_ms;
 	int64_t	 retry_min_ms, retry_max_ms;	/* back-off doubles from min to max */
-	int64_t	 forward_ttl_ms;	/* age at which a forward leg is given up */
+	int64_t	 forward_ttl_ms;	/* age at which a forward leg is given up (class 2) */
+	int64_t	 urgent_ttl_ms;		/* class 0 counts as class 2 after this (10.4) */
+	int64_t	 personal_ttl_ms, bulk_ttl_ms;	/* as forward_ttl_ms, for classes 1 and 3 */
+	unsigned mailbox_burst_max;	/* to one mailbox in mailbox_burst_ms, then it waits (8.8) */
+	int64_t	 mailbox_burst_ms;
+	unsigned mailbox_day_max;	/* in a day, then held only (8.8, 9.4) */
+	unsigned message_id_max;	/* copies of one Message-ID to one provider, an hour (8.9) */
+	unsigned message_id_bulk_max;	/* ... of class 3, beside the first */
+	unsigned volume_start;		/* a day to one provider without history (8.11); 0: no ramp */
+	unsigned volume_factor;		/* of the day before */
+	int64_t	 mailbox_full_ms;	/* pause of a mailbox that is full (8.4 FULL) */
+	int64_t	 user_rate_ms;		/* first pause of one that gets too much (USERRATE) */
+	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
+	unsigned marks_max;		/* marks kept */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 
 	/* spool */
@@ -165,6 +191,11 @@ void conf_free(struct conf **cp);
 const struct conf_domain *conf_domain_find(const struct conf *c, struct slice name);
 /* Where mail for that shard goes; an unknown shard goes to the domain's primary. */
 const struct conf_route *conf_primary(const struct conf_domain *d, struct slice shard);
+
+/* The section of that group, or the default one. Never NULL, borrowed. */
+const struct conf_provider *conf_provider_find(const struct conf *c, struct slice group);
+/* The section whose suffix the MX host ends in, the longest; NULL for none. */
+const struct conf_provider *conf_provider_of_host(const struct conf *c, struct slice host);
 
 /* From the table: the commented example file, the man page part (roff), JSON. */
 int conf_print_example(FILE *out);

@@ -355,6 +355,13 @@ conf_print_json(const struct conf *c, FILE *out)
 		put(&b, i > 0 ? "," : "");
 		json_domain(&c->domain[i], &b);
 	}
+	put(&b, "\n  ],\n  \"provider\": [");
+	for (size_t i = 0; i < c->nprovider; i++) {
+		put(&b, i > 0 ? ",\n    {\"name\": " : "\n    {\"name\": ");
+		put_json_string(&b, slice_str(c->provider[i].name));
+		json_keys(CONF_PROVIDER, &c->provider[i], "     ", &b);
+		put(&b, "}");
+	}
 	put(&b, "\n  ]\n}\n");
 	return write_out(&b, out);
 }
@@ -374,7 +381,8 @@ text_keys(enum conf_section s, const void *base, struct buf *b)
 			v = slice_sub(v, 1, v.n - 1);
 		/* Unset, or the default: a few defaults would be faults if written out
 		 * (tls = yes without a certificate). */
-		if (buf_len(b) == at || slice_eq(v, slice_str(conf_keys[i].def)))
+		if (buf_len(b) == at || (s != CONF_PROVIDER && slice_eq(v,
+		    slice_str(conf_keys[i].def))))	/* built-in providers have their own */
 			b->n = b->off + before;
 		else
 			put(b, "\n");
@@ -404,6 +412,11 @@ conf_print_text(const struct conf *c, struct buf *out)
 			text_keys(CONF_SHARD, &d->shard[j], out);
 			put(out, "}\n");
 		}
+		put(out, "}\n");
+	}
+	for (size_t i = 0; i < c->nprovider; i++) {
+		CHECK(buf_printf(out, "provider \"%s\" {\n", c->provider[i].name) == 0);
+		text_keys(CONF_PROVIDER, &c->provider[i], out);
 		put(out, "}\n");
 	}
 }

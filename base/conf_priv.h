@@ -9,7 +9,8 @@
 #include "base/conf.h"
 
 enum conf_section {
-	CONF_ROOT, CONF_LISTEN, CONF_FORWARDER, CONF_DOMAIN, CONF_SHARD, CONF_SECTION_MAX
+	CONF_ROOT, CONF_LISTEN, CONF_FORWARDER, CONF_DOMAIN, CONF_SHARD, CONF_PROVIDER,
+	CONF_SECTION_MAX
 };
 
 enum conf_type {
@@ -115,6 +116,12 @@ void conf_time_print(uint64_t seconds, char *out, size_t cap);
  * a port must be there. */
 int conf_sockaddr(const char *text, unsigned port, char *out, size_t cap);
 bool conf_hostname_ok(struct slice s);
+
+/* conf_provider.c: the built-in ones, and what a section leaves open. */
+size_t conf_providers_builtin(void);
+const char *conf_provider_builtin_name(size_t i);	/* i == their number: the default one */
+void conf_provider_complete(const struct conf *c, struct conf_provider *p,
+    bool (*written)(void *arg, const char *key), void *arg);
 
 /* What only the whole can tell. `explicit` tells by path what was written. */
 void conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors *e);

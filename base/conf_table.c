@@ -20,6 +20,7 @@
 #define FORWARDER(m)	.section = CONF_FORWARDER, .offset = offsetof(struct conf_forwarder, m)
 #define DOMAIN(m)	.section = CONF_DOMAIN, .offset = offsetof(struct conf_domain, m)
 #define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
+#define PROVIDER(m)	.section = CONF_PROVIDER, .offset = offsetof(struct conf_provider, m)
 #define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
 #define NAMES(m, n)	.section = CONF_ROOT, .type = CONF_NAMES, \
@@ -38,6 +39,7 @@ static const char *const listen_protocols[] = { "smtp", "lmtp", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
 static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
+static const char *const offered_required[] = { "offered", "required", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
 
 const struct conf_key conf_keys[] = {
@@ -226,6 +228,45 @@ const struct conf_key conf_keys[] = {
 	  .help = "Longest pause between tries." },
 	{ .name = "forward-ttl", ROOT(forward_ttl_ms), TIME("48h", 1, 30 * DAY),
 	  .help = "Age at which a forwarded copy is given up. The held message is not touched." },
+	{ .name = "urgent-ttl", ROOT(urgent_ttl_ms), TIME("15m", 1, DAY),
+	  .help = "How long urgent mail (class 0: codes, alerts) goes before everything else, the "
+	    "newest first. After that it waits its turn like other mail: an old code is of no "
+	    "use." },
+	{ .name = "personal-ttl", ROOT(personal_ttl_ms), TIME("24h", 1, 30 * DAY),
+	  .help = "As forward-ttl, for mail between people (class 1)." },
+	{ .name = "bulk-ttl", ROOT(bulk_ttl_ms), TIME("24h", 1, 30 * DAY),
+	  .help = "As forward-ttl, for newsletters and mailing lists (class 3)." },
+	{ .name = "mailbox-burst-max", ROOT(mailbox_burst_max), COUNT("30", 1, 1000000),
+	  .help = "Copies to one recovery mailbox within mailbox-burst-time; more wait. A provider "
+	    "that sees too many closes the mailbox for a day, for all its mail." },
+	{ .name = "mailbox-burst-time", ROOT(mailbox_burst_ms), TIME("10m", 1, DAY),
+	  .help = "The time mailbox-burst-max counts in." },
+	{ .name = "mailbox-day-max", ROOT(mailbox_day_max), COUNT("200", 1, 10000000),
+	  .help = "Copies to one recovery mailbox in 24 hours; what is more is held for the "
+	    "primary only." },
+	{ .name = "message-id-max", ROOT(message_id_max), COUNT("200", 1, 10000000),
+	  .help = "Copies with one Message-ID to one provider in an hour; more wait." },
+	{ .name = "message-id-bulk-max", ROOT(message_id_bulk_max), COUNT("0", 0, 10000000),
+	  .help = "The same for newsletters and mailing lists, beside the first; more are held for "
+	    "the primary only." },
+	{ .name = "volume-start", ROOT(volume_start), COUNT("20000", 0, 1000000000),
+	  .help = "Copies sent to one provider on the first day; on the next ones volume-factor "
+	    "times what the day before saw, but never less than this. Addresses that were silent "
+	    "and suddenly send a lot are blocked. Urgent mail (class 0) is sent all the same. 0: "
+	    "no bound." },
+	{ .name = "volume-factor", ROOT(volume_factor), COUNT("2", 1, 100),
+	  .help = "How much more than the day before a provider gets." },
+	{ .name = "mailbox-full-pause", ROOT(mailbox_full_ms), TIME("24h", 1, 7 * DAY),
+	  .help = "How long nothing is sent to a recovery mailbox that is full." },
+	{ .name = "mailbox-rate-pause", ROOT(user_rate_ms), TIME("1h", 1, DAY),
+	  .help = "How long nothing is sent to a mailbox whose provider says it gets too much; it "
+	    "doubles each time." },
+	{ .name = "munge-time", ROOT(munge_time_ms), TIME("24h", 1, 30 * DAY),
+	  .help = "How long it is remembered that a provider refused mail of an author's domain "
+	    "for DMARC; so long From is rewritten at once for that pair." },
+	{ .name = "marks-max", ROOT(marks_max), COUNT("200000", 16, 100000000),
+	  .help = "Such memories kept (32 bytes each, on disk and in memory). Beyond it those that "
+	    "end soonest go first." },
 	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
 	  .help = "How long mail is held for the primary." },
 
@@ -335,6 +376,30 @@ const struct conf_key conf_keys[] = {
 	  .help = "Characters that separate a user from a tag (user+tag), none to have no "
 	    "tags." },
 
+	/* provider ".suffix" */
+	{ .name = "connections", PROVIDER(connections), COUNT(NULL, 1, 1000),
+	  .def_words = "what is known of it, else connections-max", .example = "5",
+	  .help = "Connections at a time." },
+	{ .name = "messages-per-connection", PROVIDER(messages_per_connection),
+	  COUNT(NULL, 1, 100000), .def_words = "what is known of it, else that of all",
+	  .example = "50",
+	  .help = "Messages sent over one connection before it is closed." },
+	{ .name = "tls", PROVIDER(tls_required), .type = CONF_CHOICE_BOOL,
+	  .def_words = "required for Google, offered for others", .example = "required",
+	  .choices = offered_required,
+	  .help = "Whether mail may go there without TLS where it is not offered." },
+	{ .name = "slow-start", PROVIDER(slow_start_ms), TIME("60s", 0, DAY),
+	  .help = "It begins with one connection and gets one more after each such time without "
+	    "a word about our rate. 0s: all at once." },
+	{ .name = "rate-pause", PROVIDER(rate_pause_ms), TIME("10m", 1, 7 * DAY),
+	  .help = "How long nothing is sent after the provider said we send too fast (2 hours for "
+	    "Yahoo unless written); then one connection, and slowly more." },
+	{ .name = "block-pause", PROVIDER(block_pause_ms), TIME("24h", 1, 7 * DAY),
+	  .help = "How long nothing is sent after the provider said our address is blocked. See "
+	    "the alarm in the log and in status." },
+	{ .name = "setup-pause", PROVIDER(setup_pause_ms), TIME("1h", 1, 7 * DAY),
+	  .help = "How long nothing is sent after the provider said that our DNS or TLS is wrong." },
+
 	/* shard "name" inside a domain */
 	{ .name = "primary", SHARD(primary), .type = CONF_ROUTE, .required = true,
 	  .example = "lmtp://store2.example.it:24", .shown = true,
@@ -355,6 +420,11 @@ const struct conf_section_info conf_sections[CONF_SECTION_MAX] = {
 	    .title_words = "name", .example_title = "example.it",
 	    .help = "A domain whose mail is taken; at least one. Names beyond ASCII are written "
 	    "in their xn-- form." },
+	[CONF_PROVIDER] = { .name = "provider", .titled = true,
+	    .title_words = "MX suffix", .example_title = ".google.com",
+	    .help = "How copies go to one large receiver, known by the end of its MX hosts' names; "
+	    "all domains it hosts count together. Google, Microsoft, Yahoo and iCloud are known "
+	    "without a section; \"default\" is for all others." },
 	[CONF_SHARD] = { .name = "shard", .parent = CONF_DOMAIN, .titled = true,
 	    .title_words = "name", .example_title = "s2",
 	    .help = "A group of users with a store of its own, inside a domain section. The "

@@ -450,6 +450,60 @@ file_text(const char *name)
 	return p;
 }
 
+/* 8.2: a table of the large receivers that the administrator edits. */
+static void
+test_spec_8_2_providers(void **state)
+{
+	static const char file[] = DOM "connections-max = 7\n"
+	    "provider \".Google.com\" { tls = offered messages-per-connection = 9 }\n"
+	    "provider \".mail.google.com\" { connections = 2 }\n"
+	    "provider \"default\" { slow-start = 0s }\n";
+	struct conf_errors e;
+	struct conf *c = parse(file, &e), *again;
+	struct buf text;
+
+	(void)state;
+	if (c == NULL)
+		fail_msg("%.*s", SLICE_FMT(buf_slice(&e.text)));
+	buf_fini(&e.text);
+	buf_init(&text, 1 << 20);
+	conf_print_text(c, &text);	/* what the roles get says the same */
+	char *copy = slice_dup(buf_slice(&text));
+	again = parse(copy, &e);
+	free(copy);
+	assert_non_null(again);
+	buf_fini(&e.text);
+	for (int i = 0; i < 2; i++) {
+		const struct conf *k = i == 0 ? c : again;
+		const struct conf_provider *g = conf_provider_of_host(k, SLICE_LIT("MX.google.com"));
+		assert_string_equal(g->name, "google.com");
+		assert_int_equal(g->connections, 5);
+		assert_int_equal(g->messages_per_connection, 9);
+		assert_false(g->tls_required);		/* written, against the table */
+		assert_int_equal(g->rate_pause_ms, 600000);
+		assert_int_equal(g->slow_start_ms, 60000);
+		g = conf_provider_of_host(k, SLICE_LIT("a.mail.google.com"));
+		assert_string_equal(g->name, "mail.google.com");
+		assert_int_equal(g->connections, 2);
+		assert_null(conf_provider_of_host(k, SLICE_LIT("notgoogle.com")));
+		g = conf_provider_find(k, SLICE_LIT("yahoodns.net"));
+		assert_int_equal(g->messages_per_connection, 20);
+		assert_int_equal(g->rate_pause_ms, 7200000);
+		assert_true(conf_provider_find(k, SLICE_LIT("googlemail.com"))->tls_required);
+		g = conf_provider_find(k, SLICE_LIT("elsewhere.example"));
+		assert_string_equal(g->name, CONF_PROVIDER_DEFAULT);
+		assert_int_equal(g->connections, 7);
+		assert_int_equal(g->slow_start_ms, 0);
+		assert_int_equal(g->messages_per_connection, 100);
+		assert_false(g->tls_required);
+	}
+	buf_fini(&text);
+	conf_free(&c);
+	conf_free(&again);
+	assert_null(parse(DOM "provider \"a b\" { }\n", &e));
+	buf_fini(&e.text);
+}
+
 /* The example file is the table's; it is a good configuration; with every key's
  * comment sign removed it still is one. */
 static void
@@ -692,6 +746,7 @@ main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_environment),
+		cmocka_unit_test(test_spec_8_2_providers),
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_man_is_current),
 		cmocka_unit_test(test_text_round_trip),
