@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue/marks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+	MARKS_HEAD = 16, MARKS_RECORD = 32,
+	MARKS_SLACK = 1024,	/* old records that are no reason to rewrite */
+	MARKS_CHUNK = 256,	/* records read or written at once */
+	MARKS_SLOTS_MIN = 64,
+	MARKS_EVICT_LOOK = 16	/* candidates for leaving: the soonest of them goes */
+};
+static const char marks_magic[8] = { 'S', 'P', 'M', 'A', 'R', 'K', 'S', '1' };
+
+struct slot {
+	uint64_t key;		/* 0: free */
+	int64_t	 until_ms;
+	uint32_t value;
+	uint8_t	 kind;
+};
+
+struct marks {
+	int		 dirfd, fd;	/* fd -1: the file cannot be written now */
+	uint8_t		 key[32];
+	struct slot	*slot;		/* open addressing, never more than half full */
+	size_t		 nslot;		/* a power of two */
+	unsigned	 n, max;
+	uint64_t	 records;	/* in the file */
+};
+
+const char *
+mark_kind_name(enum mark_kind k)
+{
+	static const char *const names[MARK_KIND_MAX] = { "", "loop", "nouser", "full",
+		"userrate", "munge", "rate", "provider", "auth", "accepted", "volume",
+		"volume-before", "suspect" };
+
+	return k > 0 && k < MARK_KIND_MAX ? names[k] : "?";
+}
+
+uint64_t
+marks_key(const struct marks *m, struct slice a, struct slice b)
+{
+	uint8_t mac[32];
+	uint64_t out;
+	char *text = mem_new(a.n + b.n + 2);
+
+	memcpy(text, a.p == NULL ? "" : a.p, a.n);
+	memcpy(text + a.n + 1, b.p == NULL ? "" : b.p, b.n);	/* a NUL between them */
+	bytes_lower(text, a.n + 1 + b.n);
+	crypto_hmac_sha256(slice_make(m->key, sizeof(m->key)), slice_make(text, a.n + 1 + b.n),
+	    mac);
+	free(text);
+	memcpy(&out, mac, sizeof(out));
+	return out == 0 ? 1 : out;
+}
+
+/* ---- the table ---- */
+
+static size_t
+slot_home(const struct marks *m, enum mark_kind k, uint64_t key)
+{
+	return (size_t)((key ^ (uint64_t)k * 0x9e3779b97f4a7c15ULL) & (m->nslot - 1));
+}
+
+/* The slot that holds it, or the free one where it would go. */
+static size_t
+slot_find(const struct marks *m, enum mark_kind k, uint64_t key)
+{
+	size_t i = slot_home(m, k, key);
+
+	while (m->slot[i].key != 0 && (m->slot[i].key != key || m->slot[i].kind != k))
+		i = (i + 1) & (m->nslot - 1);
+	return i;
+}
+
+static void
+slot_remove(struct marks *m, size_t i)
+{
+	size_t j = i;
+
+	m->slot[i].key = 0;
+	m->n--;
+	for (;;) {	/* those behind it must still be found from their homes */
+		j = (j + 1) & (m->nslot - 1);
+		if (m->slot[j].key == 0)
+			return;
+		size_t home = slot_home(m, (enum mark_kind)m->slot[j].kind, m->slot[j].key);
+		if (((j - home) & (m->nslot - 1)) < ((j - i) & (m->nslot - 1)))
+			continue;
+		m->slot[i] = m->slot[j];
+		m->slot[j].key = 0;
+		i = j;
+	}
+}
+
+static void
+slots_grow(struct marks *m)
+{
+	struct slot *old = m->slot;
+	size_t n = m->nslot;
+
+	m->nslot *= 2;
+	m->slot = mem_array(m->nslot, sizeof(*m->slot));
+	for (size_t i = 0; i < n; i++)
+		if (old[i].key != 0)
+			m->slot[slot_find(m, (enum mark_kind)old[i].kind, old[i].key)] = old[i];
+	free(old);
+}
+
+static void
+slot_evict(struct marks *m, uint64_t near)
+{
+	size_t at = (size_t)(near & (m->nslot - 1)), best = SIZE_MAX;
+
+	for (size_t n = 0, looked = 0; n < m->nslot && looked < MARKS_EVICT_LOOK; n++) {
+		size_t i = (at + n) & (m->nslot - 1);
+
+		if (m->slot[i].key == 0)
+			continue;
+		looked++;
+		if (best == SIZE_MAX || m->slot[i].until_ms < m->slot[best].until_ms)
+			best = i;
+	}
+	if (best != SIZE_MAX)
+		slot_remove(m, best);
+}
+
+static void
+table_put(struct marks *m, const struct slot *s, int64_t now)
+{
+	size_t i = slot_find(m, (enum mark_kind)s->kind, s->key);
+
+	if (m->slot[i].key != 0) {
+		m->slot[i] = *s;
+		if (s->until_ms <= now)
+			slot_remove(m, i);
+		return;
+	}
+	if (s->until_ms <= now)
+		return;
+	while (m->n >= m->max)
+		slot_evict(m, s->key);
+	if ((m->n + 1) * 2 > m->nslot)
+		slots_grow(m);
+	m->slot[slot_find(m, (enum mark_kind)s->kind, s->key)] = *s;
+	m->n++;
+}
+
+/* ---- the file ---- */
+
+static void
+record_put(uint8_t out[MARKS_RECORD], const struct slot *s)
+{
+	memset(out, 0, MARKS_RECORD);
+	out[4] = s->kind;
+	for (unsigned i = 0; i < 8; i++) {
+		out[8 + i] = (uint8_t)(s->key >> 8 * i);
+		out[16 + i] = (uint8_t)((uint64_t)s->until_ms >> 8 * i);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		out[24 + i] = (uint8_t)(s->value >> 8 * i);
+	uint32_t crc = crc32c(0, out + 4, MARKS_RECORD - 4);
+	for (unsigned i = 0; i < 4; i++)
+		out[i] = (uint8_t)(crc >> 8 * i);
+}
+
+static bool
+record_get(const uint8_t in[MARKS_RECORD], struct slot *s)
+{
+	uint32_t crc = 0;
+	uint64_t until = 0;
+
+	*s = (struct slot){ .kind = in[4] };
+	for (unsigned i = 0; i < 4; i++) {
+		crc |= (uint32_t)in[i] << 8 * i;
+		s->value |= (uint32_t)in[24 + i] << 8 * i;
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		s->key |= (uint64_t)in[8 + i] << 8 * i;
+		until |= (uint64_t)in[16 + i] << 8 * i;
+	}
+	s->until_ms = (int64_t)until;
+	return crc == crc32c(0, in + 4, MARKS_RECORD - 4) && s->key != 0 && s->kind > 0 &&
+	    s->kind < MARK_KIND_MAX;
+}
+
+static void
+marks_head(const struct marks *m, uint8_t out[MARKS_HEAD])
+{
+	uint8_t mac[32];
+
+	crypto_hmac_sha256(slice_make(m->key, sizeof(m->key)), SLICE_LIT("marks"), mac);
+	memcpy(out, marks_magic, 8);
+	memcpy(out + 8, mac, 8);
+}
+
+static int
+write_full(int fd, const void *p, size_t n)
+{
+	ssize_t put = write(fd, p, n);
+
+	if (put == (ssize_t)n)
+		return 0;
+	if (put >= 0)
+		errno = ENOSPC;
+	return -1;
+}
+
+static int
+marks_write_all(struct marks *m, int fd)
+{
+	uint8_t head[MARKS_HEAD], chunk[MARKS_CHUNK * MARKS_RECORD];
+	size_t n = 0;
+
+	marks_head(m, head);
+	if (write_full(fd, head, sizeof(head)) < 0)
+		return -1;
+	for (size_t i = 0; i < m->nslot; i++) {
+		if (m->slot[i].key == 0)
+			continue;
+		record_put(chunk + n++ * MARKS_RECORD, &m->slot[i]);
+		if (n < MARKS_CHUNK)
+			continue;
+		if (write_full(fd, chunk, n * MARKS_RECORD) < 0)
+			return -1;
+		n = 0;
+	}
+	return n == 0 ? 0 : write_full(fd, chunk, n * MARKS_RECORD);
+}
+
+static void
+marks_trouble(struct marks *m, const char *what)
+{
+	log_warn("marks", "step=%s error=%s effect=%s", what, log_escs(strerror(errno)),
+	    log_escs("what providers said is forgotten at the next restart"));
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+/* A new file under another name, then in the place of the old one. */
+static void
+marks_rewrite(struct marks *m)
+{
+	int fd = openat(m->dirfd, "marks.new", O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC |
+	    O_NOFOLLOW, 0640);
+
+	if (fd < 0) {
+		marks_trouble(m, "create");
+		return;
+	}
+	if (marks_write_all(m, fd) < 0 || renameat(m->dirfd, "marks.new", m->dirfd, "marks") < 0) {
+		marks_trouble(m, "rewrite");
+		close(fd);
+		(void)unlinkat(m->dirfd, "marks.new", 0);
+		return;
+	}
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = fd;
+	m->records = m->n;
+}
+
+/* Reads what is there; true when it can be appended to. */
+static bool
+marks_read(struct marks *m)
+{
+	uint8_t want[MARKS_HEAD], got[MARKS_CHUNK * MARKS_RECORD];
+	off_t at = MARKS_HEAD;
+	struct slot s;
+
+	marks_head(m, want);
+	if (pread(m->fd, got, MARKS_HEAD, 0) != MARKS_HEAD || memcmp(got, want, MARKS_HEAD) != 0)
+		return false;
+	for (;;) {
+		ssize_t n = pread(m->fd, got, sizeof(got), at);
+
+		if (n <= 0)
+			return n == 0;
+		for (ssize_t i = 0; i + MARKS_RECORD <= n; i += MARKS_RECORD, m->records++) {
+			if (!record_get(got + i, &s))
+				return false;	/* torn or damaged: what came before counts */
+			table_put(m, &s, 0);	/* 0: cleared */
+		}
+		if (n % MARKS_RECORD != 0)
+			return false;
+		at += n;
+	}
+}
+
+struct marks *
+marks_open(int dirfd, const void *key, size_t n, unsigned max)
+{
+	struct marks *m = mem_new(sizeof(*m));
+
+	if (n > 0)
+		crypto_hmac_sha256(slice_make(key, n), SLICE_LIT("marks key"), m->key);
+	else
+		crypto_random(m->key, sizeof(m->key));
+	m->dirfd = dirfd;
+	m->max = max;
+	m->nslot = MARKS_SLOTS_MIN;
+	m->slot = mem_array(m->nslot, sizeof(*m->slot));
+	m->fd = openat(dirfd, "marks", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (m->fd < 0)
+		marks_trouble(m, "open");
+	else if (!marks_read(m))
+		marks_rewrite(m);
+	return m;
+}
+
+void
+marks_close(struct marks **mp)
+{
+	struct marks *m = *mp;
+
+	*mp = NULL;
+	if (m == NULL)
+		return;
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m->slot);
+	free(m);
+}
+
+void
+marks_limit(struct marks *m, unsigned max)
+{
+	m->max = max;
+	while (m->n > m->max)
+		slot_evict(m, 0);
+}
+
+/* ---- use ---- */
+
+bool
+marks_get(const struct marks *m, enum mark_kind k, uint64_t key, int64_t now, struct mark *out)
+{
+	const struct slot *s = &m->slot[slot_find(m, k, key)];
+
+	if (s->key == 0 || s->until_ms <= now)
+		return false;
+	if (out != NULL)
+		*out = (struct mark){ s->until_ms, s->value };
+	return true;
+}
+
+void
+marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms, uint32_t value,
+    int64_t now)
+{
+	const struct slot s = { key, until_ms, value, (uint8_t)k };
+	uint8_t rec[MARKS_RECORD];
+
+	table_put(m, &s, now);
+	record_put(rec, &s);
+	if (m->fd < 0 || m->records > 2 * (uint64_t)m->n + MARKS_SLACK) {
+		marks_rewrite(m);
+		return;
+	}
+	if (write_full(m->fd, rec, sizeof(rec)) < 0)
+		marks_trouble(m, "append");	/* the next one rewrites: a torn record is gone */
+	else
+		m->records++;
+}
+
+void
+marks_clear(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
+{
+	if (m->slot[slot_find(m, k, key)].key != 0)
+		marks_set(m, k, key, 0, 0, now);
+}
+
+void
+marks_sweep(struct marks *m, int64_t now)
+{
+	for (size_t i = 0; i < m->nslot; ) {
+		if (m->slot[i].key != 0 && m->slot[i].until_ms <= now)
+			slot_remove(m, i);	/* another may have moved here: look again */
+		else
+			i++;
+	}
+}
+
+unsigned
+marks_count(const struct marks *m)
+{
+	return m->n;
+}
+
+unsigned
+marks_count_kind(const struct marks *m, enum mark_kind k, int64_t now)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < m->nslot; i++)
+		n += m->slot[i].key != 0 && m->slot[i].kind == k && m->slot[i].until_ms > now;
+	return n;
+}
