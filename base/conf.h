@@ -32,6 +32,8 @@ enum conf_unsurvivable {		/* spec 7.3 */
 	UNSURVIVABLE_AUTO, UNSURVIVABLE_MUNGE, UNSURVIVABLE_WRAP, UNSURVIVABLE_TRY,
 	UNSURVIVABLE_HOLD
 };
+/* When the resolver is believed that DNSSEC proved an answer. */
+enum conf_resolver_trust { RESOLVER_LOOPBACK, RESOLVER_ALWAYS, RESOLVER_NEVER };
 enum conf_null_sender { NULL_SENDER_AUTHENTICATED, NULL_SENDER_ALL, NULL_SENDER_NONE };
 
 struct conf_listen {		/* listen "0.0.0.0:25" { } */
@@ -127,6 +129,7 @@ struct conf {
 	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */
 
 	/* DNS */
+	enum conf_resolver_trust resolver_trust;
 	int64_t	 dns_timeout_ms;	/* one try */
 	unsigned dns_tries;
 	unsigned dns_cache_max;		/* names per relay */
@@ -144,6 +147,7 @@ struct conf {
 
 	/* deliveries */
 	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */
+	bool	 plaintext_after_tls_failure;	/* spec 13.2 */
 	bool	 deliver_to_loopback;	/* MX hosts on 127/8, ::1: tests and demos only */
 	unsigned connections_max;	/* per destination */
 	unsigned deliveries_max;	/* in flight over all destinations */

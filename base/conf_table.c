@@ -38,6 +38,7 @@ static const char *const hold_reject[] = { "hold", "reject", NULL };
 static const char *const listen_protocols[] = { "smtp", "lmtp", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
 static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
+static const char *const resolver_trusts[] = { "loopback", "always", "never", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const offered_required[] = { "offered", "required", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
@@ -153,6 +154,11 @@ const struct conf_key conf_keys[] = {
 	  .def_words = "those of /etc/resolv.conf", .example = "{ \"127.0.0.1:53\" }",
 	  .help = "DNS servers, as address or address:port. A validating resolver on this host "
 	    "is recommended." },
+	{ .name = "resolver-trusted", ROOT(resolver_trust), .type = CONF_CHOICE,
+	  .def = "loopback", .choices = resolver_trusts,
+	  .help = "When the resolver's word is taken that DNSSEC proved an answer, which is what "
+	    "DANE stands on: when all resolvers are on this host, always (they validate and "
+	    "nobody can get between them and this host), or never, which turns DANE off." },
 	{ .name = "dns-timeout", ROOT(dns_timeout_ms), TIME("3s", 1, MIN),
 	  .help = "Waiting time of one try." },
 	{ .name = "dns-tries", ROOT(dns_tries), COUNT("3", 1, 10),
@@ -202,6 +208,11 @@ const struct conf_key conf_keys[] = {
 	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
 	  .min = 1, .max = 65535, .group = "Deliveries",
 	  .help = "The port of MX hosts. Another one than 25 is for tests." },
+	{ .name = "plaintext-after-tls-failure", ROOT(plaintext_after_tls_failure),
+	  .type = CONF_BOOL, .def = "no",
+	  .help = "Whether a destination whose TLS does not work gets mail in the clear, once in "
+	    "each connection, where neither DANE, MTA-STS nor the message asks for TLS. "
+	    "Somebody in the middle can make TLS fail." },
 	{ .name = "deliver-to-loopback", ROOT(deliver_to_loopback), .type = CONF_BOOL,
 	  .def = "no",
 	  .help = "Whether MX hosts may be on loopback addresses. For tests and demos only; "

@@ -31,7 +31,7 @@ struct dns_answer {
 	struct slice	name;	/* as asked */
 	uint16_t	type;
 	uint8_t		status;	/* enum dns_status */
-	uint8_t		secure;	/* the resolver's AD bit */
+	uint8_t		secure;	/* DNSSEC: the AD bit of a resolver that is believed */
 	struct slice	rrs;	/* items of struct dns_rr, CNAMEs followed */
 };
 extern const struct wire_desc dns_answer_wire;

@@ -398,6 +398,8 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	q->leg = it->leg;
 	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
 	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
+	if ((w->msg.env.flags & ENV_REQUIRETLS) != 0)	/* spec 13.5: both legs alike */
+		q->tls = DELIVER_TLS_REQUIRETLS;
 	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, w->msg.body_fd) == 0) {
 		schedule_at_relay(a->schedule, it, index);
 		work_drop_message(w);

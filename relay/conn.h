@@ -65,6 +65,11 @@ void conn_deadline(struct conn *c, int64_t after_ms);	/* one timer; <0 none */
  * and command injection, spec 13.6); ends in CONN_TLS or CONN_ERROR.
  */
 int conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name);
+/* The same for a client that has more to say of whom it expects; `p` is borrowed until
+ * return. -1 also when no TLSA record given can be used. */
+int conn_start_tls_peer(struct conn *c, struct tls_context *ctx, const struct tls_peer *p);
+/* After CONN_ERROR in a handshake: what was wrong with the peer. */
+enum tls_fault conn_tls_fault(const struct conn *c);
 const struct tls_info *conn_tls(const struct conn *c);	/* NULL when in the clear */
 const char *conn_error(const struct conn *c);
 

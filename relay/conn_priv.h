@@ -35,6 +35,7 @@ struct conn {
 	size_t			 read_size;
 	int			 fd;		/* owned, -1 when dead */
 	uint8_t			 state;		/* enum conn_state */
+	uint8_t			 fault;		/* enum tls_fault, of a failed handshake */
 	bool			 paused;
 	bool			 knocked;	/* input came while paused: stop watching */
 	bool			 blocked;	/* the kernel took no more output: watch for room */

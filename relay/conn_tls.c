@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "relay/conn_priv.h"
+#include "relay/tlsa.h"
 
 const char *
 conn_ssl_reason(int saved_errno)
@@ -36,8 +37,43 @@ conn_expect_name(struct conn *c, const char *name)
 		(void)SSL_set_tlsext_host_name(c->ssl, sni);
 }
 
+/* RFC 7672 3: OpenSSL compares, we say with what. -1 when no record can be used. */
+static int
+conn_expect_dane(struct conn *c, const struct tls_peer *p)
+{
+	const struct tlsa_record *r;
+	size_t i, n = 0;
+
+	c->named = true;
+	if (SSL_dane_enable(c->ssl, p->name) != 1)	/* name checks and SNI */
+		return -1;
+	SSL_set_hostflags(c->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (p->other != NULL && SSL_add1_host(c->ssl, p->other) != 1)
+		return -1;
+	for (i = 0; i < tlsa_usable(p->tlsa); i++) {
+		r = tlsa_at(p->tlsa, i);
+		if (SSL_dane_tlsa_add(c->ssl, r->usage, r->selector, r->matching,
+		    (const unsigned char *)r->data.p, r->data.n) == 1)
+			n++;
+	}
+	ERR_clear_error();
+	return n > 0 ? 0 : -1;
+}
+
+static int
+conn_expect(struct conn *c, const struct tls_peer *p)
+{
+	if (p->must)
+		SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+	if (p->tlsa != NULL)
+		return conn_expect_dane(c, p);
+	if (p->name != NULL && p->name[0] != '\0')
+		conn_expect_name(c, p->name);
+	return 0;
+}
+
 int
-conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
+conn_start_tls_peer(struct conn *c, struct tls_context *ctx, const struct tls_peer *p)
 {
 	if (c->state != CONN_S_OPEN || c->ssl != NULL) {
 		errno = EINVAL;
@@ -55,8 +91,12 @@ conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
 		SSL_set_accept_state(c->ssl);
 	} else {
 		SSL_set_connect_state(c->ssl);
-		if (server_name != NULL && server_name[0] != '\0')
-			conn_expect_name(c, server_name);
+		if (conn_expect(c, p) != 0) {
+			SSL_free(c->ssl);
+			c->ssl = NULL;
+			errno = EPROTO;
+			return -1;
+		}
 	}
 	if (!c->in_input) {
 		buf_fini(&c->in);
@@ -68,6 +108,14 @@ conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
 	conn_enter(c, CONN_S_BEFORE_TLS);
 	conn_turn_soon(c);
 	return 0;
+}
+
+int
+conn_start_tls(struct conn *c, struct tls_context *ctx, const char *server_name)
+{
+	const struct tls_peer p = { .name = server_name };
+
+	return conn_start_tls_peer(c, ctx, &p);
 }
 
 static void
@@ -90,8 +138,45 @@ conn_describe_tls(struct conn *c)
 			(void)snprintf(i->peer, sizeof(i->peer), "no name to compare with");
 		else
 			i->verified = true;
+		i->dane = i->verified && SSL_get0_dane_authority(c->ssl, NULL, NULL) >= 0;
 	}
 	c->info = i;
+}
+
+static enum tls_fault
+conn_fault(long verify)
+{
+	switch (verify) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return TLS_FAULT_HOST;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return TLS_FAULT_EXPIRED;
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_CERT_UNTRUSTED:
+		return TLS_FAULT_TRUST;
+	}
+	return TLS_FAULT_OTHER;
+}
+
+static void
+conn_handshake_failed(struct conn *c, int saved_errno)
+{
+	long v = SSL_get_verify_result(c->ssl);
+	bool refused = !SSL_is_server(c->ssl) && v != X509_V_OK &&
+	    SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE;
+
+	c->fault = (uint8_t)(refused ? conn_fault(v) : TLS_FAULT_OTHER);
+	if (refused)
+		conn_fail(c, "TLS handshake: certificate not accepted: %s",
+		    X509_verify_cert_error_string(v));
+	else
+		conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved_errno));
 }
 
 void
@@ -125,7 +210,13 @@ conn_handshake(struct conn *c)
 		conn_interest(c);
 		return;
 	}
-	conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved));
+	conn_handshake_failed(c, saved);
+}
+
+enum tls_fault
+conn_tls_fault(const struct conn *c)
+{
+	return c->fault;
 }
 
 const struct tls_info *

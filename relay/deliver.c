@@ -26,6 +26,8 @@ deliver_compare(const void *a, const void *b)
 
 	if (x->route != y->route)
 		return x->route < y->route ? -1 : 1;
+	if (x->tls != y->tls)
+		return x->tls < y->tls ? -1 : 1;
 	if (x->port != y->port)
 		return x->port < y->port ? -1 : 1;
 	return strcmp(x->host, y->host);
@@ -37,6 +39,7 @@ deliver_dest(struct deliver *d, const struct queue_deliver *q)
 	struct deliver_dest *t = mem_new(sizeof(*t)), **found;
 
 	t->route = q->route;
+	t->tls = q->tls;
 	t->port = q->route == ROUTE_MX ? 0 : q->port;
 	t->host = slice_dup(q->host);
 	bytes_lower(t->host, q->host.n);

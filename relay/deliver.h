@@ -11,6 +11,7 @@
 #include "base/conf.h"
 #include "base/proto/relay_queue.h"
 #include "relay/dns.h"
+#include "relay/mx.h"
 #include "relay/tls.h"
 
 struct deliver;
@@ -26,9 +27,16 @@ void deliver_start(struct deliver *d, const struct queue_deliver *req, int body_
 /* Everything in flight ends as DELIVER_TEMP/UNKNOWN without a callback. */
 void deliver_free(struct deliver **dp);
 
+/* Connections by whose policy asked for TLS: nobody's, TLSA records, MTA-STS (RFC 8460). */
+struct deliver_tls_stats {
+	uint64_t ok[MX_POLICY_MAX], failed[MX_POLICY_MAX];
+	uint64_t fault[TLS_FAULT_MAX];
+	uint64_t clear;		/* in plaintext */
+};
 struct deliver_stats {
 	uint64_t ok, temp, perm, unknown, local, connections, reused;
 	unsigned open, in_flight;
+	struct deliver_tls_stats tls;
 };
 void deliver_stats(const struct deliver *d, struct deliver_stats *out);
 

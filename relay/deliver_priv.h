@@ -50,6 +50,7 @@ struct out_session {
 	struct client_result	 fail;		/* of the last address tried */
 	unsigned		 served;	/* transactions begun here */
 	unsigned		 progress;	/* client_progress at the last deadline */
+	bool			 clear;		/* TLS failed here: once more without (13.2) */
 	bool			 reached;	/* a server said hello: the route works */
 	bool			 blocked;	/* conn_write was full */
 	bool			 tls_started;
@@ -65,6 +66,7 @@ struct deliver_dest {
 	TAILQ_ENTRY(deliver_dest) dirty_link;
 	bool			 dirty;		/* on the list of work to do */
 	uint8_t			 route;		/* enum conf_route_kind */
+	uint8_t			 tls;		/* enum deliver_tls: its connections serve that */
 	uint16_t		 port;
 	char			*host;		/* owned, lower case */
 	struct deliver_reqs	 waiting;

@@ -65,6 +65,7 @@ out_session_end(struct out_session *s)
 {
 	struct deliver_dest *t = s->dest;
 	struct deliver *d = s->deliver;
+	size_t i;
 
 	if (s->req != NULL) {	/* not told yet: somebody else's turn */
 		TAILQ_INSERT_HEAD(&t->waiting, s->req, link);
@@ -75,6 +76,8 @@ out_session_end(struct out_session *s)
 	TAILQ_REMOVE(&t->sessions, s, link);
 	t->nsession--;
 	d->nsession--;
+	for (i = 0; i < s->ntarget; i++)
+		tlsa_unref(&s->target[i].tlsa);
 	free(s->target);
 	free(s->group);
 	free(s);
@@ -110,6 +113,9 @@ session_no_route(struct out_session *s, const struct client_result *res)
 {
 	struct client_result copy = *res;
 
+	/* What one message asks for says nothing of the host to others. */
+	if (s->dest->tls == DELIVER_TLS_REQUIRETLS)
+		copy.scope = SCOPE_MESSAGE;
 	if (copy.outcome == DELIVER_TEMP && !session_alone(s)) {
 		/* It takes no more connections, but those it has work: wait for one. */
 		s->dest->hold_ms = clock_mono_ms() + SESSION_HOLD_MS;
@@ -192,6 +198,8 @@ session_targets(struct out_session *s, const struct mx_result *r)
 		for (i = 0; i < r->n; i++)
 			if ((session_dead_address(s->deliver, &r->target[i]) != NULL) == dead)
 				s->target[n++] = r->target[i];
+	for (i = 0; i < n; i++)
+		(void)tlsa_ref(s->target[i].tlsa);
 }
 
 static void
@@ -202,6 +210,7 @@ session_next_address(struct out_session *s)
 	log_debug("deliver-address-failed", "peer=%s text=%s", log_escs(session_peer(s)),
 	    log_escs(s->fail.text));
 	session_hang_up(s);
+	s->clear = false;
 	s->at++;
 	session_connect(s);
 }
@@ -231,9 +240,10 @@ static void
 session_resolve(struct out_session *s)
 {
 	struct deliver *d = s->deliver;
+	const struct mx_env env = { d->dns, d->conf, d->self };
 
-	s->lookup = mx_resolve(d->dns, d->conf, d->self, s->dest->route,
-	    slice_str(s->dest->host), s->dest->port, session_routed, s);
+	s->lookup = mx_resolve(&env, s->dest->route, slice_str(s->dest->host), s->dest->port,
+	    s->dest->tls, session_routed, s);
 }
 
 void
@@ -280,6 +290,8 @@ session_begin(struct out_session *s)
 
 	if (s->served++ > 0)
 		s->deliver->stats.reused++;
+	if (!s->reached && conn_tls(s->conn) == NULL)
+		s->deliver->stats.tls.clear++;
 	s->reached = true;
 	s->end_ms = clock_mono_ms() + SESSION_TRANSACTION_MS;
 	s->rcpt = rcpt;
@@ -371,14 +383,57 @@ session_flush(struct out_session *s)
 	}
 }
 
+/* Spec 13.2: the same address once more in the clear, where nobody asked for TLS and the
+ * administrator allows it. */
+static bool
+session_may_clear(const struct out_session *s)
+{
+	return (s->tls_started || client_no_starttls(s->client)) && !s->clear && s->target[s->at].tls == MX_TLS_MAY &&
+	    s->deliver->conf->plaintext_after_tls_failure;
+}
+
+static void
+session_count_tls(struct out_session *s, enum tls_fault fault)
+{
+	struct deliver_tls_stats *c = &s->deliver->stats.tls;
+	uint8_t policy = s->target[s->at].policy;
+
+	if (fault == TLS_FAULT_NONE) {
+		c->ok[policy]++;
+		return;
+	}
+	c->failed[policy]++;
+	c->fault[fault]++;
+	log_info("tls-failed", "peer=%s policy=%u fault=%s", log_escs(session_peer(s)), policy,
+	    tls_fault_name(fault));
+}
+
+/* A connection that did not come to its first transaction. */
+static void
+session_open_failed(struct out_session *s)
+{
+	s->fail = *client_failure(s->client);
+	if (client_no_starttls(s->client))
+		session_count_tls(s, TLS_FAULT_NO_STARTTLS);
+	else if (s->tls_started && conn_tls(s->conn) == NULL)
+		session_count_tls(s, conn_tls_fault(s->conn) != TLS_FAULT_NONE ?
+		    conn_tls_fault(s->conn) : TLS_FAULT_OTHER);
+	if (session_may_clear(s) && conn_tls(s->conn) == NULL) {
+		session_hang_up(s);
+		s->clear = true;
+		session_connect(s);
+	} else {
+		session_next_address(s);
+	}
+}
+
 /* Machine dead: what that means depends on how far we were. */
 static void
 session_dead(struct out_session *s)
 {
 	switch (s->state) {
 	case SESSION_OPEN:
-		s->fail = *client_failure(s->client);
-		session_next_address(s);
+		session_open_failed(s);
 		break;
 	case SESSION_BUSY:
 		(void)session_result(s);
@@ -418,6 +473,22 @@ session_rearm(struct out_session *s, bool progress)
 	conn_deadline(s->conn, ms);
 }
 
+static int
+session_start_tls(struct out_session *s)
+{
+	const struct mx_target *t = &s->target[s->at];
+	const struct tls_peer p = {
+		.name = t->host,
+		/* RFC 7672 3.2.2: with DANE-TA the domain itself is a name that will do. */
+		.other = s->dest->route == ROUTE_MX ? s->dest->host : NULL,
+		.tlsa = t->tlsa,
+		.must = t->tls >= MX_TLS_PKIX,
+	};
+
+	s->tls_started = true;
+	return conn_start_tls_peer(s->conn, s->deliver->tls, &p);
+}
+
 /* One move of the machine; false when it waits for the network or is gone. */
 static bool
 session_advance(struct out_session *s, bool *gone)
@@ -430,8 +501,7 @@ session_advance(struct out_session *s, bool *gone)
 	case CLIENT_NEED_TLS:
 		if (s->tls_started)
 			return false;
-		s->tls_started = true;
-		if (conn_start_tls(s->conn, s->deliver->tls, s->target[s->at].host) == 0)
+		if (session_start_tls(s) == 0)
 			return false;
 		client_lost(s->client, 0, "TLS cannot be started");
 		return true;
@@ -504,8 +574,10 @@ session_connected(struct out_session *s)
 {
 	struct client_config cfg = {
 		.lmtp = s->dest->route == ROUTE_LMTP,
-		.tls = s->deliver->tls != NULL,
+		.tls = s->deliver->tls != NULL && !s->clear,
 		.helo = s->deliver->conf->hostname,
+		.tls_required = s->target[s->at].tls > MX_TLS_MAY,
+		.requiretls = s->dest->tls == DELIVER_TLS_REQUIRETLS,
 	};
 
 	s->deliver->stats.connections++;
@@ -526,6 +598,7 @@ session_event(void *arg, enum conn_event ev)
 		session_connected(s);
 		break;
 	case CONN_TLS:
+		session_count_tls(s, TLS_FAULT_NONE);
 		client_tls_done(s->client);
 		session_step(s);
 		break;

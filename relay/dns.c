@@ -74,6 +74,7 @@ struct dns {
 	size_t			 bytes;		/* of cached records */
 	unsigned		 cache_max;	/* names */
 	int64_t			 ttl_min_ms, ttl_max_ms;
+	bool			 trusted;	/* the resolvers' AD bit is believed */
 	struct buf		 rrs;		/* scratch of one answer */
 	struct dns_stats	 stats;
 };
@@ -179,7 +180,7 @@ dns_answered(struct dns *d, struct dns_entry *e, const struct dns_packet *p)
 	d->npending--;
 	e->pending = false;
 	e->status = p->status;
-	e->secure = p->secure;
+	e->secure = p->secure && d->trusted;
 	e->nrrs = rrs.n;
 	e->rrs = rrs.n > 0 ? slice_dup(rrs) : NULL;
 	e->expires_ms = clock_mono_ms() + dns_ttl_ms(d, p);
@@ -390,8 +391,35 @@ dns_cached(struct dns *d, uint16_t type, struct slice name, struct buf *out)
 	return ok;
 }
 
+/* RFC 7672 2.1.1, 2.1.2: the AD bit is worth what the way to the resolver is worth. */
+static bool
+dns_trusted(const struct conf *c, const struct dns_server *s, size_t n)
+{
+	size_t i;
+
+	if (c->resolver_trust != RESOLVER_LOOPBACK)
+		return c->resolver_trust == RESOLVER_ALWAYS;
+	for (i = 0; i < n; i++)
+		if (!dns_server_loopback(&s[i]))
+			return false;
+	return true;
+}
+
+/* What was believed of other resolvers, or under another setting, is asked again. */
+static void
+dns_trust(struct dns *d, bool trusted)
+{
+	struct dns_entry *e, *next;
+
+	for (e = TAILQ_FIRST(&d->lru); trusted != d->trusted && e != NULL; e = next) {
+		next = TAILQ_NEXT(e, link);
+		dns_entry_forget(d, e);
+	}
+	d->trusted = trusted;
+}
+
 static struct dns_net *
-dns_open_net(struct dns *d, const struct conf *c)
+dns_open_net(struct dns *d, const struct conf *c, bool *trusted)
 {
 	struct dns_server s[DNS_SERVERS_MAX];
 	size_t i, n = 0;
@@ -406,6 +434,7 @@ dns_open_net(struct dns *d, const struct conf *c)
 		n = dns_servers_from_text(d->resolv_conf, s, DNS_SERVERS_MAX);
 	if (n == 0)	/* what resolv.conf(5) says of a file without servers */
 		n = dns_server_parse(SLICE_LIT("127.0.0.1"), &s[0]) == 0 ? 1 : 0;
+	*trusted = dns_trusted(c, s, n);
 	return dns_net_new(d->loop, s, n, c->dns_timeout_ms, c->dns_tries);
 }
 
@@ -432,7 +461,7 @@ dns_new(struct loop *l, const struct conf *c, const char *resolv_conf, const cha
 	d->key = mem_new(sizeof(*d->key) + DNS_NAME_MAX + 1);
 	d->timer = timer_new(l, dns_run_ready, d);
 	dns_configure(d, c);
-	d->net = dns_open_net(d, c);
+	d->net = dns_open_net(d, c, &d->trusted);
 	if (d->net == NULL)
 		dns_free(&d);
 	return d;
@@ -441,7 +470,8 @@ dns_new(struct loop *l, const struct conf *c, const char *resolv_conf, const cha
 void
 dns_reload(struct dns *d, const struct conf *c)
 {
-	struct dns_net *fresh = dns_open_net(d, c);
+	bool trusted;
+	struct dns_net *fresh = dns_open_net(d, c, &trusted);
 	struct dns_entries again = TAILQ_HEAD_INITIALIZER(again);
 	struct dns_entry *e;
 
@@ -451,6 +481,7 @@ dns_reload(struct dns *d, const struct conf *c)
 		return;
 	dns_net_free(&d->net);
 	d->net = fresh;
+	dns_trust(d, trusted);
 	/* A send can end at once, so the list is taken apart and built up again. */
 	TAILQ_CONCAT(&again, &d->pending, link);
 	while ((e = TAILQ_FIRST(&again)) != NULL) {

@@ -70,6 +70,14 @@ dns_server_parse(struct slice s, struct dns_server *out)
 	return inet_pton(out->family, host, &out->addr) == 1 ? 0 : -1;
 }
 
+bool
+dns_server_loopback(const struct dns_server *s)
+{
+	if (s->family == AF_INET)
+		return ntohl(s->addr.v4.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&s->addr.v6) != 0;
+}
+
 size_t
 dns_servers_from_text(const char *text, struct dns_server *out, size_t max)
 {

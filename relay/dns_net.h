@@ -33,6 +33,7 @@ struct dns_server {
 
 /* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53"; 0 or -1. */
 int dns_server_parse(struct slice s, struct dns_server *out);
+bool dns_server_loopback(const struct dns_server *s);
 /* The nameserver lines of a resolv.conf text; returns how many (at most max). */
 size_t dns_servers_from_text(const char *text, struct dns_server *out, size_t max);
 

@@ -19,6 +19,7 @@ struct mx_addrs {
 	struct dns_query	*query;		/* in flight, or NULL */
 	struct mx_host		*host;		/* borrowed */
 	bool			 failed;	/* DNS trouble */
+	bool			 secure;	/* DNSSEC */
 	size_t			 n;
 	uint8_t			 addr[MX_ADDRS_MAX][16];
 };
@@ -29,21 +30,25 @@ struct mx_host {
 	uint16_t		 pref;
 	uint32_t		 shuffle;	/* order among equals */
 	bool			 gone;		/* NXDOMAIN */
+	struct dns_query	*query;		/* for its TLSA records */
+	bool			 tlsa_failed;
+	struct tlsa		*tlsa;		/* secure ones; owned */
 	struct mx_addrs		 v6, v4;
 };
 
 struct mx_lookup {
-	struct dns		*dns;		/* borrowed, as the next two */
-	const struct conf	*conf;
-	const struct mx_self	*self;
+	struct mx_env		 env;
 	mx_fn			*fn;
 	void			*arg;
 	uint8_t			 route;		/* enum conf_route_kind */
+	uint8_t			 tls;		/* enum deliver_tls */
 	uint16_t		 port;
+	bool			 secure;	/* the way to the hosts' names: DNSSEC, or ours */
+	const char		*unsafe;	/* why a host was left out, static; or NULL */
 	bool			 implicit;	/* the domain itself stands for its MX */
 	struct dns_query	*query;		/* MX, or what makes a literal wait its turn */
 	size_t			 nhost;
-	size_t			 waiting;	/* address questions in flight */
+	size_t			 waiting;	/* address or TLSA questions in flight */
 	struct mx_host		 host[MX_HOSTS_MAX];
 	struct mx_result	 result;
 };
@@ -94,6 +99,8 @@ mx_free(struct mx_lookup *m)
 	for (i = 0; i < m->nhost; i++) {
 		dns_cancel(&m->host[i].v6.query);
 		dns_cancel(&m->host[i].v4.query);
+		dns_cancel(&m->host[i].query);
+		tlsa_unref(&m->host[i].tlsa);
 	}
 	free(m);
 }
@@ -158,7 +165,7 @@ mx_refused(const struct mx_lookup *m, bool v6, const uint8_t *a)
 		if (a[0] == 0 || a[0] >= 224)
 			return true;
 	}
-	return loopback && m->route == ROUTE_MX && !m->conf->deliver_to_loopback;
+	return loopback && m->route == ROUTE_MX && !m->env.conf->deliver_to_loopback;
 }
 
 /* Does this host lead to ourselves, by name or by one of its addresses? */
@@ -170,12 +177,12 @@ mx_is_self(const struct mx_lookup *m, const struct mx_host *h)
 	size_t f, i;
 
 	if (m->route == ROUTE_MX &&
-	    slice_ieq(slice_str(h->name), slice_str(m->conf->hostname)))
+	    slice_ieq(slice_str(h->name), slice_str(m->env.conf->hostname)))
 		return true;
 	for (f = 0; f < 2; f++)
 		for (i = 0; i < a[f]->n; i++) {
 			mx_target_make(&t, h, f == 0, a[f]->addr[i], m->port);
-			if (mx_self_is(m->self, &t.addr.sa))
+			if (mx_self_is(m->env.self, &t.addr.sa))
 				return true;
 		}
 	return false;
@@ -191,8 +198,39 @@ mx_order(const void *x, const void *y)
 	return a->shuffle < b->shuffle ? -1 : a->shuffle > b->shuffle;
 }
 
+/* Spec 13.1: what TLS has to be at this host; false when mail may not go there at all. */
+static bool
+mx_host_tls(struct mx_lookup *m, const struct mx_host *h, struct mx_target *t)
+{
+	t->tls = MX_TLS_MAY;
+	t->policy = MX_POLICY_NONE;
+	t->tlsa = NULL;
+	if (m->tls == DELIVER_TLS_OPTIONAL)	/* RFC 8689 4.2.2: no policy but TLS itself */
+		return true;
+	if (h->tlsa_failed) {
+		m->unsafe = "the TLSA records of the mail server cannot be had";
+		return false;
+	}
+	if (h->tlsa != NULL && tlsa_usable(h->tlsa) > 0) {
+		t->tls = MX_TLS_DANE;
+		t->policy = MX_POLICY_TLSA;
+		t->tlsa = h->tlsa;
+		return true;
+	}
+	/* RFC 7672 2.2: records that nobody can use still say that there is TLS. */
+	if (h->tlsa != NULL || m->tls == DELIVER_TLS_REQUIRED)
+		t->tls = MX_TLS_ENCRYPT;
+	if (m->tls != DELIVER_TLS_REQUIRETLS)
+		return true;
+	t->tls = MX_TLS_PKIX;
+	if (!m->secure)		/* RFC 8689 4.2.1: a name from plain DNS proves nothing */
+		m->unsafe = "REQUIRETLS: nothing vouches for the mail server's name";
+	return m->secure;
+}
+
 static void
-mx_add(struct mx_lookup *m, const struct mx_host *h, bool v6, size_t *per_host)
+mx_add(struct mx_lookup *m, const struct mx_host *h, bool v6, const struct mx_target *tls,
+    size_t *per_host)
 {
 	const struct mx_addrs *a = v6 ? &h->v6 : &h->v4;
 	size_t i, start = a->n > 0 ? h->shuffle % a->n : 0;
@@ -203,7 +241,11 @@ mx_add(struct mx_lookup *m, const struct mx_host *h, bool v6, size_t *per_host)
 		if (mx_refused(m, v6, addr) || m->result.n == MX_TARGETS_MAX ||
 		    *per_host == MX_PER_HOST_MAX)
 			continue;
-		mx_target_make(&m->result.target[m->result.n++], h, v6, addr, m->port);
+		mx_target_make(&m->result.target[m->result.n], h, v6, addr, m->port);
+		m->result.target[m->result.n].tls = tls->tls;
+		m->result.target[m->result.n].policy = tls->policy;
+		m->result.target[m->result.n].tlsa = tls->tlsa;
+		m->result.n++;
 		(*per_host)++;
 	}
 }
@@ -222,6 +264,8 @@ mx_nothing(struct mx_lookup *m, bool self)
 	}
 	if (self)
 		mx_fail(m, DELIVER_LOCAL, "5.4.6", "route leads to ourselves");
+	else if (m->unsafe != NULL)
+		mx_fail(m, DELIVER_TEMP, "4.7.5", m->unsafe);
 	else if (failed)
 		mx_fail(m, DELIVER_TEMP, "4.4.3", "DNS lookup of the host failed");
 	else if (any)
@@ -239,6 +283,7 @@ static void
 mx_decide(struct mx_lookup *m)
 {
 	uint32_t below = UINT32_MAX;
+	struct mx_target tls;
 	size_t i, per_host;
 
 	for (i = 0; i < m->nhost; i++)
@@ -247,15 +292,15 @@ mx_decide(struct mx_lookup *m)
 	/* RFC 5321 5.1: we and all that are not better than we are, out; or mail would
 	 * travel between backups for ever. */
 	for (i = 0; i < m->nhost; i++) {
-		if (m->host[i].pref >= below)
+		if (m->host[i].pref >= below || !mx_host_tls(m, &m->host[i], &tls))
 			continue;
 		per_host = 0;
-		mx_add(m, &m->host[i], true, &per_host);
+		mx_add(m, &m->host[i], true, &tls, &per_host);
 		if (per_host > 2 && m->host[i].v4.n > 0) {	/* leave room for IPv4 */
 			m->result.n -= per_host - 2;
 			per_host = 2;
 		}
-		mx_add(m, &m->host[i], false, &per_host);
+		mx_add(m, &m->host[i], false, &tls, &per_host);
 	}
 	if (m->route == ROUTE_MX && m->nhost > 0)
 		mx_group(m->host[0].name, m->result.group);
@@ -265,6 +310,48 @@ mx_decide(struct mx_lookup *m)
 	}
 	m->result.outcome = DELIVER_OK;
 	mx_end(m);
+}
+
+static void
+mx_on_tlsa(void *arg, const struct dns_answer *a)
+{
+	struct mx_host *h = arg;
+	struct mx_lookup *m = h->lookup;
+
+	h->query = NULL;
+	h->tlsa_failed = a->status == DNS_FAIL;
+	if (a->status == DNS_OK && a->secure)
+		h->tlsa = tlsa_parse(a->rrs);
+	if (--m->waiting == 0)
+		mx_decide(m);
+}
+
+/* RFC 7672 2.2.2: only an address that was proved leads on to TLSA records. */
+static bool
+mx_host_secure(const struct mx_lookup *m, const struct mx_host *h)
+{
+	return m->secure && m->route != ROUTE_LMTP && h->v6.n + h->v4.n > 0 &&
+	    (h->v6.n == 0 || h->v6.secure) && (h->v4.n == 0 || h->v4.secure);
+}
+
+static void
+mx_ask_tlsa(struct mx_lookup *m)
+{
+	char name[DNS_NAME_MAX + 16];
+	struct mx_host *h;
+	size_t i;
+
+	m->waiting = 1;
+	for (i = 0; i < m->nhost && m->tls != DELIVER_TLS_OPTIONAL; i++) {
+		h = &m->host[i];
+		if (!mx_host_secure(m, h))
+			continue;
+		(void)snprintf(name, sizeof(name), "_%u._tcp.%s", m->port, h->name);
+		m->waiting++;
+		h->query = dns_ask(m->env.dns, DNS_TLSA, slice_str(name), mx_on_tlsa, h);
+	}
+	if (--m->waiting == 0)
+		mx_decide(m);
 }
 
 static void
@@ -278,12 +365,13 @@ mx_on_address(void *arg, const struct dns_answer *a)
 
 	x->query = NULL;
 	x->failed = a->status == DNS_FAIL;
+	x->secure = a->secure != 0;
 	x->host->gone = a->status == DNS_NXDOMAIN;
 	while (x->n < MX_ADDRS_MAX && wire_item_next(&list, &dns_rr_wire, &rr) == 1)
 		if (rr.data.n == want)
 			memcpy(x->addr[x->n++], rr.data.p, want);
 	if (--m->waiting == 0)
-		mx_decide(m);
+		mx_ask_tlsa(m);
 }
 
 static void
@@ -298,9 +386,9 @@ mx_ask_addresses(struct mx_lookup *m)
 		h = &m->host[i];
 		h->lookup = m;
 		h->v6.host = h->v4.host = h;
-		h->v6.query = dns_ask(m->dns, DNS_AAAA, slice_str(h->name), mx_on_address,
+		h->v6.query = dns_ask(m->env.dns, DNS_AAAA, slice_str(h->name), mx_on_address,
 		    &h->v6);
-		h->v4.query = dns_ask(m->dns, DNS_A, slice_str(h->name), mx_on_address,
+		h->v4.query = dns_ask(m->env.dns, DNS_A, slice_str(h->name), mx_on_address,
 		    &h->v4);
 	}
 }
@@ -338,6 +426,7 @@ mx_on_mx(void *arg, const struct dns_answer *a)
 	struct dns_rr rr;
 
 	m->query = NULL;
+	m->secure = a->secure != 0;
 	if (a->status == DNS_FAIL) {
 		mx_fail(m, DELIVER_TEMP, "4.4.3", "DNS lookup of the domain failed");
 		return;
@@ -376,19 +465,20 @@ mx_on_literal(void *arg, const struct dns_answer *a)
 }
 
 struct mx_lookup *
-mx_resolve(struct dns *d, const struct conf *c, const struct mx_self *self, uint8_t route,
-    struct slice host, uint16_t port, mx_fn *fn, void *arg)
+mx_resolve(const struct mx_env *env, uint8_t route, struct slice host, uint16_t port,
+    uint8_t tls, mx_fn *fn, void *arg)
 {
 	struct mx_lookup *m = mem_new(sizeof(*m));
+	struct dns *d = env->dns;
 	struct mx_host *h;
 
-	m->dns = d;
-	m->conf = c;
-	m->self = self;
+	m->env = *env;
 	m->fn = fn;
 	m->arg = arg;
 	m->route = route;
-	m->port = route == ROUTE_MX ? c->smtp_port : port;
+	m->tls = tls;
+	m->secure = route != ROUTE_MX;	/* the administrator wrote the name */
+	m->port = route == ROUTE_MX ? env->conf->smtp_port : port;
 	if (route == ROUTE_MX) {
 		m->query = dns_ask(d, DNS_MX, host, mx_on_mx, m);
 		return m;

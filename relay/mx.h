@@ -4,6 +4,10 @@
  * 5.1). MX by preference, equals shuffled, IPv6 before IPv4 of a host; no MX means the
  * domain's own addresses; null MX and missing domains are told apart from DNS trouble.
  * Never ourselves (spec 9.3): not our name, not our listeners.
+ *
+ * Beside each address stands what TLS has to be there (spec 13.1): DANE where MX, address
+ * and TLSA records came with DNSSEC, else as usual. A host whose TLSA records cannot be
+ * had is left out: an attacker who stops them must not win (RFC 7672 2.1).
  */
 #ifndef RELAY_MX_H
 #define RELAY_MX_H
@@ -13,6 +17,7 @@
 #include "base/conf.h"
 #include "base/proto/relay_queue.h"
 #include "relay/dns.h"
+#include "relay/tlsa.h"
 
 enum {
 	MX_HOSTS_MAX = 16,	/* of one domain, best preferences first */
@@ -20,9 +25,21 @@ enum {
 	MX_PER_HOST_MAX = 4,	/* of them of one host */
 };
 
+enum mx_tls {		/* least that must be there before a transaction */
+	MX_TLS_MAY,		/* TLS where offered */
+	MX_TLS_ENCRYPT,		/* TLS, with whomever */
+	MX_TLS_PKIX,		/* a certificate of that name, from the trust store */
+	MX_TLS_DANE		/* a certificate that the TLSA records name */
+};
+
+enum mx_policy { MX_POLICY_NONE, MX_POLICY_TLSA, MX_POLICY_STS, MX_POLICY_MAX };
+
 struct mx_target {
 	char		host[DNS_NAME_MAX + 1];	/* name, or the literal address */
 	char		peer[DNS_NAME_MAX + 64];	/* "name[ip]:port" */
+	uint8_t		tls;		/* enum mx_tls */
+	uint8_t		policy;		/* enum mx_policy: whose, for the counters */
+	struct tlsa	*tlsa;		/* MX_TLS_DANE; the result's reference */
 	uint16_t	pref;
 	socklen_t	len;
 	union {
@@ -54,9 +71,14 @@ typedef void mx_fn(void *arg, const struct mx_result *r);
 
 struct mx_lookup;
 /* host: the domain of ROUTE_MX (then port is ignored: conf's smtp_port), else a name or
- * address. conf and self must outlive the lookup. */
-struct mx_lookup *mx_resolve(struct dns *d, const struct conf *c, const struct mx_self *self,
-    uint8_t route, struct slice host, uint16_t port, mx_fn *fn, void *arg);
+ * address. tls: enum deliver_tls. What env points to must outlive the lookup. */
+struct mx_env {
+	struct dns		*dns;
+	const struct conf	*conf;
+	const struct mx_self	*self;
+};
+struct mx_lookup *mx_resolve(const struct mx_env *env, uint8_t route, struct slice host,
+    uint16_t port, uint8_t tls, mx_fn *fn, void *arg);
 void mx_cancel(struct mx_lookup **mp);
 
 /* The provider group of an MX host (spec 8.1): a known suffix, else the registrable part

@@ -298,6 +298,25 @@ relay_status_inbound(struct relay *rl, struct buf *out)
 	    (unsigned long long)g.runs);
 }
 
+/* By whose policy, and what went wrong, in the words of RFC 8460. */
+static int
+relay_status_tls(const struct deliver_tls_stats *t, struct buf *out)
+{
+	static const char *const policy[MX_POLICY_MAX] = {
+		[MX_POLICY_NONE] = "no-policy-found", [MX_POLICY_TLSA] = "tlsa",
+		[MX_POLICY_STS] = "sts",
+	};
+	int bad = buf_printf(out, ",\"tls_out\":{\"clear\":%llu", (unsigned long long)t->clear);
+
+	for (unsigned i = 0; i < MX_POLICY_MAX; i++)
+		bad |= buf_printf(out, ",\"%s\":{\"ok\":%llu,\"failed\":%llu}", policy[i],
+		    (unsigned long long)t->ok[i], (unsigned long long)t->failed[i]);
+	for (enum tls_fault f = TLS_FAULT_NONE + 1; f < TLS_FAULT_MAX; f++)
+		bad |= buf_printf(out, ",\"%s\":%llu", tls_fault_name(f),
+		    (unsigned long long)t->fault[f]);
+	return bad | buf_puts(out, "}");
+}
+
 static void
 relay_status(struct role *r, struct buf *out)
 {
@@ -317,7 +336,8 @@ relay_status(struct role *r, struct buf *out)
 	    (unsigned long long)d.unknown, (unsigned long long)d.local,
 	    (unsigned long long)d.connections, (unsigned long long)d.reused, d.open,
 	    d.in_flight, (unsigned long long)n.asked, (unsigned long long)n.cached,
-	    (unsigned long long)n.failed, (unsigned long long)n.timeouts) != 0)
+	    (unsigned long long)n.failed, (unsigned long long)n.timeouts) != 0 ||
+	    relay_status_tls(&d.tls, out) != 0)
 		log_warn("status", "reason=\"does not fit\"");
 }
 

@@ -14,6 +14,7 @@
 #include "relay/reply.h"
 #include "relay/smtp_client.h"
 #include "relay/smtp_client_data.h"
+#include "relay/smtp_path.h"
 
 enum client_state {
 	CLIENT_ST_GREETING,	/* connected, waiting for 220 */
@@ -33,7 +34,7 @@ enum client_state {
 
 enum {
 	CAP_PIPELINING = 1, CAP_8BITMIME = 2, CAP_SIZE = 4, CAP_DSN = 8, CAP_SMTPUTF8 = 16,
-	CAP_STARTTLS = 32,
+	CAP_STARTTLS = 32, CAP_REQUIRETLS = 64,
 	CLIENT_OUT_MAX = 256 * 1024,	/* bytes of commands waiting for the driver */
 };
 
@@ -49,6 +50,9 @@ struct smtp_client {
 	enum client_state	 state;
 	bool			 lmtp;
 	bool			 want_tls;
+	bool			 need_tls;	/* never a transaction in the clear */
+	bool			 requiretls;
+	bool			 no_starttls;	/* dead because there was none */
 	bool			 tls;		/* the handshake is behind us */
 	bool			 finished;	/* results of the last transaction are complete */
 	bool			 mail_ok;	/* MAIL was accepted */
@@ -90,6 +94,8 @@ client_new(const struct client_config *cfg)
 
 	c->lmtp = cfg->lmtp;
 	c->want_tls = cfg->tls;
+	c->need_tls = cfg->tls_required;
+	c->requiretls = cfg->requiretls;
 	c->helo = mem_str(cfg->helo);
 	c->state = CLIENT_ST_GREETING;
 	buf_init(&c->out, CLIENT_OUT_MAX);
@@ -218,6 +224,7 @@ client_capability(struct smtp_client *c, struct slice line)
 		{ "PIPELINING", CAP_PIPELINING }, { "8BITMIME", CAP_8BITMIME },
 		{ "SIZE", CAP_SIZE }, { "DSN", CAP_DSN }, { "SMTPUTF8", CAP_SMTPUTF8 },
 		{ "STARTTLS", CAP_STARTTLS },
+		{ "REQUIRETLS", CAP_REQUIRETLS },
 	};
 	size_t i, sp = slice_find(line, ' ');
 	struct slice word = slice_trim(slice_sub(line, 0, sp));
@@ -246,12 +253,22 @@ client_capabilities(struct smtp_client *c)
 	}
 }
 
+/* Who will not have mail the way it must go is no host for it: the next one, or later. */
+static void
+client_unfit(struct smtp_client *c, const char *enhanced, const char *text)
+{
+	struct client_result r;
+
+	client_fill(&r, DELIVER_TEMP, SCOPE_HOST, enhanced, text);
+	client_die(c, &r);
+}
+
 static void
 client_on_hello(struct smtp_client *c)
 {
 	unsigned kind = c->reply.code / 100;
 
-	if (kind == 5 && c->state == CLIENT_ST_EHLO && !c->lmtp && !c->tls) {
+	if (kind == 5 && !c->need_tls && c->state == CLIENT_ST_EHLO && !c->lmtp && !c->tls) {
 		client_say(c, "HELO", c->helo);
 		client_enter(c, CLIENT_ST_HELO);
 		return;
@@ -268,6 +285,15 @@ client_on_hello(struct smtp_client *c)
 		client_enter(c, CLIENT_ST_STARTTLS);
 		return;
 	}
+	if (c->need_tls && !c->tls) {	/* stripped on the way, or never there */
+		c->no_starttls = true;
+		client_unfit(c, "4.7.5", "TLS is required here and the server does not offer it");
+		return;
+	}
+	if (c->requiretls && (c->caps & CAP_REQUIRETLS) == 0) {
+		client_unfit(c, "4.7.30", "REQUIRETLS is required and the server does not offer it");
+		return;
+	}
 	client_enter(c, CLIENT_ST_READY);
 }
 
@@ -276,10 +302,11 @@ client_on_hello(struct smtp_client *c)
 static void
 client_on_starttls(struct smtp_client *c)
 {
-	if (c->reply.code == 220)
-		client_enter(c, CLIENT_ST_TLS);
-	else
+	c->no_starttls = c->reply.code != 220;
+	if (c->no_starttls)
 		client_refused(c);
+	else
+		client_enter(c, CLIENT_ST_TLS);
 }
 
 void
@@ -321,6 +348,8 @@ client_say_mail(struct smtp_client *c)
 		client_puts(c, " BODY=8BITMIME");
 	if (c->utf8)
 		client_puts(c, " SMTPUTF8");
+	if (c->requiretls)
+		client_puts(c, " REQUIRETLS");
 	if ((c->caps & CAP_DSN) != 0 && c->m.ret.n > 0) {
 		client_puts(c, " RET=");
 		client_put(c, c->m.ret);
@@ -627,46 +656,6 @@ client_lost(struct smtp_client *c, size_t unsent, const char *why)
 	client_die(c, &r);
 }
 
-/* An address may go between < and >: no control, no space or bracket outside quotes,
- * quotes closed. What a hostile client once wrote must not become a parameter or a
- * second command here. */
-static bool
-client_address_ok(struct slice a, bool *eight)
-{
-	bool quoted = false;
-	size_t i;
-
-	if (a.n > CLIENT_ADDRESS_MAX)
-		return false;
-	for (i = 0; i < a.n; i++) {
-		unsigned char ch = (unsigned char)a.p[i];
-
-		if (ch < 32 || ch == 127)
-			return false;
-		if (ch > 127)
-			*eight = true;
-		if (ch == '"')
-			quoted = !quoted;
-		else if (quoted && ch == '\\' && ++i < a.n &&
-		    ((unsigned char)a.p[i] < 32 || (unsigned char)a.p[i] >= 127))
-			return false;
-		else if (!quoted && (ch == ' ' || ch == '<' || ch == '>'))
-			return false;
-	}
-	return !quoted;
-}
-
-static bool
-client_param_ok(struct slice s)
-{
-	size_t i;
-
-	for (i = 0; i < s.n; i++)
-		if (s.p[i] <= 32 || s.p[i] >= 127)
-			return false;
-	return s.n <= CLIENT_ADDRESS_MAX;
-}
-
 /* Why this message cannot go to this server, or NULL; no byte of it was said yet. */
 static const char *
 client_obstacle(struct smtp_client *c, const char **enhanced)
@@ -675,12 +664,12 @@ client_obstacle(struct smtp_client *c, const char **enhanced)
 	size_t i;
 
 	*enhanced = "5.1.3";
-	ok = client_address_ok(c->m.mail_from, &eight) && client_param_ok(c->m.envid) &&
-	    client_param_ok(c->m.ret);
+	ok = smtp_path_ok(c->m.mail_from, &eight) && smtp_value_ok(c->m.envid) &&
+	    smtp_value_ok(c->m.ret);
 	for (i = 0; i < c->nrcpt; i++)
 		ok = ok && c->rcpt[i].address.n > 0 &&
-		    client_address_ok(c->rcpt[i].address, &eight) &&
-		    client_param_ok(c->rcpt[i].orcpt);
+		    smtp_path_ok(c->rcpt[i].address, &eight) &&
+		    smtp_value_ok(c->rcpt[i].orcpt);
 	if (!ok)
 		return "invalid-address";
 	c->utf8 = eight;
@@ -772,6 +761,12 @@ bool
 client_dsn(const struct smtp_client *c)
 {
 	return (c->caps & CAP_DSN) != 0;
+}
+
+bool
+client_no_starttls(const struct smtp_client *c)
+{
+	return c->no_starttls;
 }
 
 bool

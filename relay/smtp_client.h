@@ -19,7 +19,6 @@
 
 enum {
 	CLIENT_RCPTS_MAX = 100,		/* of one transaction */
-	CLIENT_ADDRESS_MAX = 1024,	/* bytes; RFC 5321 says 256, local policy is elsewhere */
 	CLIENT_TEXT_MAX = 512,		/* bytes kept of a reply's text */
 };
 
@@ -34,6 +33,8 @@ struct client_config {
 	bool		lmtp;
 	bool		tls;	/* use STARTTLS where offered */
 	const char	*helo;	/* our name, copied */
+	bool		tls_required;	/* nothing but EHLO and STARTTLS in the clear */
+	bool		requiretls;	/* messages go out with REQUIRETLS (RFC 8689) */
 };
 
 struct client_message {		/* all borrowed until client_finished */
@@ -91,6 +92,8 @@ void client_quit(struct smtp_client *c);	/* then BUSY until 221, then DEAD */
 /* Why it is CLIENT_DEAD when that was before the first transaction. */
 const struct client_result *client_failure(const struct smtp_client *c);
 bool client_dsn(const struct smtp_client *c);		/* the server offers DSN */
+/* It is CLIENT_DEAD because STARTTLS was refused, or is required and was not offered. */
+bool client_no_starttls(const struct smtp_client *c);
 bool client_awaits_end(const struct smtp_client *c);	/* content sent, reply to come */
 bool client_sending(const struct smtp_client *c);	/* in the middle of the content */
 unsigned client_progress(const struct smtp_client *c);	/* changes with each whole reply */

@@ -98,6 +98,7 @@ static const struct wire_field deliver_f[] = {
 	WIRE_U16(Q, port, UINT16_MAX),
 	WIRE_U8(Q, need_8bit, 1),
 	WIRE_U8(Q, need_utf8, 1),
+	WIRE_U8(Q, tls, DELIVER_TLS_MAX - 1),
 	WIRE_STR(Q, host, 255),
 	WIRE_STR(Q, mail_from, 512),
 	WIRE_STR(Q, rcpt, 512),

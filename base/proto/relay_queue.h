@@ -29,6 +29,16 @@ extern const struct wire_desc queue_committed_wire;
 
 enum leg_kind { LEG_HOLD, LEG_FORWARD, LEG_KIND_MAX };
 
+/* What a delivery asks of the connection, beyond what the destination publishes (DANE,
+ * MTA-STS). Never less than asked: the message stays where it is. */
+enum deliver_tls {
+	DELIVER_TLS_DEFAULT,	/* TLS where offered, spec 13.1 */
+	DELIVER_TLS_REQUIRED,	/* never in the clear (tls = required of a provider) */
+	DELIVER_TLS_REQUIRETLS,	/* verified, to a host that offers REQUIRETLS (RFC 8689) */
+	DELIVER_TLS_OPTIONAL,	/* "TLS-Required: No": policies of the destination ignored */
+	DELIVER_TLS_MAX
+};
+
 /* One leg of one recipient, with the sealed body as descriptor. What goes out is
  * prefix, then the body without the cuts, then suffix. */
 struct queue_deliver {
@@ -40,6 +50,7 @@ struct queue_deliver {
 	uint16_t	port;		/* of SMTP and LMTP routes */
 	uint8_t		need_8bit;	/* BODY=8BITMIME, next hop must offer it (3.7) */
 	uint8_t		need_utf8;	/* SMTPUTF8, likewise (3.9) */
+	uint8_t		tls;		/* enum deliver_tls */
 	struct slice	host;		/* of SMTP and LMTP routes; the domain for MX */
 	struct slice	mail_from;	/* "" null */
 	struct slice	rcpt;

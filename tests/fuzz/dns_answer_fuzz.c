@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "relay/dns_packet.h"
+#include "relay/tlsa.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -28,6 +29,25 @@ question(const uint8_t *m, size_t n, char out[DNS_NAME_MAX + 1])
 	out[o] = '\0';
 	if (dns_name_clean(slice_make(out, o), out) != 0)
 		memcpy(out, "x.example", sizeof("x.example"));
+}
+
+/* Whatever the records, only what an SMTP client may use comes out. */
+static void
+tlsa_set(struct slice rrs)
+{
+	static const size_t digest[] = { 0, 32, 64 };
+	struct tlsa *t = tlsa_parse(rrs);
+	size_t i;
+
+	for (i = 0; t != NULL && i < tlsa_usable(t); i++) {
+		const struct tlsa_record *r = tlsa_at(t, i);
+
+		if (r->usage < 2 || r->usage > 3 || r->selector > 1 || r->matching > 2 ||
+		    r->data.n == 0 || r->data.n > TLSA_DATA_MAX ||
+		    (r->matching > 0 && r->data.n != digest[r->matching]))
+			abort();
+	}
+	tlsa_unref(&t);
 }
 
 int
@@ -56,6 +76,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			abort();
 	if (r != 0)
 		abort();
+	tlsa_set(buf_slice(&rrs));
 	buf_fini(&rrs);
 	return 0;
 }

@@ -50,7 +50,7 @@ talk(struct smtp_client *c, struct slice in, size_t piece, bool *sent)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	struct client_config cfg = { false, false, "us.example" };
+	struct client_config cfg = { .helo = "us.example" };
 	struct smtp_client *c;
 	bool sent = false;
 	size_t i;

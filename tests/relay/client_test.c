@@ -312,7 +312,7 @@ check_end(struct play *p, const struct dialogue *d)
 static void
 play(const struct dialogue *d, size_t piece)
 {
-	struct client_config cfg = { d->lmtp, d->tls, "us.example" };
+	struct client_config cfg = { .lmtp = d->lmtp, .tls = d->tls, .helo = "us.example" };
 	struct play *p = mem_new(sizeof(*p));
 	const char *t = d->text;
 	size_t n;
@@ -350,7 +350,7 @@ test_dialogues(void **state)
 static void
 test_starttls_injection(void **state)
 {
-	struct client_config cfg = { false, true, "us.example" };
+	struct client_config cfg = { .tls = true, .helo = "us.example" };
 	struct slice in = SLICE_LIT("220 go\r\n250-evil\r\n250 SIZE 1\r\n");
 	struct smtp_client *c = client_new(&cfg);
 
@@ -377,7 +377,7 @@ test_addresses(void **state)
 		{ "\"b@y", DELIVER_LOCAL }, { "", DELIVER_LOCAL }, { "\"b\\\r\"@y", DELIVER_LOCAL },
 		{ "b\x7f@y", DELIVER_LOCAL }, { "\xc3\xa9@y", DELIVER_LOCAL },	/* no SMTPUTF8 */
 	};
-	struct client_config cfg = { false, false, "us.example" };
+	struct client_config cfg = { .helo = "us.example" };
 	struct client_message m = { .mail_from = SLICE_LIT("") };
 	struct client_rcpt r = { .notify = 0 };
 	struct smtp_client *cl;

@@ -13,12 +13,13 @@
 #include "tests/relay/cert.h"
 #include "tests/relay/dns_peer.h"
 
-enum mode { MODE_GOOD, MODE_GARBAGE, MODE_REFUSE, MODE_INJECT, MODE_SILENT };
+enum mode { MODE_GOOD, MODE_GARBAGE, MODE_REFUSE, MODE_INJECT, MODE_SILENT, MODE_STRIPPED,
+	MODE_REQUIRETLS };
 
 struct bed {
 	struct loop		*loop;
 	struct conf		 conf;
-	char			 hostname[32], server[32];
+	char			 hostname[32];
 	char			*resolver[1];
 	struct dns		*dns;
 	struct deliver		*deliver;
@@ -33,8 +34,29 @@ struct bed {
 	char			 log[512];
 	struct buf		 content;
 	uint8_t			 outcome, scope, tls;
-	char			 text[600];
+	char			 text[600], enhanced[16], mail[200];
+	struct dns_peer		 peer;
+	uint8_t			 tlsa[3 + 32];	/* of the server's key; see zone() */
+	bool			 unproved;	/* the zone is not signed */
+	uint8_t			 demand;	/* enum deliver_tls */
 };
+
+/* dom.example has srv.example for its mail server, on the port of the bed. */
+static void
+zone(struct dns_peer *p, const struct dns_ask *a, struct dns_msg *m)
+{
+	struct bed *b = p->arg;
+	char name[64];
+
+	msg_reply(m, a, b->unproved ? 0 : 0x20);
+	(void)snprintf(name, sizeof(name), "_%u._tcp.srv.example", b->port);
+	if (a->type == DNS_MX && strcmp(a->name, "dom.example") == 0)
+		msg_to_name(m, a->name, DNS_MX, 10, "srv.example", 60);
+	if (a->type == DNS_A && strcmp(a->name, "srv.example") == 0)
+		msg_a(m, a->name, "127.0.0.1", 60);
+	if (a->type == DNS_TLSA && strcmp(a->name, name) == 0 && b->tlsa[0] != 0)
+		msg_rr(m, 0, a->name, DNS_TLSA, 60, b->tlsa, sizeof(b->tlsa));
+}
 
 static void
 say(struct bed *b, const char *s)
@@ -50,8 +72,12 @@ command(struct bed *b, struct slice line)
 	(void)snprintf(b->log + n, sizeof(b->log) - n, "%.4s%s ", line.p,
 	    conn_tls(b->conn) != NULL ? "*" : "");
 	if (slice_istarts(line, SLICE_LIT("EHLO"))) {
-		say(b, conn_tls(b->conn) != NULL ? "250-srv\r\n250 PIPELINING\r\n" :
-		    "250-srv\r\n250-DSN\r\n250 STARTTLS\r\n");
+		if (conn_tls(b->conn) != NULL)
+			say(b, b->mode == MODE_REQUIRETLS ? "250-srv\r\n250 REQUIRETLS\r\n" :
+			    "250-srv\r\n250 PIPELINING\r\n");
+		else
+			say(b, b->mode == MODE_STRIPPED ? "250-srv\r\n250 PIPELINING\r\n" :
+			    "250-srv\r\n250-DSN\r\n250 STARTTLS\r\n");
 	} else if (slice_istarts(line, SLICE_LIT("STARTTLS"))) {
 		if (b->mode == MODE_SILENT)
 			return;
@@ -60,8 +86,12 @@ command(struct bed *b, struct slice line)
 			say(b, "250-evil\r\n250 SIZE 1\r\n");
 		if (b->mode == MODE_GARBAGE)
 			say(b, "this is no handshake at all\r\n");
-		if (b->mode == MODE_GOOD || b->mode == MODE_INJECT)
+		if (b->mode == MODE_GOOD || b->mode == MODE_INJECT ||
+		    b->mode == MODE_REQUIRETLS)
 			assert_int_equal(conn_start_tls(b->conn, b->context, NULL), 0);
+	} else if (slice_istarts(line, SLICE_LIT("MAIL"))) {
+		(void)snprintf(b->mail, sizeof(b->mail), "%.*s", SLICE_FMT(slice_trim(line)));
+		say(b, "250 2.1.0 ok\r\n");
 	} else if (slice_istarts(line, SLICE_LIT("DATA"))) {
 		b->data = true;
 		say(b, "354 go\r\n");
@@ -113,7 +143,8 @@ on_accept(void *arg, int fd, unsigned ready)
 	int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)ready;
-	assert_true(c >= 0 && b->conn == NULL);
+	assert_true(c >= 0);
+	conn_close(&b->conn);
 	b->conn = conn_accepted(b->loop, c, &server_ops, b);
 	say(b, "220 hi\r\n");
 }
@@ -136,9 +167,29 @@ on_result(void *arg, const struct queue_delivered *r)
 	b->outcome = r->outcome;
 	b->scope = r->scope;
 	b->tls = r->tls;
-	assert_int_equal(r->dsn, 0);	/* offered only before TLS: that does not count */
+	/* offered only before TLS: that does not count */
+	assert_int_equal(r->dsn, b->mode == MODE_GARBAGE && r->outcome == DELIVER_OK);
 	assert_int_equal(slice_cstr(r->text, b->text, sizeof(b->text)), 0);
+	assert_int_equal(slice_cstr(r->enhanced, b->enhanced, sizeof(b->enhanced)), 0);
 	loop_stop(b->loop);
+}
+
+/* What a TLSA record of usage 3, selector 1, matching 1 says of this certificate. */
+static void
+tlsa_of(struct slice pem, uint8_t out[3 + 32])
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	unsigned char *der = NULL;
+	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
+
+	assert_true(n > 0);
+	out[0] = 3;
+	out[1] = out[2] = 1;
+	assert_non_null(SHA256(der, (size_t)n, out + 3));
+	OPENSSL_free(der);
+	X509_free(x);
+	BIO_free(bio);
 }
 
 static void
@@ -158,6 +209,8 @@ bed_open(struct bed *b, enum mode mode)
 	b->client = tls_client_new(NULL, why, sizeof(why));
 	assert_non_null(b->context);
 	assert_non_null(b->client);
+	tlsa_of(buf_slice(&cert), b->tlsa);
+	dns_peer_open(&b->peer, b->loop, zone, b);
 	buf_fini(&cert);
 	buf_fini(&key);
 	b->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -168,12 +221,12 @@ bed_open(struct bed *b, enum mode mode)
 	b->watch = watch_new(b->loop, b->fd, on_accept, b);
 	watch_want(b->watch, LOOP_READ);
 	(void)snprintf(b->hostname, sizeof(b->hostname), "us.example");
-	(void)snprintf(b->server, sizeof(b->server), "127.0.0.1:1");
-	b->resolver[0] = b->server;
+	b->resolver[0] = b->peer.server;
 	b->conf = (struct conf){
 		.hostname = b->hostname, .resolver = b->resolver, .nresolver = 1,
-		.dns_timeout_ms = 100, .dns_tries = 1, .dns_cache_max = 10,
-		.connections_max = 1, .deliveries_max = 1, .messages_per_connection = 10,
+		.dns_timeout_ms = 1000, .dns_tries = 1, .dns_cache_max = 10,
+		.smtp_port = b->port, .deliver_to_loopback = true,
+		.connections_max = 1, .deliveries_max = 2, .messages_per_connection = 10,
 		.connect_timeout_ms = 2000, .reply_timeout_ms = 300, .send_timeout_ms = 2000,
 		.idle_timeout_ms = 1000,
 	};
@@ -188,6 +241,7 @@ bed_close(struct bed *b)
 	deliver_free(&b->deliver);
 	dns_free(&b->dns);
 	conn_close(&b->conn);
+	dns_peer_close(&b->peer);
 	watch_free(&b->watch);
 	close(b->fd);
 	timer_free(&b->guard);
@@ -198,11 +252,11 @@ bed_close(struct bed *b)
 }
 
 static void
-send_body(struct bed *b, struct slice body)
+send_to(struct bed *b, uint8_t kind, const char *host, struct slice body)
 {
 	struct queue_deliver q = {
-		.req = 1, .route = ROUTE_SMTP, .port = b->port, .host = SLICE_LIT("127.0.0.1"),
-		.mail_from = SLICE_LIT("s@x.example"), .rcpt = SLICE_LIT("r@y.example"),
+		.req = 1, .route = kind, .port = b->port, .host = slice_str(host),
+		.tls = b->demand, .mail_from = SLICE_LIT("s@x.example"), .rcpt = SLICE_LIT("r@y.example"),
 	};
 
 	b->done = b->late = false;
@@ -211,6 +265,12 @@ send_body(struct bed *b, struct slice body)
 	loop_run(b->loop);
 	timer_cancel(b->guard);
 	assert_true(b->done);
+}
+
+static void
+send_body(struct bed *b, struct slice body)
+{
+	send_to(b, ROUTE_SMTP, "127.0.0.1", body);
 }
 
 static void
@@ -240,6 +300,145 @@ test_modes(void **state)
 		assert_null(strstr(b.log, "MAIL "));
 		bed_close(&b);
 	}
+}
+
+struct dane_case {
+	enum mode	 mode;
+	uint8_t		 damage;	/* xor of the record's last byte */
+	bool		 unproved, none;
+	uint8_t		 demand, outcome, tls;
+	const char	*log, *text;
+};
+
+static void
+dane_case(const struct dane_case *c, size_t i)
+{
+	struct deliver_stats st;
+	struct bed b;
+
+	bed_open(&b, c->mode);
+	b.tlsa[34] ^= c->damage;
+	b.unproved = c->unproved;
+	b.demand = c->demand;
+	if (c->none)
+		b.tlsa[0] = 0;
+	send_to(&b, ROUTE_MX, "dom.example", SLICE_LIT("Subject: x\r\n\r\nhello\r\n"));
+	if (b.outcome != c->outcome || strstr(b.text, c->text) == NULL)
+		print_message("case %zu: %s, said %s\n", i, b.text, b.log);
+	assert_int_equal(b.outcome, c->outcome);
+	assert_int_equal(b.tls, c->tls);
+	assert_non_null(strstr(b.text, c->text));
+	assert_memory_equal(b.log, c->log, strlen(c->log));
+	if (c->outcome != DELIVER_OK || c->tls)
+		assert_null(strstr(b.log, "MAIL "));	/* in the clear */
+	deliver_stats(b.deliver, &st);
+	if (!c->unproved && !c->none && c->demand != DELIVER_TLS_OPTIONAL) {
+		assert_int_equal(st.tls.ok[MX_POLICY_TLSA], c->outcome == DELIVER_OK);
+		assert_int_equal(st.tls.failed[MX_POLICY_TLSA], c->outcome != DELIVER_OK);
+	}
+	bed_close(&b);
+}
+
+/* Spec 13.1 (1), 13.4: the server's certificate is its own, nobody vouches for it. */
+static void
+test_spec_13_1_dane(void **state)
+{
+	static const char good[] = "EHLO STAR EHLO* MAIL* RCPT* DATA* ";
+	static const struct dane_case c[] = {
+		{ .outcome = DELIVER_OK, .tls = 1, .log = good, .text = "kept" },
+		{ .damage = 1, .outcome = DELIVER_TEMP, .log = "EHLO STAR ", .text = "certificate" },
+		{ .mode = MODE_STRIPPED, .outcome = DELIVER_TEMP, .log = "EHLO ",
+		  .text = "TLS is required" },
+		{ .mode = MODE_REFUSE, .outcome = DELIVER_TEMP, .log = "EHLO STAR ", .text = "no" },
+		/* the same where nothing is proved, or the message does not mind */
+		{ .damage = 1, .unproved = true, .outcome = DELIVER_OK, .tls = 1, .log = good,
+		  .text = "kept" },
+		{ .damage = 1, .demand = DELIVER_TLS_OPTIONAL, .outcome = DELIVER_OK, .tls = 1,
+		  .log = good, .text = "kept" },
+		{ .mode = MODE_STRIPPED, .demand = DELIVER_TLS_OPTIONAL, .outcome = DELIVER_OK,
+		  .log = "EHLO MAIL RCPT DATA ", .text = "kept" },
+		/* tls = required, whoever it is */
+		{ .none = true, .demand = DELIVER_TLS_REQUIRED, .outcome = DELIVER_OK, .tls = 1,
+		  .log = good, .text = "kept" },
+		{ .none = true, .mode = MODE_STRIPPED, .demand = DELIVER_TLS_REQUIRED,
+		  .outcome = DELIVER_TEMP, .log = "EHLO ", .text = "TLS is required" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++)
+		dane_case(&c[i], i);
+}
+
+/* RFC 8689, spec 13.5: verified, offered, said; else the message stays. */
+static void
+test_spec_13_5_requiretls(void **state)
+{
+	struct slice body = SLICE_LIT("Subject: x\r\n\r\nhello\r\n");
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, MODE_REQUIRETLS);
+	b.demand = DELIVER_TLS_REQUIRETLS;
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_OK);
+	assert_non_null(strstr(b.mail, " REQUIRETLS"));
+	/* the next one did not ask for it: not over that connection's words */
+	b.demand = DELIVER_TLS_DEFAULT;
+	buf_clear(&b.content);
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_OK);
+	assert_null(strstr(b.mail, "REQUIRETLS"));
+	bed_close(&b);
+
+	bed_open(&b, MODE_GOOD);	/* verified, but does not know it */
+	b.demand = DELIVER_TLS_REQUIRETLS;
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_TEMP);
+	assert_int_equal(b.scope, SCOPE_MESSAGE);	/* others may go there */
+	assert_string_equal(b.enhanced, "4.7.30");
+	assert_string_equal(b.log, "EHLO STAR EHLO* ");
+	bed_close(&b);
+
+	bed_open(&b, MODE_REQUIRETLS);	/* knows it, but nobody vouches for the certificate */
+	b.demand = DELIVER_TLS_REQUIRETLS;
+	b.tlsa[0] = 0;
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_TEMP);
+	assert_int_equal(b.scope, SCOPE_MESSAGE);
+	assert_string_equal(b.log, "EHLO STAR ");
+	bed_close(&b);
+}
+
+/* Spec 13.2: off by itself; where it is on, once, and never where TLS is asked for. */
+static void
+test_spec_13_2_clear_after_failure(void **state)
+{
+	struct slice body = SLICE_LIT("Subject: x\r\n\r\nhello\r\n");
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, MODE_GARBAGE);
+	b.conf.plaintext_after_tls_failure = true;
+	b.tlsa[0] = 0;
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_OK);
+	assert_int_equal(b.tls, 0);
+	assert_non_null(strstr(b.log, "EHLO MAIL RCPT DATA "));
+	bed_close(&b);
+
+	bed_open(&b, MODE_GARBAGE);
+	b.conf.plaintext_after_tls_failure = true;	/* but there is a TLSA record */
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_TEMP);
+	assert_null(strstr(b.log, "MAIL"));
+	bed_close(&b);
+
+	bed_open(&b, MODE_GARBAGE);
+	b.tlsa[0] = 0;
+	send_to(&b, ROUTE_MX, "dom.example", body);
+	assert_int_equal(b.outcome, DELIVER_TEMP);
+	assert_null(strstr(b.log, "MAIL"));
+	bed_close(&b);
 }
 
 /* Megabytes through bounded buffers, twice over one connection. */
@@ -274,6 +473,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_spec_13_1_dane),
+		cmocka_unit_test(test_spec_13_5_requiretls),
+		cmocka_unit_test(test_spec_13_2_clear_after_failure),
 		cmocka_unit_test(test_large),
 	};
 

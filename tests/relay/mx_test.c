@@ -21,6 +21,8 @@ struct bed {
 	struct mx_self		*self;
 	struct timer		*guard;
 	bool			 late, done;
+	uint8_t			 tls;		/* enum deliver_tls */
+	unsigned		 usable;	/* records of the first target */
 	struct mx_result	 r;
 };
 
@@ -57,12 +59,47 @@ static const struct record zone_rr[] = {
 	{ "selfip.example", DNS_MX, 10, "ours.mx.example" }, { "selfip.example", DNS_MX, 20, "b.mx.example" },
 	{ "ours.mx.example", DNS_A, 0, "192.0.2.200" },
 	{ "us.example", DNS_A, 0, "192.0.2.200" },
+	/* names in sec.example are signed, unless they say "plain" */
+	{ "dane.sec.example", DNS_MX, 10, "good.sec.example" },
+	{ "good.sec.example", DNS_A, 0, "192.0.2.50" },
+	{ "_25._tcp.good.sec.example", DNS_TLSA, 311, "" },
+	{ "_25._tcp.good.sec.example", DNS_TLSA, 202, "" },
+	{ "_25._tcp.good.sec.example", DNS_TLSA, 11, "" },
+	{ "_2525._tcp.good.sec.example", DNS_TLSA, 311, "" },
+	{ "plainmx.example", DNS_MX, 10, "good.sec.example" },
+	{ "odd.sec.example", DNS_MX, 10, "odd-mx.sec.example" },
+	{ "odd-mx.sec.example", DNS_A, 0, "192.0.2.51" },
+	{ "_25._tcp.odd-mx.sec.example", DNS_TLSA, 111, "" },
+	{ "none.sec.example", DNS_MX, 10, "no-mx.sec.example" },
+	{ "no-mx.sec.example", DNS_A, 0, "192.0.2.52" },
+	{ "addr.sec.example", DNS_MX, 10, "a-plain.sec.example" },
+	{ "a-plain.sec.example", DNS_A, 0, "192.0.2.53" },
+	{ "_25._tcp.a-plain.sec.example", DNS_TLSA, 311, "" },
+	{ "unproved.sec.example", DNS_MX, 10, "u.sec.example" },
+	{ "u.sec.example", DNS_A, 0, "192.0.2.54" },
+	{ "_25._tcp.u.sec.example", DNS_TLSA, 311, "plain" },
+	{ "skip.sec.example", DNS_MX, 10, "stopped.sec.example" },
+	{ "skip.sec.example", DNS_MX, 20, "good.sec.example" },
+	{ "stopped.sec.example", DNS_A, 0, "192.0.2.55" },
+	{ "stuck.sec.example", DNS_MX, 10, "stopped.sec.example" },
+	{ "own.sec.example", DNS_A, 0, "192.0.2.56" },
+	{ "_25._tcp.own.sec.example", DNS_TLSA, 311, "" },
 	{ "many.example", DNS_A, 0, "192.0.2.11" }, { "many.example", DNS_A, 0, "192.0.2.12" },
 	{ "many.example", DNS_A, 0, "192.0.2.13" }, { "many.example", DNS_A, 0, "192.0.2.14" },
 	{ "many.example", DNS_A, 0, "192.0.2.15" }, { "many.example", DNS_A, 0, "192.0.2.16" },
 	{ "many.example", DNS_AAAA, 0, "2001:db8::11" }, { "many.example", DNS_AAAA, 0, "2001:db8::12" },
 	{ "many.example", DNS_AAAA, 0, "2001:db8::13" }, { "many.example", DNS_AAAA, 0, "2001:db8::14" },
 };
+
+/* 311 is usage 3, selector 1, matching 1. */
+static void
+msg_tlsa(struct dns_msg *m, const char *owner, int kind)
+{
+	uint8_t b[3 + 64] = { (uint8_t)(kind / 100), (uint8_t)(kind / 10 % 10),
+		(uint8_t)(kind % 10) };
+
+	msg_rr(m, 0, owner, DNS_TLSA, 60, b, kind % 10 == 2 ? 67 : 35);
+}
 
 static void
 zone(struct dns_peer *p, const struct dns_ask *a, struct dns_msg *m)
@@ -73,8 +110,15 @@ zone(struct dns_peer *p, const struct dns_ask *a, struct dns_msg *m)
 	int k;
 
 	(void)p;
-	msg_reply(m, a, 0);
-	if (strncmp(a->name, "broken", 6) == 0) {
+	bool sec = strstr(a->name, "sec.example") != NULL && strstr(a->name, "plain") == NULL;
+
+	for (i = 0; i < sizeof(zone_rr) / sizeof(zone_rr[0]); i++)
+		if (strcmp(zone_rr[i].owner, a->name) == 0 &&
+		    strcmp(zone_rr[i].value, "plain") == 0)
+			sec = false;
+	msg_reply(m, a, sec ? 0x20 : 0);
+	if (strncmp(a->name, "broken", 6) == 0 ||
+	    strncmp(a->name, "_25._tcp.stopped", 16) == 0) {
 		msg_reply(m, a, 2);
 		return;
 	}
@@ -102,11 +146,13 @@ zone(struct dns_peer *p, const struct dns_ask *a, struct dns_msg *m)
 			continue;
 		if (r->type == DNS_MX)
 			msg_to_name(m, a->name, DNS_MX, r->pref, r->value, 60);
+		else if (r->type == DNS_TLSA)
+			msg_tlsa(m, a->name, r->pref);
 		else if (r->type != DNS_TXT)
 			msg_a(m, a->name, r->value, 60);
 	}
 	if (!known)
-		msg_reply(m, a, 3);
+		msg_reply(m, a, 3 | (sec ? 0x20 : 0));
 }
 
 static void
@@ -124,6 +170,8 @@ on_route(void *arg, const struct mx_result *r)
 	struct bed *b = arg;
 
 	b->r = *r;
+	b->usable = r->n > 0 && r->target[0].tlsa != NULL ?
+	    (unsigned)tlsa_usable(r->target[0].tlsa) : 0;
 	b->done = true;
 	loop_stop(b->loop);
 }
@@ -164,8 +212,8 @@ bed_close(struct bed *b)
 static void
 route(struct bed *b, uint8_t kind, const char *host, uint16_t port)
 {
-	struct mx_lookup *m = mx_resolve(b->dns, &b->conf, b->self, kind, slice_str(host), port,
-	    on_route, b);
+	const struct mx_env env = { b->dns, &b->conf, b->self };
+	struct mx_lookup *m = mx_resolve(&env, kind, slice_str(host), port, b->tls, on_route, b);
 
 	assert_non_null(m);
 	b->done = b->late = false;
@@ -266,17 +314,108 @@ static void
 test_cancel(void **state)
 {
 	struct mx_lookup *m;
+	struct mx_env env;
 	struct bed b;
 
 	(void)state;
 	bed_open(&b);
-	m = mx_resolve(b.dns, &b.conf, b.self, ROUTE_MX, SLICE_LIT("pref.example"), 0, on_route, &b);
+	env = (struct mx_env){ b.dns, &b.conf, b.self };
+	m = mx_resolve(&env, ROUTE_MX, SLICE_LIT("pref.example"), 0, 0, on_route, &b);
 	mx_cancel(&m);
-	m = mx_resolve(b.dns, &b.conf, b.self, ROUTE_SMTP, SLICE_LIT("a.mx.example"), 1, on_route, &b);
+	m = mx_resolve(&env, ROUTE_SMTP, SLICE_LIT("a.mx.example"), 1, 0, on_route, &b);
 	mx_cancel(&m);
-	m = mx_resolve(b.dns, &b.conf, b.self, ROUTE_SMTP, SLICE_LIT("192.0.2.1"), 1, on_route, &b);
+	m = mx_resolve(&env, ROUTE_SMTP, SLICE_LIT("192.0.2.1"), 1, 0, on_route, &b);
 	mx_cancel(&m);
 	route(&b, ROUTE_MX, "plain.example", 0);
+	bed_close(&b);
+}
+
+/* RFC 7672 2.2, spec 13.1 (1). */
+static void
+test_spec_13_1_dane(void **state)
+{
+	static const struct {
+		uint8_t kind, demand;
+		const char *host;
+		uint8_t outcome, tls;
+		unsigned usable;
+		const char *first, *text;
+	} c[] = {
+		{ ROUTE_MX, 0, "dane.sec.example", DELIVER_OK, MX_TLS_DANE, 2, NULL, "" },
+		/* without proof of MX or address no record counts */
+		{ ROUTE_MX, 0, "plainmx.example", DELIVER_OK, MX_TLS_MAY, 0, NULL, "" },
+		{ ROUTE_MX, 0, "addr.sec.example", DELIVER_OK, MX_TLS_MAY, 0, NULL, "" },
+		{ ROUTE_MX, 0, "unproved.sec.example", DELIVER_OK, MX_TLS_MAY, 0, NULL, "" },
+		/* no records; records nobody can use */
+		{ ROUTE_MX, 0, "none.sec.example", DELIVER_OK, MX_TLS_MAY, 0, NULL, "" },
+		{ ROUTE_MX, 0, "odd.sec.example", DELIVER_OK, MX_TLS_ENCRYPT, 0, NULL, "" },
+		/* an error is no denial: not this host */
+		{ ROUTE_MX, 0, "skip.sec.example", DELIVER_OK, MX_TLS_DANE, 2,
+		  "good.sec.example[192.0.2.50]:25", "" },
+		{ ROUTE_MX, 0, "stuck.sec.example", DELIVER_TEMP, 0, 0, NULL,
+		  "the TLSA records of the mail server cannot be had" },
+		/* without MX the domain is its own host; a configured host, at its port */
+		{ ROUTE_MX, 0, "own.sec.example", DELIVER_OK, MX_TLS_DANE, 1, NULL, "" },
+		{ ROUTE_SMTP, 0, "good.sec.example", DELIVER_OK, MX_TLS_DANE, 1, NULL, "" },
+		{ ROUTE_LMTP, 0, "good.sec.example", DELIVER_OK, MX_TLS_MAY, 0, NULL, "" },
+		/* what the message asks for */
+		{ ROUTE_MX, DELIVER_TLS_OPTIONAL, "dane.sec.example", DELIVER_OK, MX_TLS_MAY, 0,
+		  NULL, "" },
+		{ ROUTE_MX, DELIVER_TLS_OPTIONAL, "stuck.sec.example", DELIVER_OK, MX_TLS_MAY, 0,
+		  NULL, "" },
+		{ ROUTE_MX, DELIVER_TLS_REQUIRED, "plain.example", DELIVER_OK, MX_TLS_ENCRYPT, 0,
+		  NULL, "" },
+		{ ROUTE_MX, DELIVER_TLS_REQUIRETLS, "dane.sec.example", DELIVER_OK, MX_TLS_DANE, 2,
+		  NULL, "" },
+		{ ROUTE_MX, DELIVER_TLS_REQUIRETLS, "none.sec.example", DELIVER_OK, MX_TLS_PKIX, 0,
+		  NULL, "" },
+		{ ROUTE_MX, DELIVER_TLS_REQUIRETLS, "plain.example", DELIVER_TEMP, 0, 0, NULL,
+		  "REQUIRETLS: nothing vouches for the mail server's name" },
+		{ ROUTE_SMTP, DELIVER_TLS_REQUIRETLS, "plain.example", DELIVER_OK, MX_TLS_PKIX, 0,
+		  NULL, "" },
+	};
+	struct bed b;
+	size_t i;
+
+	(void)state;
+	bed_open(&b);
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		b.tls = c[i].demand;
+		route(&b, c[i].kind, c[i].host, 2525);
+		if (b.r.outcome != c[i].outcome || b.r.target[0].tls != c[i].tls)
+			print_message("case %zu %s: %s\n", i, c[i].host, b.r.text);
+		assert_int_equal(b.r.outcome, c[i].outcome);
+		assert_string_equal(b.r.text, c[i].text);
+		assert_int_equal(b.usable, c[i].usable);
+		if (b.r.outcome != DELIVER_OK)
+			continue;
+		assert_int_equal(b.r.target[0].tls, c[i].tls);
+		assert_int_equal(b.r.target[0].policy, c[i].tls == MX_TLS_DANE ? MX_POLICY_TLSA :
+		    MX_POLICY_NONE);
+		if (c[i].first != NULL)
+			assert_string_equal(b.r.target[0].peer, c[i].first);
+	}
+	bed_close(&b);
+}
+
+/* RFC 7672 2.1.1: the AD bit of a resolver elsewhere is not believed by itself. */
+static void
+test_resolver_trust(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	bed_open(&b);
+	route(&b, ROUTE_MX, "dane.sec.example", 0);
+	assert_int_equal(b.r.target[0].tls, MX_TLS_DANE);
+	b.conf.resolver_trust = RESOLVER_NEVER;
+	dns_reload(b.dns, &b.conf);	/* what was cached as proved does not stay so */
+	route(&b, ROUTE_MX, "dane.sec.example", 0);
+	assert_int_equal(b.r.target[0].tls, MX_TLS_MAY);
+	b.conf.resolver_trust = RESOLVER_ALWAYS;
+	dns_reload(b.dns, &b.conf);
+	route(&b, ROUTE_MX, "dane.sec.example", 0);
+	assert_int_equal(b.r.target[0].tls, MX_TLS_DANE);
 	bed_close(&b);
 }
 
@@ -310,6 +449,8 @@ main(void)
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_shuffle),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_spec_13_1_dane),
+		cmocka_unit_test(test_resolver_trust),
 		cmocka_unit_test(test_groups),
 	};
 
