@@ -221,6 +221,6 @@ def test_lmtp_in_answers_each_recipient(world):
     assert first[1] == second[1]          # one message, kept once
     c.quit()
     relay.wait_balance(received=2, replayed=2)
-    assert sorted(x.rcpt[0] for x in world.store.messages) == ["anna@shop.example", USER]
+    assert sorted(x.rcpts[0] for x in world.store.messages) == ["anna@shop.example", USER]
     assert b"with LMTP id" in world.store.messages[0].data
     relay.stop()
