@@ -125,6 +125,13 @@ struct conf {
 	int64_t	 evaluate_timeout_ms;	/* DNS for one message's verdict */
 	unsigned address_max;		/* sessions of one client address, per relay */
 	unsigned network_max;		/* ... of one /24 or IPv6 /64 */
+	unsigned connection_rate;	/* new sessions of one address in a minute, per relay */
+	unsigned refusals_max;	/* refused recipients per session, then 421 */
+	unsigned junk_max;	/* commands in a row that bring no mail, then 421 */
+	unsigned tarpit_after;	/* errors and refusals answered at once */
+	int64_t	 tarpit_delay_ms;	/* ... then each of them after so long; 0: never */
+	int64_t	 greet_pause_ms;	/* before the banner; 0: none */
+	char	**exempt_network;	size_t nexempt_network;	/* as trusted_relay */
 	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */
 	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */
 

@@ -135,6 +135,25 @@ const struct conf_key conf_keys[] = {
 	    "trusted-relay is exempt." },
 	{ .name = "connections-per-network", ROOT(network_max), COUNT("200", 1, 100000),
 	  .help = "The same for all addresses of an IPv4 /24 or an IPv6 /64 together." },
+	{ .name = "connection-rate", ROOT(connection_rate), COUNT("300", 1, 1000000),
+	  .help = "New SMTP sessions of one client address in a minute, per relay process; more "
+	    "get 421." },
+	{ .name = "exempt-networks", NETWORKS(exempt_network, nexempt_network),
+	  .def_words = "none", .example = "{ \"192.0.2.0/24\" }",
+	  .help = "Clients that no bound of the listener is meant for: monitoring, other servers "
+	    "of ours. trusted-relay is exempt as well." },
+	{ .name = "greet-pause", ROOT(greet_pause_ms), TIME("0s", 0, MIN),
+	  .help = "Pause before the banner. Who talks in it does not speak SMTP but shouts it, "
+	    "and gets 421. 0: no pause." },
+	{ .name = "refusals-max", ROOT(refusals_max), COUNT("200", 1, 100000),
+	  .help = "Recipients refused in one session before 421: somebody is guessing addresses." },
+	{ .name = "junk-commands-max", ROOT(junk_max), COUNT("100", 1, 100000),
+	  .help = "Commands in a row that bring no mail (NOOP, RSET, VRFY, EHLO, HELP) before "
+	    "421." },
+	{ .name = "tarpit-after", ROOT(tarpit_after), COUNT("10", 0, 100000),
+	  .help = "Bad commands and refused recipients of one session that are answered at once." },
+	{ .name = "tarpit-delay", ROOT(tarpit_delay_ms), TIME("1s", 0, MIN),
+	  .help = "Each one beyond tarpit-after is answered after this pause. 0: at once." },
 	{ .name = "data-rate-min", ROOT(data_rate_min), SIZE("256", 0, MB),
 	  .help = "Bytes a second a message has to come in at, on average from its 30th second "
 	    "on; a slower client gets 421. 0: no such bound." },

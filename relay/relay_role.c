@@ -283,8 +283,11 @@ relay_status_inbound(struct relay *rl, struct buf *out)
 	smtp_server_stats(rl->server, &s);
 	ingest_stats(rl->ingest, &g);
 	return buf_printf(out, "\"crowded_address\":%llu,\"crowded_network\":%llu,"
-	    "\"slow\":%llu,\"proxy_refused\":%llu,", (unsigned long long)s.crowded_address,
-	    (unsigned long long)s.crowded_network, (unsigned long long)s.slow,
+	    "\"crowded_rate\":%llu,\"evicted\":%llu,\"early_talkers\":%llu,"
+	    "\"tarpitted\":%llu,\"slow\":%llu,\"proxy_refused\":%llu,", (unsigned long long)s.crowded_address,
+	    (unsigned long long)s.crowded_network, (unsigned long long)s.crowded_rate,
+	    (unsigned long long)s.evicted, (unsigned long long)s.early,
+	    (unsigned long long)s.tarpitted, (unsigned long long)s.slow,
 	    (unsigned long long)s.proxy_refused) != 0 ? -1 :
 	    buf_printf(out, "\"sessions\":%u,\"sessions_total\":%llu,\"crowded\":%llu,"
 	    "\"timeouts\":%llu,\"tls\":%llu,\"tls_failed\":%llu,\"waiting_for_memory\":%u,"

@@ -14,6 +14,7 @@ enum { BARE_LINES_MAX = 3, LINE_REPLY_MAX = 512 };
 static const char *const state_names[SMTP_STATE_MAX] = {
 	[SMTP_NEW] = "new",
 	[SMTP_PROXY] = "proxy",
+	[SMTP_PAUSE] = "pause",
 	[SMTP_GREETED] = "greeted",
 	[SMTP_READY] = "ready",
 	[SMTP_MAIL] = "mail",
@@ -26,6 +27,7 @@ static const char *const state_names[SMTP_STATE_MAX] = {
 	[SMTP_WAIT_VERDICT] = "wait-verdict",
 	[SMTP_WAIT_COMMIT] = "wait-commit",
 	[SMTP_TLS] = "tls",
+	[SMTP_LATE] = "late",
 	[SMTP_CLOSING] = "closing",
 };
 
@@ -140,6 +142,7 @@ struct smtp_command {
 	struct slice	 name;
 	unsigned	 states;	/* 1 << enum smtp_state: where it is allowed */
 	enum { ARG_ANY, ARG_NONE, ARG_SOME } arg;
+	bool		 junk;		/* brings no mail */
 	struct smtp_step (*handler)(struct smtp_machine *m, enum smtp_state st,
 	    struct slice arg, struct buf *reply);
 };
@@ -387,21 +390,22 @@ cmd_starttls(struct smtp_machine *m, enum smtp_state st, struct slice arg, struc
 	return machine_step(SMTP_TLS, SMTP_DO_TLS);
 }
 
-#define COMMAND(nm, st, ar, fn) { { (nm), sizeof(nm) - 1 }, (st), (ar), (fn) }
+#define COMMAND(nm, st, ar, fn) { { (nm), sizeof(nm) - 1 }, (st), (ar), false, (fn) }
+#define JUNK(nm, st, ar, fn) { { (nm), sizeof(nm) - 1 }, (st), (ar), true, (fn) }
 static const struct smtp_command commands[] = {
-	COMMAND("EHLO", IN_ANY, ARG_SOME, cmd_ehlo),
-	COMMAND("HELO", IN_ANY, ARG_SOME, cmd_helo),
-	COMMAND("LHLO", IN_ANY, ARG_SOME, cmd_lhlo),
+	JUNK("EHLO", IN_ANY, ARG_SOME, cmd_ehlo),
+	JUNK("HELO", IN_ANY, ARG_SOME, cmd_helo),
+	JUNK("LHLO", IN_ANY, ARG_SOME, cmd_lhlo),
 	COMMAND("MAIL", IN_READY, ARG_SOME, cmd_mail),
 	COMMAND("RCPT", IN_MAIL | IN_RCPT, ARG_SOME, machine_cmd_rcpt),
 	COMMAND("DATA", IN_MAIL | IN_RCPT, ARG_NONE, machine_cmd_data),
 	COMMAND("BDAT", IN_ANY, ARG_ANY, machine_cmd_bdat),
-	COMMAND("RSET", IN_ANY, ARG_NONE, cmd_rset),
-	COMMAND("NOOP", IN_ANY, ARG_ANY, cmd_noop),
+	JUNK("RSET", IN_ANY, ARG_NONE, cmd_rset),
+	JUNK("NOOP", IN_ANY, ARG_ANY, cmd_noop),
 	COMMAND("QUIT", IN_ANY, ARG_NONE, cmd_quit),
-	COMMAND("VRFY", IN_ANY, ARG_SOME, cmd_vrfy),
-	COMMAND("HELP", IN_ANY, ARG_ANY, cmd_help),
-	COMMAND("EXPN", IN_ANY, ARG_ANY, cmd_expn),
+	JUNK("VRFY", IN_ANY, ARG_SOME, cmd_vrfy),
+	JUNK("HELP", IN_ANY, ARG_ANY, cmd_help),
+	JUNK("EXPN", IN_ANY, ARG_ANY, cmd_expn),
 	COMMAND("XCLIENT", IN_GREETED | IN_READY, ARG_SOME, cmd_xclient),
 	COMMAND("STARTTLS", IN_GREETED | IN_READY, ARG_NONE, cmd_starttls),
 };
@@ -452,6 +456,11 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 		else if (st == SMTP_READY)
 			why = "MAIL comes first";
 		return machine_wrong(m, st, reply, "503 5.5.1 %s", why);
+	}
+	if (c->junk && !m->front && ++m->junk > m->conf->junk_max) {
+		machine_say(reply, "421 4.7.0 %s too many commands without mail, closing",
+		    m->conf->hostname);
+		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
 	}
 	return c->handler(m, st, arg, reply);
 }
@@ -531,6 +540,12 @@ smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply)
 		break;
 	case SMTP_END_NETWORK:
 		machine_say(reply, "421 4.7.0 %s too many sessions from your network", host);
+		break;
+	case SMTP_END_RATE:
+		machine_say(reply, "421 4.7.0 %s you come too often, try again later", host);
+		break;
+	case SMTP_END_EARLY:
+		machine_say(reply, "421 4.7.0 %s wait for the banner, please", host);
 		break;
 	}
 	return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);

@@ -19,6 +19,7 @@
 enum smtp_state {
 	SMTP_NEW,		/* nothing said yet */
 	SMTP_PROXY,		/* a PROXY header is expected */
+	SMTP_PAUSE,		/* the banner is kept back for a while */
 	SMTP_GREETED,		/* banner sent, or TLS just begun: EHLO is expected */
 	SMTP_READY,		/* EHLO done, no transaction */
 	SMTP_MAIL,		/* sender given */
@@ -31,6 +32,7 @@ enum smtp_state {
 	SMTP_WAIT_VERDICT,	/* verify and DNS are at work */
 	SMTP_WAIT_COMMIT,	/* the queue is making it stable */
 	SMTP_TLS,		/* handshake */
+	SMTP_LATE,		/* an error is answered after a pause */
 	SMTP_CLOSING,		/* the last reply is on its way */
 	SMTP_STATE_MAX
 };
@@ -75,6 +77,8 @@ struct smtp_machine {
 	bool		 chunk_last;	/* the present one is */
 	uint8_t		 chunk_back;	/* enum smtp_state: where it was said */
 	unsigned	 errors, messages;
+	unsigned	 refusals;	/* recipients that got 5yz, in this session */
+	unsigned	 junk;		/* commands in a row that bring no mail */
 	uint64_t	 chunk;		/* octets of the present one */
 	uint64_t	 chunks;	/* octets of all so far, the present one too */
 	const char	*chunk_error;	/* the reply to it, static; NULL: it is kept */
@@ -149,7 +153,9 @@ enum smtp_end {
 	SMTP_END_STOP,		/* we stop */
 	SMTP_END_CROWD,		/* we are full */
 	SMTP_END_ADDRESS,	/* too many from there */
-	SMTP_END_NETWORK
+	SMTP_END_NETWORK,
+	SMTP_END_RATE,		/* too often from there */
+	SMTP_END_EARLY		/* it talked before the banner */
 };
 /* 421 and why. */
 struct smtp_step smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply);

@@ -154,6 +154,7 @@ smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	const char *text = machine_fault(m, faults);
 
 	m->messages++;
+	m->junk = 0;
 	if (text == NULL)
 		return machine_step(SMTP_WAIT_VERDICT, SMTP_DO_KEEP);
 	return machine_answer(m, reply, "%s", text);
@@ -184,6 +185,7 @@ smtp_machine_chunk(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	if (error == NULL)
 		return smtp_machine_end(m, 0, reply);
 	m->messages++;
+	m->junk = 0;
 	return machine_answer(m, reply, "%s", error);
 }
 

@@ -44,6 +44,11 @@ machine_rcpt_refused(struct smtp_machine *m, struct buf *reply, const char *text
 {
 	m->rcpt_refused = true;
 	machine_pending_free(m);
+	if (++m->refusals > m->conf->refusals_max && !m->front) {
+		machine_say(reply, "421 4.7.0 %s too many unknown recipients, closing",
+		    m->conf->hostname);
+		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
+	}
 	machine_say(reply, "%s", text);
 	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
 }

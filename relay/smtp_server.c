@@ -108,29 +108,48 @@ server_stop_due(void *arg)
 }
 
 static void
-server_trust(struct smtp_server *sv, const struct conf *c)
+networks_read(struct network **list, size_t *n, char *const *text, size_t ntext)
 {
-	free(sv->trusted);
-	sv->trusted = mem_array(c->ntrusted_relay + 1, sizeof(sv->trusted[0]));
-	sv->ntrusted = 0;
-	for (size_t i = 0; i < c->ntrusted_relay; i++) {
-		if (network_parse(slice_str(c->trusted_relay[i]), &sv->trusted[sv->ntrusted]) == 0)
-			sv->ntrusted++;
+	free(*list);
+	*list = mem_array(ntext + 1, sizeof(**list));
+	*n = 0;
+	for (size_t i = 0; i < ntext; i++) {
+		if (network_parse(slice_str(text[i]), &(*list)[*n]) == 0)
+			(*n)++;
 	}
 }
 
-bool
-server_trusts(const struct smtp_server *sv, const char *ip)
+static void
+server_networks(struct smtp_server *sv, const struct conf *c)
+{
+	networks_read(&sv->trusted, &sv->ntrusted, c->trusted_relay, c->ntrusted_relay);
+	networks_read(&sv->exempt, &sv->nexempt, c->exempt_network, c->nexempt_network);
+}
+
+static bool
+networks_have(const struct network *list, size_t n, const char *ip)
 {
 	uint8_t addr[16];
 
 	if (network_addr(slice_str(ip), addr) != 0)
 		return false;
-	for (size_t i = 0; i < sv->ntrusted; i++) {
-		if (network_has(&sv->trusted[i], addr))
+	for (size_t i = 0; i < n; i++) {
+		if (network_has(&list[i], addr))
 			return true;
 	}
 	return false;
+}
+
+bool
+server_trusts(const struct smtp_server *sv, const char *ip)
+{
+	return networks_have(sv->trusted, sv->ntrusted, ip);
+}
+
+bool
+server_exempts(const struct smtp_server *sv, const char *ip)
+{
+	return networks_have(sv->exempt, sv->nexempt, ip);
 }
 
 struct smtp_server *
@@ -145,7 +164,10 @@ smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct t
 	sv->wait_tail = &sv->wait_head;
 	buf_init(&sv->reply, REPLY_MAX);
 	sv->crowd = crowd_new();
-	server_trust(sv, c);
+	sv->rate = rate_new();
+	TAILQ_INIT(&sv->strangers);
+	TAILQ_INIT(&sv->engaged);
+	server_networks(sv, c);
 	sv->stop_timer = timer_new(l, server_stop_due, sv);
 	return sv;
 }
@@ -155,7 +177,7 @@ smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_cont
 {
 	sv->conf = c;
 	sv->tls = tls;
-	server_trust(sv, c);
+	server_networks(sv, c);
 	for (struct session *s = sv->head; s != NULL; s = s->next)
 		s->m.conf = c;
 }
@@ -172,7 +194,8 @@ smtp_server_stop(struct smtp_server *sv, int64_t grace_ms, timer_fn *fn, void *a
 		next = s->next;
 		if (s->state == SMTP_PROXY)
 			session_closed(s);
-		else if (s->state == SMTP_GREETED || s->state == SMTP_READY || s->state == SMTP_TLS)
+		else if (s->state == SMTP_PAUSE || s->state == SMTP_LATE ||
+		    s->state == SMTP_GREETED || s->state == SMTP_READY || s->state == SMTP_TLS)
 			session_step(s, smtp_machine_bye(&s->m, SMTP_END_STOP, &sv->reply));
 	}
 	timer_arm(sv->stop_timer, sv->head == NULL ? 0 : grace_ms);
@@ -190,7 +213,9 @@ smtp_server_free(struct smtp_server **sp)
 		session_closed(sv->head);
 	timer_free(&sv->stop_timer);
 	crowd_free(&sv->crowd);
+	rate_free(&sv->rate);
 	free(sv->trusted);
+	free(sv->exempt);
 	buf_fini(&sv->reply);
 	free(sv);
 	*sp = NULL;

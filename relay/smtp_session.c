@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "relay/proxy.h"
+#include "relay/smtp_guard.h"
 
 /* -- state ---------------------------------------------------------------------- */
 
@@ -45,15 +46,21 @@ session_rate_state(struct session *s, enum smtp_state st)
 	}
 }
 
+bool
+session_below_rate(const struct session *s, int64_t after_ms)
+{
+	int64_t ms = s->rate_ms + clock_mono_ms() - s->rate_since;
+
+	return s->rate_since != 0 && ms > after_ms &&
+	    s->rate_bytes < s->sv->conf->data_rate_min * (uint64_t)ms / 1000;
+}
+
 /* More content came: is it enough? A byte now and then would hold a session for hours. */
 static bool
 session_too_slow(struct session *s, size_t bytes)
 {
-	int64_t ms = s->rate_ms + clock_mono_ms() - s->rate_since;
-
 	s->rate_bytes += bytes;
-	return s->rate_since != 0 && ms > RATE_GRACE_MS &&
-	    s->rate_bytes < s->sv->conf->data_rate_min * (uint64_t)ms / 1000;
+	return session_below_rate(s, RATE_GRACE_MS);
 }
 
 static bool
@@ -61,6 +68,7 @@ session_reads(const struct session *s)
 {
 	switch ((enum smtp_state)s->state) {
 	case SMTP_PROXY:
+	case SMTP_PAUSE:
 	case SMTP_GREETED:
 	case SMTP_READY:
 	case SMTP_MAIL:
@@ -75,6 +83,7 @@ session_reads(const struct session *s)
 	case SMTP_WAIT_VERDICT:
 	case SMTP_WAIT_COMMIT:
 	case SMTP_TLS:
+	case SMTP_LATE:
 	case SMTP_CLOSING:
 	case SMTP_STATE_MAX:
 		break;
@@ -87,7 +96,7 @@ session_reads(const struct session *s)
  * that trickle in do not move its deadline. Where we keep the client waiting there is
  * none, ingest promises an end.
  */
-static void
+void
 session_enter(struct session *s, enum smtp_state st)
 {
 	const struct conf *c = s->sv->conf;
@@ -111,6 +120,14 @@ session_enter(struct session *s, enum smtp_state st)
 	case SMTP_PROXY:
 		conn_deadline(s->conn, session_remaining(s, c->command_timeout_ms < PROXY_MS ?
 		    c->command_timeout_ms : PROXY_MS));
+		break;
+	case SMTP_PAUSE:
+		conn_resume(s->conn);
+		conn_deadline(s->conn, c->greet_pause_ms);
+		break;
+	case SMTP_LATE:
+		conn_pause(s->conn);
+		conn_deadline(s->conn, c->tarpit_delay_ms);
 		break;
 	case SMTP_GREETED:
 	case SMTP_READY:
@@ -164,6 +181,7 @@ session_free(void *arg)
 
 	smtp_machine_fini(&s->m);
 	buf_fini(&s->gather);
+	buf_fini(&s->late);
 	free(s);
 }
 
@@ -176,6 +194,7 @@ session_closed(struct session *s)
 	if (s->closed)
 		return;
 	s->closed = true;
+	guard_forget(s);
 	conn_close(&s->conn);
 	ingest_cancel(sv->ingest, &s->req);
 	session_unwait(s);
@@ -200,8 +219,10 @@ static void
 on_rcpt(void *arg, const struct smtp_rcpt_answer *a)
 {
 	struct session *s = arg;
+	unsigned bad = guard_bad(s);
+	struct smtp_step step = smtp_machine_rcpt(&s->m, a, &s->sv->reply);
 
-	session_step(s, smtp_machine_rcpt(&s->m, a, &s->sv->reply));
+	guard_answer(s, bad, step);
 }
 
 static void
@@ -221,6 +242,7 @@ on_kept(void *arg, enum smtp_kept what, struct slice text)
 		text = slice_str(id);
 	}
 	session_drop_body(s);
+	guard_progress(s, true);
 	session_step(s, smtp_machine_kept(&s->m, what, text, &s->sv->reply));
 }
 
@@ -342,42 +364,6 @@ session_step(struct session *s, struct smtp_step step)
 
 /* -- input ---------------------------------------------------------------------- */
 
-/* Tests, monitoring and local tools: bounds per address would only be in their way. */
-static bool
-addr_is_loopback(const uint8_t addr[16])
-{
-	static const uint8_t one[16] = { [15] = 1 };
-
-	return network_addr_is_v4(addr) ? addr[12] == 127 : memcmp(addr, one, sizeof(one)) == 0;
-}
-
-/* The client is known as well as it will be: is there room for it? */
-static void
-session_admit(struct session *s)
-{
-	struct smtp_server *sv = s->sv;
-	enum crowd_verdict v = CROWD_OK;
-
-	s->m.front = server_trusts(sv, s->ip);
-	if (!s->m.front && network_addr(slice_str(s->ip), s->addr) == 0 &&
-	    !addr_is_loopback(s->addr)) {
-		v = crowd_enter(sv->crowd, s->addr, sv->conf->address_max,
-		    sv->conf->network_max);
-		s->counted = v == CROWD_OK;
-	}
-	if (v == CROWD_OK) {
-		session_step(s, smtp_machine_greet(&s->m, &sv->reply));
-		return;
-	}
-	sv->stats.crowded++;
-	if (v == CROWD_ADDRESS)
-		sv->stats.crowded_address++;
-	else
-		sv->stats.crowded_network++;
-	session_step(s, smtp_machine_bye(&s->m, v == CROWD_ADDRESS ? SMTP_END_ADDRESS :
-	    SMTP_END_NETWORK, &sv->reply));
-}
-
 static size_t
 session_proxy(struct session *s, struct slice in)
 {
@@ -391,10 +377,10 @@ session_proxy(struct session *s, struct slice in)
 		break;
 	case PROXY_CLIENT:
 		(void)snprintf(s->ip, sizeof(s->ip), "%s", ip);
-		session_admit(s);
+		guard_admit(s);
 		return used;
 	case PROXY_LOCAL:
-		session_admit(s);
+		guard_admit(s);
 		return used;
 	}
 	/* Nothing is said: whoever connects here without it is in the wrong place. */
@@ -402,6 +388,17 @@ session_proxy(struct session *s, struct slice in)
 	log_warn("proxy-header", "client=%s reason=\"no valid PROXY header\"", s->ip);
 	session_closed(s);
 	return 0;
+}
+
+static void
+session_line(struct session *s, enum smtp_lexeme lex, struct slice line)
+{
+	unsigned bad = guard_bad(s), junk = s->m.junk;
+	struct smtp_step step = smtp_machine_line(&s->m, s->state, lex, line, &s->sv->reply);
+
+	if (guard_bad(s) == bad && s->m.junk == junk)
+		guard_progress(s, s->m.mail_from != NULL);
+	guard_answer(s, bad, step);
 }
 
 /* One event of the lexer; how many bytes it was, 0 when there are too few for one. */
@@ -414,13 +411,16 @@ session_take(struct session *s, struct slice in)
 
 	if (s->state == SMTP_PROXY)
 		return session_proxy(s, in);
+	if (s->state == SMTP_PAUSE) {
+		guard_early(s);
+		return in.n;
+	}
 	if (s->state == SMTP_CHUNK)
 		return session_octets(s, in);
 	if (s->state != SMTP_DATA) {
 		lex = smtp_lexer_line(&s->lex, in, &used, &out);
 		if (lex != SMTP_LEX_MORE)
-			session_step(s, smtp_machine_line(&s->m, s->state, lex, out,
-			    &s->sv->reply));
+			session_line(s, lex, out);
 		return used;
 	}
 	lex = smtp_lexer_data(&s->lex, in, &used, &out);
@@ -463,6 +463,14 @@ session_timeout(struct session *s)
 {
 	struct smtp_server *sv = s->sv;
 
+	if (s->state == SMTP_PAUSE) {
+		guard_admitted(s);
+		return;
+	}
+	if (s->state == SMTP_LATE) {
+		guard_late(s);
+		return;
+	}
 	sv->stats.timeouts++;
 	if (s->state == SMTP_WAIT_MEMORY) {
 		session_unwait(s);
@@ -533,6 +541,7 @@ session_new(struct smtp_server *sv, const char *ip, bool tls)
 	s->m.tls_offered = tls && sv->tls != NULL;
 	smtp_lexer_init(&s->lex);
 	buf_init(&s->gather, GATHER_MAX);
+	buf_init(&s->late, CONN_SMALL);
 	s->next = sv->head;
 	if (sv->head != NULL)
 		sv->head->prev = s;
@@ -544,7 +553,7 @@ session_new(struct smtp_server *sv, const char *ip, bool tls)
 void
 session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 {
-	bool crowd = sv->stats.sessions >= sv->conf->sessions_max;
+	bool crowd = !guard_room(sv);
 	struct session *s = session_new(sv, ip, (how & SESSION_TLS) != 0);
 
 	s->m.lmtp = (how & SESSION_LMTP) != 0;
@@ -555,8 +564,9 @@ session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 		    SMTP_END_CROWD, &sv->reply));
 		return;
 	}
+	guard_progress(s, false);
 	if ((how & SESSION_PROXY) == 0) {
-		session_admit(s);
+		guard_admit(s);
 		return;
 	}
 	if (server_trusts(sv, ip)) {

@@ -37,7 +37,10 @@ void session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 
 struct smtp_server_stats {
 	uint64_t	sessions_total, crowded, tls, tls_failed, timeouts;
-	uint64_t	crowded_address, crowded_network;	/* of crowded */
+	uint64_t	crowded_address, crowded_network, crowded_rate;	/* of crowded */
+	uint64_t	evicted;	/* idle sessions that made room */
+	uint64_t	early;		/* talked before the banner */
+	uint64_t	tarpitted;	/* replies that were given late */
 	uint64_t	slow;		/* messages below data-rate-min */
 	uint64_t	proxy_refused;	/* no trusted relay, or no PROXY header */
 	uint64_t	rcpt_taken, rcpt_refused, rcpt_deferred;

@@ -4,9 +4,11 @@
 #define RELAY_SMTP_SESSION_PRIV_H
 
 #include <netinet/in.h>
+#include <sys/queue.h>
 
 #include "base/network.h"
 #include "relay/crowd.h"
+#include "relay/rate.h"
 #include "relay/smtp_session.h"
 
 enum {
@@ -24,11 +26,13 @@ struct session {
 	struct smtp_server	*sv;
 	struct session		*prev, *next;	/* all sessions of the server */
 	struct session		*wait_next;	/* queue for body memory */
+	TAILQ_ENTRY(session)	 age;		/* strangers or engaged, oldest progress first */
 	struct conn		*conn;		/* owned; NULL once closed */
 	struct ingest_req	*req;		/* the question we wait for */
 	struct smtp_machine	 m;
 	struct smtp_lexer	 lex;
 	struct buf		 gather;	/* content not yet written to the body */
+	struct buf		 late;		/* the reply to be given after a pause */
 	uint64_t		 number;	/* of this process, for the log */
 	uint64_t		 body_size;	/* content bytes so far, kept or not */
 	uint64_t		 reserved;	/* of the server's body memory */
@@ -38,14 +42,21 @@ struct session {
 	unsigned		 faults;	/* SMTP_FAULT_*, ours beside the lexer's */
 	int			 body_fd;	/* owned, -1 */
 	uint8_t			 state;		/* enum smtp_state; written by session_enter */
+	uint8_t			 late_next;	/* enum smtp_state: after that reply */
 	bool			 closed;	/* freed at the end of the turn */
+	bool			 exempt;	/* a front, or in exempt-networks */
+	bool			 listed;	/* in strangers or engaged */
+	bool			 engaged;	/* it has named a sender */
 	bool			 counted;	/* in the crowd, as addr */
 	uint8_t			 addr[16];
 	char			 ip[INET6_ADDRSTRLEN];	/* of the peer, or by PROXY */
+	int64_t			 progress_ms;	/* mono ms: last step towards mail */
 	int64_t			 rate_since;	/* mono ms: content flows since; 0: not now */
 	int64_t			 rate_ms;	/* ... and for so long before */
 	uint64_t		 rate_bytes;	/* of this message, as they came */
 };
+
+TAILQ_HEAD(session_list, session);
 
 struct smtp_server {
 	struct loop		*loop;
@@ -56,8 +67,12 @@ struct smtp_server {
 	struct session		*wait_head, **wait_tail;
 	struct buf		 reply;		/* of the command at hand */
 	struct crowd		*crowd;		/* owned */
+	struct rate		*rate;		/* owned */
+	struct session_list	 strangers, engaged;
 	struct network		*trusted;	/* owned; ntrusted of trusted-relay */
 	size_t			 ntrusted;
+	struct network		*exempt;	/* owned; nexempt of exempt-networks */
+	size_t			 nexempt;
 	bool			 waking;	/* server_wake will run */
 	bool			 stopping;
 	timer_fn		*stop_fn;
@@ -68,6 +83,9 @@ struct smtp_server {
 
 /* smtp_session.c */
 void session_step(struct session *s, struct smtp_step step);
+void session_enter(struct session *s, enum smtp_state st);
+/* Content of this message flows for so long, and too slowly. */
+bool session_below_rate(const struct session *s, int64_t after_ms);
 void session_closed(struct session *s);
 
 /* smtp_server.c: body memory */
@@ -76,6 +94,7 @@ void server_release(struct smtp_server *sv, uint64_t n);
 void session_room(struct session *s);	/* asks for it; ends in smtp_machine_body */
 void session_unwait(struct session *s);
 bool server_trusts(const struct smtp_server *sv, const char *ip);
+bool server_exempts(const struct smtp_server *sv, const char *ip);
 
 /* smtp_session_body.c */
 void session_content(struct session *s, struct slice run);

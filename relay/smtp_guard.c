@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relay/smtp_guard.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+	EVICT_LOOKS	= 64,		/* sessions looked at to make room for one */
+	EVICT_NEW_MS	= 250,		/* idle so long without a sender: may be asked to leave */
+	EVICT_BUSY_MS	= 5000,		/* ... within a transaction, or slow in a message */
+	LATE_MAX	= CONN_SMALL	/* bytes of a reply that comes late */
+};
+
+/* ---- at the door ---- */
+
+/* Tests, monitoring and local tools: bounds per address would only be in their way. */
+static bool
+addr_is_loopback(const uint8_t addr[16])
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return network_addr_is_v4(addr) ? addr[12] == 127 : memcmp(addr, one, sizeof(one)) == 0;
+}
+
+static void
+guard_refuse(struct session *s, enum smtp_end why, uint64_t *counter)
+{
+	s->sv->stats.crowded++;
+	(*counter)++;
+	session_step(s, smtp_machine_bye(&s->m, why, &s->sv->reply));
+}
+
+/* True when it was let in; otherwise it was told why not. */
+static bool
+guard_count(struct session *s)
+{
+	struct smtp_server *sv = s->sv;
+	const struct conf *c = sv->conf;
+
+	if (!rate_take(sv->rate, s->addr, c->connection_rate, clock_mono_ms())) {
+		guard_refuse(s, SMTP_END_RATE, &sv->stats.crowded_rate);
+		return false;
+	}
+	switch (crowd_enter(sv->crowd, s->addr, c->address_max, c->network_max)) {
+	case CROWD_OK:
+		s->counted = true;
+		return true;
+	case CROWD_ADDRESS:
+		guard_refuse(s, SMTP_END_ADDRESS, &sv->stats.crowded_address);
+		return false;
+	case CROWD_NETWORK:
+		break;
+	}
+	guard_refuse(s, SMTP_END_NETWORK, &sv->stats.crowded_network);
+	return false;
+}
+
+void
+guard_admitted(struct session *s)
+{
+	session_step(s, smtp_machine_greet(&s->m, &s->sv->reply));
+}
+
+void
+guard_admit(struct session *s)
+{
+	struct smtp_server *sv = s->sv;
+
+	s->m.front = server_trusts(sv, s->ip);
+	s->exempt = s->m.front || server_exempts(sv, s->ip);
+	if (!s->exempt && network_addr(slice_str(s->ip), s->addr) == 0 &&
+	    !addr_is_loopback(s->addr) && !guard_count(s))
+		return;
+	if (s->exempt || sv->conf->greet_pause_ms == 0) {
+		guard_admitted(s);
+		return;
+	}
+	session_enter(s, SMTP_PAUSE);
+}
+
+void
+guard_early(struct session *s)
+{
+	s->sv->stats.early++;
+	log_info("early-talker", "client=%s", s->ip);
+	session_step(s, smtp_machine_bye(&s->m, SMTP_END_EARLY, &s->sv->reply));
+}
+
+/* ---- all slots taken ---- */
+
+static bool
+guard_evictable(const struct session *s, int64_t now)
+{
+	int64_t idle = now - s->progress_ms;
+
+	if (s->exempt)
+		return false;
+	switch ((enum smtp_state)s->state) {
+	case SMTP_PROXY:
+	case SMTP_PAUSE:
+	case SMTP_GREETED:
+	case SMTP_READY:
+	case SMTP_TLS:
+	case SMTP_LATE:
+		return idle >= (s->engaged ? EVICT_BUSY_MS : EVICT_NEW_MS);
+	case SMTP_MAIL:
+	case SMTP_RCPT:
+	case SMTP_BDAT:
+		return idle >= EVICT_BUSY_MS;
+	case SMTP_DATA:
+	case SMTP_CHUNK:
+		return session_below_rate(s, EVICT_BUSY_MS);
+	case SMTP_NEW:
+	case SMTP_WAIT_RCPT:
+	case SMTP_WAIT_MEMORY:
+	case SMTP_WAIT_VERDICT:
+	case SMTP_WAIT_COMMIT:
+	case SMTP_CLOSING:
+	case SMTP_STATE_MAX:
+		break;
+	}
+	return false;
+}
+
+static struct session *
+guard_victim(struct session_list *list, int64_t now)
+{
+	struct session *s = TAILQ_FIRST(list);
+
+	for (unsigned i = 0; s != NULL && i < EVICT_LOOKS; i++, s = TAILQ_NEXT(s, age)) {
+		if (guard_evictable(s, now))
+			return s;
+	}
+	return NULL;
+}
+
+bool
+guard_room(struct smtp_server *sv)
+{
+	int64_t now = clock_mono_ms();
+	struct session *s;
+
+	if (sv->stats.sessions < sv->conf->sessions_max)
+		return true;
+	s = guard_victim(&sv->strangers, now);
+	if (s == NULL)
+		s = guard_victim(&sv->engaged, now);
+	if (s == NULL)
+		return false;
+	sv->stats.evicted++;
+	log_debug("evicted", "client=%s state=%s idle_ms=%lld", s->ip, smtp_state_name(s->state),
+	    (long long)(now - s->progress_ms));
+	if (s->state == SMTP_TLS || s->state == SMTP_PROXY)
+		session_closed(s);
+	else
+		session_step(s, smtp_machine_bye(&s->m, SMTP_END_CROWD, &sv->reply));
+	return true;
+}
+
+void
+guard_progress(struct session *s, bool engaged)
+{
+	struct smtp_server *sv = s->sv;
+
+	guard_forget(s);
+	s->engaged = s->engaged || engaged;
+	s->progress_ms = clock_mono_ms();
+	s->listed = true;
+	TAILQ_INSERT_TAIL(s->engaged ? &sv->engaged : &sv->strangers, s, age);
+}
+
+void
+guard_forget(struct session *s)
+{
+	if (!s->listed)
+		return;
+	s->listed = false;
+	TAILQ_REMOVE(s->engaged ? &s->sv->engaged : &s->sv->strangers, s, age);
+}
+
+/* ---- errors ---- */
+
+unsigned
+guard_bad(const struct session *s)
+{
+	return s->m.errors + s->m.refusals;
+}
+
+void
+guard_answer(struct session *s, unsigned bad_before, struct smtp_step step)
+{
+	const struct conf *c = s->sv->conf;
+	struct slice reply = buf_slice(&s->sv->reply);
+	unsigned bad = guard_bad(s);
+
+	if (bad == bad_before || bad <= c->tarpit_after || c->tarpit_delay_ms == 0 || s->exempt ||
+	    step.action != SMTP_DO_NOTHING || reply.n > LATE_MAX) {
+		session_step(s, step);
+		return;
+	}
+	s->sv->stats.tarpitted++;
+	buf_clear(&s->late);
+	CHECK(buf_put_slice(&s->late, reply) == 0);
+	buf_clear(&s->sv->reply);
+	s->late_next = (uint8_t)step.next;
+	session_enter(s, SMTP_LATE);
+}
+
+void
+guard_late(struct session *s)
+{
+	const struct smtp_step step = { (enum smtp_state)s->late_next, SMTP_DO_NOTHING };
+
+	CHECK(buf_put_slice(&s->sv->reply, buf_slice(&s->late)) == 0);
+	buf_fini(&s->late);
+	buf_init(&s->late, LATE_MAX);
+	session_step(s, step);
+}

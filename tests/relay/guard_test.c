@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The bounds that keep a normal client served (relay/smtp_guard.h), over socket pairs with
+ * the clock in hand: each one at its edge, and who is exempt.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/relay/front.h"
+
+#define BANNER	"220 mx.example.net ESMTP Salvaposta\r\n"
+#define MAIL_TO_MARIO	"EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<mario@example.it>\r\n"
+
+static int64_t now_ms;
+
+static void
+jump(int64_t ms)
+{
+	now_ms = ms == 0 ? 1000 : now_ms + ms;
+	clock_fake(1000, now_ms);
+}
+
+static struct smtp_server_stats
+stats(const struct front *f)
+{
+	struct smtp_server_stats st;
+
+	smtp_server_stats(f->server, &st);
+	return st;
+}
+
+static int
+clock_back(void **state)
+{
+	(void)state;
+	clock_fake(-1, -1);
+	return 0;
+}
+
+/* All slots taken: the oldest that has not named a sender makes room, whoever sends stays. */
+static void
+test_eviction(void **state)
+{
+	struct client idle, sending, late, more;
+	struct front f;
+
+	(void)state;
+	jump(0);
+	front_init(&f, "sessions-max = 2\ndata-rate-min = 0", NULL);
+	client_init(&sending, &f);
+	client_say(&sending, MAIL_TO_MARIO "DATA\r\n");
+	client_expect(&sending, "354 end with CR LF . CR LF\r\n");
+	client_init(&idle, &f);
+	client_expect(&idle, BANNER);
+	jump(200);	/* too young to be sent away */
+	client_init(&late, &f);
+	client_expect(&late, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
+	client_fini(&late);
+	jump(51);
+	client_init(&late, &f);
+	client_expect(&late, BANNER);
+	client_expect(&idle, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
+	client_expect_end(&idle);
+	assert_int_equal(stats(&f).evicted, 1);
+	/* Junk is no progress; a sender is. */
+	client_say(&late, "NOOP\r\n");
+	client_expect(&late, "250 2.0.0 ok\r\n");
+	jump(250);
+	client_init(&more, &f);
+	client_expect(&more, BANNER);
+	client_expect_end(&late);
+	client_say(&more, MAIL_TO_MARIO);
+	client_expect(&more, "250 2.1.5 recipient taken\r\n");
+	jump(4999);
+	client_fini(&late);
+	client_init(&late, &f);
+	client_expect(&late, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
+	client_fini(&late);
+	client_say(&sending, "S: x\r\n\r\nciao\r\n.\r\n");
+	client_expect(&sending, "\r\n");
+	assert_int_equal(f.commits, 1);
+	client_fini(&sending);
+	client_fini(&more);
+	client_fini(&idle);
+	front_fini(&f);
+}
+
+/* A message that trickles in is no reason to keep a slot from others. */
+static void
+test_eviction_slow_data(void **state)
+{
+	struct client slow, other;
+	struct front f;
+
+	(void)state;
+	jump(0);
+	front_init(&f, "sessions-max = 1\ndata-rate-min = 100", NULL);
+	client_init(&slow, &f);
+	client_say(&slow, MAIL_TO_MARIO "DATA\r\n");
+	client_expect(&slow, "354 end with CR LF . CR LF\r\n");
+	client_say(&slow, "x");
+	front_run_ms(&f, 10);
+	jump(5001);
+	client_init(&other, &f);
+	client_expect(&other, BANNER);
+	client_expect_end(&slow);
+	client_fini(&slow);
+	client_fini(&other);
+	front_fini(&f);
+}
+
+static void
+test_connection_rate(void **state)
+{
+	struct client k;
+	struct front f;
+	static const char *const free_of_it[] = { "127.0.0.1", "::1", "198.51.100.7", "192.0.2.9" };
+
+	(void)state;
+	jump(0);
+	front_init(&f, "connection-rate = 2\ntrusted-relay = { \"198.51.100.7\" }\n"
+	    "exempt-networks = { \"192.0.2.8/29\" }", NULL);
+	for (int i = 0; i < 3; i++) {
+		client_init_from(&k, &f, "203.0.113.1", SESSION_TLS);
+		client_expect(&k, i < 2 ? BANNER :
+		    "421 4.7.0 mx.example.net you come too often, try again later\r\n");
+		client_fini(&k);
+	}
+	assert_int_equal(stats(&f).crowded_rate, 1);
+	for (size_t i = 0; i < 4 * 3; i++) {
+		client_init_from(&k, &f, free_of_it[i % 4], SESSION_TLS);
+		client_expect(&k, BANNER);
+		client_fini(&k);
+	}
+	jump(60 * 1000);
+	client_init_from(&k, &f, "203.0.113.1", SESSION_TLS);
+	client_expect(&k, BANNER);
+	client_fini(&k);
+	front_fini(&f);
+}
+
+static void
+test_greet_pause(void **state)
+{
+	struct client quiet, loud, front;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "greet-pause = 1s\ntrusted-relay = { \"198.51.100.7\" }", NULL);
+	client_init(&loud, &f);
+	client_say(&loud, "EHLO c\r\n");
+	client_expect(&loud, "421 4.7.0 mx.example.net wait for the banner, please\r\n");
+	client_expect_end(&loud);
+	client_init_from(&front, &f, "198.51.100.7", SESSION_TLS);
+	client_expect(&front, BANNER);
+	client_init(&quiet, &f);
+	front_run_ms(&f, 100);
+	assert_int_equal(buf_len(&quiet.got), 0);
+	client_expect(&quiet, BANNER);
+	client_say(&quiet, "EHLO c\r\n");
+	client_expect(&quiet, "250 8BITMIME\r\n");
+	assert_int_equal(stats(&f).early, 1);
+	client_fini(&loud);
+	client_fini(&quiet);
+	client_fini(&front);
+	front_fini(&f);
+}
+
+/* The first errors are answered at once, later ones after a pause; commands behind one wait. */
+static void
+test_tarpit(void **state)
+{
+	int64_t began = clock_mono_ms();
+	struct client k;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "tarpit-after = 2\ntarpit-delay = 1s", NULL);
+	client_init(&k, &f);
+	client_expect(&k, BANNER);
+	client_say(&k, "EHLO c\r\nMAIL FROM:<a@example.com>\r\nXXXX\r\n"
+	    "RCPT TO:<nobody@example.it>\r\n");
+	client_expect(&k, "550 5.1.1 no such user here\r\n");
+	assert_int_equal(stats(&f).tarpitted, 0);
+	client_say(&k, "RCPT TO:<nobody2@example.it>\r\nNOOP\r\n");
+	front_run_ms(&f, 100);
+	assert_int_equal(buf_len(&k.got), 0);
+	client_expect(&k, "250 2.0.0 ok\r\n");
+	assert_int_equal(stats(&f).tarpitted, 1);
+	assert_true(clock_mono_ms() - began >= 1000);
+	client_fini(&k);
+	front_fini(&f);
+}
+
+static void
+test_junk_commands(void **state)
+{
+	struct client k, front;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "junk-commands-max = 3\ntrusted-relay = { \"198.51.100.7\" }", NULL);
+	client_init(&k, &f);
+	/* A message in between: the count begins anew. */
+	client_say(&k, MAIL_TO_MARIO "DATA\r\nS: x\r\n\r\n.\r\nNOOP\r\nRSET\r\nVRFY x\r\n");
+	client_expect(&k, "252 2.5.1 send some mail, I will try\r\n");
+	client_say(&k, "HELP\r\n");
+	client_expect(&k, "421 4.7.0 mx.example.net too many commands without mail, closing\r\n");
+	client_expect_end(&k);
+	client_init_from(&front, &f, "198.51.100.7", SESSION_TLS);
+	client_say(&front, "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nQUIT\r\n");
+	client_expect(&front, "221 2.0.0 mx.example.net closing\r\n");
+	client_fini(&k);
+	client_fini(&front);
+	front_fini(&f);
+}
+
+static void
+test_refusals(void **state)
+{
+	struct client k;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "refusals-max = 2\ntarpit-delay = 0s", NULL);
+	client_init(&k, &f);
+	client_say(&k, "EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<n1@example.it>\r\n"
+	    "RCPT TO:<n2@example.it>\r\nRCPT TO:<n3@example.it>\r\n");
+	client_expect(&k, "421 4.7.0 mx.example.net too many unknown recipients, closing\r\n");
+	client_expect_end(&k);
+	client_fini(&k);
+	front_fini(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_eviction, clock_back),
+		cmocka_unit_test_teardown(test_eviction_slow_data, clock_back),
+		cmocka_unit_test_teardown(test_connection_rate, clock_back),
+		cmocka_unit_test(test_greet_pause),
+		cmocka_unit_test(test_tarpit),
+		cmocka_unit_test(test_junk_commands),
+		cmocka_unit_test(test_refusals),
+	};
+
+	return cmocka_run_group_tests_name("relay/guard", tests, NULL, NULL);
+}
