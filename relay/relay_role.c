@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proto/relay_queue.h"
@@ -18,7 +19,8 @@
 
 enum {
 	TEXT_MAX	= 256 * 1024,	/* of resolv.conf, hosts, certificate, key */
-	STOP_GRACE_MS	= 5 * 1000
+	STOP_GRACE_MS	= 5 * 1000,
+	STOP_LOOK_MS	= 20
 };
 
 struct relay {
@@ -29,6 +31,9 @@ struct relay {
 	struct ingest		*ingest;
 	struct smtp_server	*server;
 	struct deliver		*deliver;
+	struct timer		*drain;		/* once stopping: deliveries end first */
+	int64_t			 drain_ms;	/* mono ms: not waited for any longer */
+	bool			 stopping;
 	struct listener		**listener;	/* nlistener of them */
 	size_t			 nlistener;
 };
@@ -56,6 +61,11 @@ relay_deliver(struct relay *rl, struct slice body, int fd)
 
 	if (wire_get(body, &queue_deliver_wire, &q) != 0) {
 		log_error("deliver-malformed", "bytes=%zu", body.n);
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
+	if (rl->stopping) {	/* no answer: it is given to the relay that comes after us */
 		if (fd >= 0)
 			(void)close(fd);
 		return;
@@ -253,12 +263,23 @@ relay_reload(struct role *r)
 	(void)relay_listen(rl);
 }
 
+/*
+ * A message whose last byte is sent has its answer on the way: cutting that off would
+ * deliver it a second time. Bounded, as the host may never answer.
+ */
 static void
-relay_stopped(void *arg)
+relay_drain(void *arg)
 {
 	struct relay *rl = arg;
 	struct role *r = rl->role;
+	struct deliver_stats d;
 
+	deliver_stats(rl->deliver, &d);
+	if (d.in_flight > 0 && clock_mono_ms() < rl->drain_ms) {
+		timer_arm(rl->drain, STOP_LOOK_MS);
+		return;
+	}
+	timer_free(&rl->drain);
 	smtp_server_free(&rl->server);
 	ingest_free(&rl->ingest);
 	deliver_free(&rl->deliver);
@@ -266,10 +287,21 @@ relay_stopped(void *arg)
 }
 
 static void
+relay_stopped(void *arg)
+{
+	struct relay *rl = arg;
+
+	rl->drain = timer_new(rl->role->loop, relay_drain, rl);
+	timer_arm(rl->drain, 0);
+}
+
+static void
 relay_stop(struct role *r)
 {
 	struct relay *rl = r->priv;
 
+	rl->stopping = true;
+	rl->drain_ms = clock_mono_ms() + STOP_GRACE_MS;
 	relay_unlisten(rl);
 	smtp_server_stop(rl->server, STOP_GRACE_MS, relay_stopped, rl);
 }

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -209,3 +210,25 @@ def test_a_full_state_directory_gives_452_and_recovers(world):
     finally:
         relay.stop(expect=None)
         subprocess.run(["umount", relay.state], check=False)
+
+
+def test_a_stop_waits_for_the_answer_to_a_message(world):
+    """The store took it, its 250 is on the way: a stop just then delivers nothing twice."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(stage, arg):
+        if stage == "end":
+            asked.set()
+            assert answer.wait(20)
+
+    world.down()
+    world.up(script=slow)
+    relay = world.relay()
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    assert asked.wait(20)
+    threading.Timer(0.5, answer.set).start()
+    relay.stop()
+    relay.start()
+    relay.wait_balance(received=1, replayed=1)
+    assert len(world.store.messages) == 1
+    relay.stop()
