@@ -11,7 +11,7 @@ static const char help[] =
     "\n"
     "on:  mail for the domain is held here, and copies go to the users' recovery\n"
     "     addresses. For use when the mailboxes are down.\n"
-    "off: what is held is replayed to the primary, oldest first; new mail follows.\n"
+    "off: what is held is replayed to the primary, oldest first; new mail goes at once.\n"
     "\n"
     "The change is made at once, survives a restart, and is written to the audit log\n"
     "with the reason and who asked.\n"

@@ -177,6 +177,10 @@ struct conf {
 	unsigned marks_max;		/* marks kept */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 
+	/* replay into the primary (spec 11) */
+	unsigned replay_connections_max;	/* deliveries of one primary, the ramp's ceiling */
+	int64_t	 replay_step_ms, replay_latency_ms;	/* 11.5 */
+
 	/* spool */
 	uint64_t segment_size;
 	uint64_t disk_reserve;		/* free bytes below which new mail gets 452 */

@@ -300,6 +300,17 @@ const struct conf_key conf_keys[] = {
 	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
 	  .help = "How long mail is held for the primary." },
 
+	/* replay */
+	{ .name = "replay-connections-max", ROOT(replay_connections_max), COUNT("20", 1, 1000),
+	  .group = "Replay into the primary",
+	  .help = "Most deliveries of held mail to one primary at a time. A replay begins with one "
+	    "and doubles while the primary keeps up; new mail has connections-max beside it." },
+	{ .name = "replay-step", ROOT(replay_step_ms), TIME("30s", 1, HOUR),
+	  .help = "How long the primary has to do well before a replay doubles its deliveries." },
+	{ .name = "replay-latency", ROOT(replay_latency_ms), TIME("2s", 1, 10 * MIN),
+	  .help = "A replay grows while 95 of 100 deliveries to the primary take less than this, "
+	    "and shrinks when they take twice as long or are deferred." },
+
 	/* spool */
 	{ .name = "segment-size", ROOT(segment_size), SIZE("64M", 64 * KB, 16 * GB),
 	  .group = "Spool",

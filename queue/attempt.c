@@ -594,6 +594,8 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	if (spool_get(a->spool, it->e.ref, &now) == 0)
 		it->e = now;
 	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m, w->recovery);
+	if (it->leg == LEG_HOLD)
+		schedule_replied(a->schedule, it, &m);
 	switch (legs_result(a->role->conf, failover_find(a->failover, it->e.group), &it->e,
 	    (enum leg_kind)it->leg, &m, w->token, schedule_now(a->schedule), attempt_random(),
 	    &to)) {

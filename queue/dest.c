@@ -31,7 +31,7 @@ dests_new(void)
 static void
 dest_free(struct dest *d)
 {
-	CHECK(d->queued == 0 && d->in_flight == 0 && !d->in_ring);
+	CHECK(d->queued == 0 && d->in_flight == 0 && !d->in_ring && TAILQ_EMPTY(&d->lanes));
 	free(d->key);
 	free(d);
 }
@@ -79,6 +79,7 @@ dests_get(struct dests *ds, const char *key)
 	d->ready_ms = INT64_MIN;
 	d->failed_ms = INT64_MIN;
 	TAILQ_INIT(&d->queue);
+	TAILQ_INIT(&d->lanes);
 	d->next = ds->bucket[d->hash % DESTS_BUCKETS];
 	ds->bucket[d->hash % DESTS_BUCKETS] = d;
 	ds->count++;
@@ -105,7 +106,9 @@ dests_closed(const struct dests *ds, int64_t now)
 static bool
 dest_forgettable(const struct dest *d, int64_t now)
 {
-	if (d->queued > 0 || d->in_flight > 0 || d->in_ring)
+	if (d->queued > 0 || d->in_flight > 0 || d->in_ring || !TAILQ_EMPTY(&d->lanes))
+		return false;
+	if (d->ramp.limit > 0 && now - d->ramp.used_ms < DEST_REMEMBER_MS)
 		return false;
 	if (d->overflow_ms > now || dest_closed(d, now))
 		return false;

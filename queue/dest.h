@@ -17,6 +17,7 @@
 
 #include "base/role.h"
 #include "base/slice.h"
+#include "queue/replay.h"
 
 enum {
 	DEST_KEY_MAX = 300,		/* "lmtp:<255 octets of host>:65535" */
@@ -32,7 +33,10 @@ struct dest {
 	uint64_t	 hash;		/* of key */
 	struct item_list queue;		/* to be started, oldest first */
 	unsigned	 queued;	/* length of queue */
-	unsigned	 in_flight;
+	unsigned	 in_flight;	/* with those of a replay */
+	struct replay_lanes lanes;	/* of a primary: what waits to be replayed into it */
+	unsigned	 replaying;	/* of in_flight */
+	struct ramp	 ramp;		/* bounds replaying */
 	uint16_t	 at_relay[ROLE_PEERS_MAX];	/* in flight, per relay */
 	unsigned	 failures;	/* as a host, in a row; 0 healthy */
 	int64_t		 ready_ms;	/* closed before this */

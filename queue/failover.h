@@ -6,7 +6,7 @@
  *	phase      hold leg born   forward leg born   how it ends
  *	standby    WAITING, now    ABSENT             mode on -> active
  *	active     PARKED          WAITING            mode off -> replay
- *	replay     PARKED          ABSENT             backlog drained -> standby
+ *	replay     WAITING, now    ABSENT             backlog drained -> standby
  *
  * The state is one file, `failover.json` in the queue's directory: a change is in the
  * audit log and in that file, both on stable storage, before it counts. What was

@@ -24,15 +24,42 @@ feed_new(struct schedule *s, uint64_t group, enum leg_kind leg)
 	return f;
 }
 
+static struct feed *
+feed_find(struct schedule *s, uint64_t group, bool backlog)
+{
+	for (size_t i = 1; i < s->nfeed; i++)
+		if (s->feed[i]->group == group && s->feed[i]->backlog_only == backlog)
+			return s->feed[i];
+	return NULL;
+}
+
 struct feed *
 feed_get(struct schedule *s, uint64_t group, enum leg_kind leg)
 {
 	if (leg == LEG_FORWARD)
 		return s->feed[0];
-	for (size_t i = 1; i < s->nfeed; i++)
-		if (s->feed[i]->group == group)
-			return s->feed[i];
-	return feed_new(s, group, LEG_HOLD);
+	struct feed *f = feed_find(s, group, false);
+	return f != NULL ? f : feed_new(s, group, LEG_HOLD);
+}
+
+struct feed *
+feed_backlog(struct schedule *s, uint64_t group)
+{
+	struct feed *f = feed_find(s, group, true);
+
+	if (f == NULL) {
+		f = feed_new(s, group, LEG_HOLD);
+		f->backlog_only = true;
+	}
+	return f;
+}
+
+struct feed *
+feed_of(struct schedule *s, const struct item *it)
+{
+	if (it->leg == LEG_HOLD && it->e.leg[LEG_HOLD].state == LEG_PARKED)
+		return feed_backlog(s, it->e.group);
+	return feed_get(s, it->e.group, (enum leg_kind)it->leg);
 }
 
 void
@@ -40,8 +67,13 @@ feeds_reload(struct schedule *s)
 {
 	const char *fwd = s->conf->forwarder.domain;
 
-	for (size_t i = 0; i < failover_count(s->failover); i++)
-		(void)feed_get(s, failover_at(s->failover, i)->id, LEG_HOLD);
+	for (size_t i = 0; i < failover_count(s->failover); i++) {
+		const struct failover_group *g = failover_at(s->failover, i);
+
+		(void)feed_get(s, g->id, LEG_HOLD);
+		if (g->phase == PHASE_REPLAY)
+			(void)feed_backlog(s, g->id);
+	}
 	/* Mail to the return-path domain itself: its postmaster, and bounces. */
 	if (fwd != NULL)
 		(void)feed_get(s, spool_group(slice_str(fwd), SLICE_NONE), LEG_HOLD);
@@ -116,6 +148,11 @@ feed_enter(struct feed_visit *v, const struct spool_entry *e)
 		v->restart = ++f->busy >= FEED_BUSY_MAX;
 		return !v->restart;
 	case ENTER_FULL:
+		/* A second try without room must not stop new mail behind it. */
+		if (f->leg == LEG_HOLD && !f->backlog_only && e->leg[LEG_HOLD].attempts > 0) {
+			feed_poke(f, v->mono_ms + FEED_RELAP_MS);
+			return true;
+		}
 		feed_unblock(f);
 		f->full = mem_str(key);
 		v->rewind = true;
@@ -161,9 +198,23 @@ feed_filter(const struct schedule *s, const struct feed *f, struct spool_filter 
 	const struct failover_group *g = failover_find(s->failover, f->group);
 
 	*out = (struct spool_filter){ .group = f->group, .due_ms = INT64_MAX };
-	out->states[f->leg] = 1u << LEG_WAITING;
-	if (f->leg == LEG_HOLD && (g == NULL || g->phase == PHASE_REPLAY))
+	out->states[f->leg] = 1u << (f->backlog_only ? LEG_PARKED : LEG_WAITING);
+	if (f->leg == LEG_HOLD && g == NULL)
 		out->states[LEG_HOLD] |= 1u << LEG_PARKED;
+}
+
+/* The backlog is nobody's business outside of a replay. */
+static bool
+feed_asleep(const struct schedule *s, struct feed *f)
+{
+	const struct failover_group *g = failover_find(s->failover, f->group);
+
+	if (!f->backlog_only || (g != NULL && g->phase == PHASE_REPLAY))
+		return false;
+	f->lap = false;
+	f->lap_ms = INT64_MAX;
+	feed_unblock(f);
+	return true;
 }
 
 static void
@@ -177,7 +228,11 @@ feed_lap_end(struct schedule *s, struct feed *f, int64_t now)
 	f->cursor = (struct spool_cursor){ 0 };
 	f->lap_ms = f->next_ms < soonest ? soonest : f->next_ms > latest ? latest : f->next_ms;
 	s->stats.laps++;
-	if (f->leg == LEG_HOLD && f->backlog == 0 && g != NULL && g->phase == PHASE_REPLAY)
+	if (g == NULL || g->phase != PHASE_REPLAY || f->leg != LEG_HOLD)
+		return;
+	if (!f->backlog_only)
+		(void)feed_backlog(s, f->group);	/* however the phase began */
+	else if (f->backlog == 0)
 		s->ops->drained(s->arg, f->group);
 }
 
@@ -191,7 +246,9 @@ feed_blocked(struct schedule *s, struct feed *f)
 	if (f->full == NULL)
 		return false;
 	struct dest *d = dests_find(s->dests, f->full);
-	if (d != NULL && d->queued > schedule_share(s, d) / 2)
+	const struct replay_group *g = replay_find(s->replay, f->group);
+	unsigned queued = d == NULL ? 0 : f->backlog_only && g != NULL ? g->lane.queued : d->queued;
+	if (d != NULL && queued > schedule_share(s, d) / 2)
 		return true;
 	feed_unblock(f);
 	return false;
@@ -205,7 +262,7 @@ feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *
 	struct spool_filter filter;
 	bool end = false;
 
-	if (!f->lap && f->lap_ms > now)
+	if (feed_asleep(s, f) || (!f->lap && f->lap_ms > now))
 		return 0;
 	if (!f->lap) {
 		f->lap = true;

@@ -27,7 +27,9 @@ legs_birth(const struct conf *c, const struct failover_group *g, const struct en
 		if ((e->flags & ENV_HOLD_ONLY) == 0 && c->forwarder.domain != NULL)
 			out->forward = LEG_WAITING;
 		break;
-	case PHASE_REPLAY:	/* behind the backlog, in order */
+	case PHASE_REPLAY:	/* before the backlog (11.5) */
+		out->hold = LEG_WAITING;
+		break;
 	case PHASE_MAX:
 		break;
 	}

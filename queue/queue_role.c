@@ -384,6 +384,8 @@ queue_drained(void *arg, uint64_t group)
 		return;
 	if (failover_set_phase(q->failover, g, PHASE_STANDBY, "backlog drained") < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+	else
+		replay_over(replay_get(q->replay, group));
 }
 
 static const struct schedule_ops queue_schedule_ops = {
@@ -414,6 +416,7 @@ queue_close(struct queue *q)
 	timer_free(&q->tick);
 	if (q->schedule != NULL)
 		schedule_free(&q->schedule);
+	replay_free(&q->replay);
 	if (q->attempts != NULL)
 		attempts_free(&q->attempts);
 	if (q->spool != NULL)
@@ -474,7 +477,9 @@ queue_start(struct role *r)
 	if (queue_open(q, dir) < 0)
 		goto fail;
 	q->attempts = attempts_new(r, q->spool, q->failover);
-	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, &queue_schedule_ops, q);
+	q->replay = replay_new();
+	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
+	    &queue_schedule_ops, q);
 	attempts_bind(q->attempts, q->schedule);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);

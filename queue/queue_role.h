@@ -26,6 +26,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct audit	*audit;
 	struct failover	*failover;
 	struct attempts	*attempts;
+	struct replay	*replay;
 	struct schedule	*schedule;
 	struct control	*control;
 	struct timer	*tick;

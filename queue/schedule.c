@@ -14,6 +14,7 @@ enum {
 	SCHEDULE_STEP_MS = 2 * 60 * 1000,	/* wall clock corrections taken at once */
 	SCHEDULE_OVERFLOW_MS = 5 * 1000,	/* least pause of a leg that found no room */
 	SCHEDULE_SPACING_MS = 10,		/* between two such legs */
+	SCHEDULE_NUDGE_MS = 100,	/* lanes that wait for time are looked at so often */
 	SCHEDULE_BUCKETS = 16384
 };
 
@@ -114,11 +115,36 @@ schedule_share(const struct schedule *s, const struct dest *d)
 
 /* ---- starting ---- */
 
+static bool
+may_start_fresh(const struct schedule *s, const struct dest *d)
+{
+	return d->queued > 0 &&
+	    d->in_flight - d->replaying < dest_limit(d, s->conf->connections_max);
+}
+
+/* The lane whose turn it is, or NULL: none has something, or the ramp is at its limit. */
+static struct replay_group *
+may_start_replay(const struct schedule *s, struct dest *d)
+{
+	struct ramp_bounds b;
+	struct replay_group *g;
+
+	if (TAILQ_EMPTY(&d->lanes) || (d->failures > 0 && d->in_flight > 0))
+		return NULL;
+	replay_bounds(s->conf, &b);
+	if (d->replaying >= ramp_limit(&d->ramp, &b, clock_mono_ms()))
+		return NULL;
+	TAILQ_FOREACH(g, &d->lanes, link)
+		if (lane_ready(&g->lane))
+			return g;
+	return NULL;
+}
+
 static void
 dest_ready(struct schedule *s, struct dest *d)
 {
-	if (d->in_ring || d->queued == 0 || dest_closed(d, clock_mono_ms()) ||
-	    d->in_flight >= dest_limit(d, s->conf->connections_max))
+	if (d->in_ring || dest_closed(d, clock_mono_ms()) ||
+	    (!may_start_fresh(s, d) && may_start_replay(s, d) == NULL))
 		return;
 	d->in_ring = true;
 	TAILQ_INSERT_TAIL(&s->ring, d, ring);
@@ -145,6 +171,58 @@ dest_pop(struct dest *d)
 	return it;
 }
 
+/* ---- lanes ---- */
+
+static void
+lane_link(struct schedule *s, struct replay_group *g, struct dest *d)
+{
+	if (g->dest != NULL)
+		return;
+	g->dest = d;
+	TAILQ_INSERT_TAIL(&d->lanes, g, link);
+	TAILQ_INSERT_TAIL(&s->active, g, active);
+}
+
+static void
+lane_unlink_idle(struct schedule *s, struct replay_group *g)
+{
+	if (g->dest == NULL || g->lane.queued > 0 || g->running > 0)
+		return;
+	TAILQ_REMOVE(&g->dest->lanes, g, link);
+	TAILQ_REMOVE(&s->active, g, active);
+	g->dest = NULL;
+}
+
+/* Its result is known; its mailbox may go on. */
+static void
+lane_finish(struct schedule *s, struct item *it)
+{
+	struct replay_group *g = it->replay;
+
+	if (g == NULL || it->state != ITEM_RUNNING)
+		return;
+	it->replay = NULL;
+	g->running--;
+	it->dest->replaying--;
+	lane_done(&g->lane, it);
+	lane_unlink_idle(s, g);
+}
+
+static struct item *
+lane_pop(struct replay_group *g)
+{
+	struct dest *d = g->dest;
+	struct item *it = lane_take(&g->lane);
+
+	g->running++;
+	d->replaying++;
+	if (g->begun_ms == 0)
+		g->begun_ms = clock_wall_ms();
+	TAILQ_REMOVE(&d->lanes, g, link);	/* other domains of this primary come first */
+	TAILQ_INSERT_TAIL(&d->lanes, g, link);
+	return it;
+}
+
 static void
 item_start(struct schedule *s, struct item *it)
 {
@@ -167,14 +245,51 @@ schedule_dispatch(struct schedule *s)
 			return false;
 		TAILQ_REMOVE(&s->ring, d, ring);
 		d->in_ring = false;
-		if (d->queued == 0 || dest_closed(d, clock_mono_ms()) ||
-		    d->in_flight >= dest_limit(d, s->conf->connections_max))
+		if (dest_closed(d, clock_mono_ms()))
 			continue;
-		struct item *it = dest_pop(d);
-		item_start(s, it);
+		struct replay_group *g = may_start_fresh(s, d) ? NULL : may_start_replay(s, d);
+		if (g == NULL && !may_start_fresh(s, d))
+			continue;
+		item_start(s, g == NULL ? dest_pop(d) : lane_pop(g));
 		dest_ready(s, d);	/* to the end of the ring: others come first */
 	}
 	return TAILQ_FIRST(&s->ring) != NULL;
+}
+
+/* Backlog, and during a replay every second try too: what is no new mail (11.5). */
+static bool
+entry_replays(const struct schedule *s, const struct spool_entry *e)
+{
+	const struct failover_group *g = failover_find(s->failover, e->group);
+
+	if (e->kind != RCPT_USER || g == NULL || g->phase != PHASE_REPLAY)
+		return false;
+	return e->leg[LEG_HOLD].state == LEG_PARKED || e->leg[LEG_HOLD].attempts > 0;
+}
+
+static void lane_empty(struct schedule *s, struct replay_group *g, int64_t at);
+
+static enum enter
+lane_enter(struct schedule *s, struct dest *d, const struct spool_entry *e, int64_t *at)
+{
+	struct replay_group *g = replay_get(s->replay, e->group);
+
+	if (g->dest != NULL && g->dest != d) {	/* its route was changed */
+		*at = clock_mono_ms() + SCHEDULE_NUDGE_MS;
+		lane_empty(s, g, *at);
+		if (g->dest != NULL)
+			return ENTER_BUSY;
+	}
+	if (g->lane.queued >= schedule_share(s, d))
+		return ENTER_FULL;
+	struct item *it = window_add(s, e, LEG_HOLD);
+	it->dest = d;
+	it->state = ITEM_QUEUED;
+	it->replay = g;
+	lane_link(s, g, d);
+	lane_put(&g->lane, it);
+	dest_ready(s, d);
+	return ENTER_IN;
 }
 
 enum enter
@@ -202,6 +317,8 @@ window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
 		*at = d->ready_ms;
 		return ENTER_BUSY;
 	}
+	if (entry_replays(s, e))
+		return lane_enter(s, d, e, at);
 	if (d->queued >= schedule_share(s, d))
 		return ENTER_FULL;
 	dest_queue(s, d, window_add(s, e, leg));
@@ -247,7 +364,7 @@ item_give_back(struct schedule *s, struct item *it, int64_t at)
 	int64_t wait = at - clock_mono_ms();
 
 	if (it->leg == LEG_HOLD)
-		feed_restart(feed_get(s, it->e.group, LEG_HOLD), at);
+		feed_restart(feed_of(s, it), at);
 	else
 		forward_put_off(s, &it->e, wait > 0 ? wait : 0);
 	window_remove(s, it);
@@ -260,8 +377,26 @@ spread(int64_t ms)
 }
 
 static void
+lane_empty(struct schedule *s, struct replay_group *g, int64_t at)
+{
+	struct item *it;
+
+	while ((it = lane_evict(&g->lane)) != NULL) {
+		it->replay = NULL;
+		item_give_back(s, it, at);
+	}
+	lane_unlink_idle(s, g);
+}
+
+static void
 dest_evict(struct schedule *s, struct dest *d)
 {
+	struct replay_group *g, *next;
+
+	for (g = TAILQ_FIRST(&d->lanes); g != NULL; g = next) {
+		next = TAILQ_NEXT(g, link);
+		lane_empty(s, g, d->ready_ms);
+	}
 	while (d->queued > 0) {
 		struct item *it = dest_pop(d);
 		int64_t at = d->ready_ms + (it->leg == LEG_FORWARD ? spread(d->backoff_ms) : 0);
@@ -305,11 +440,25 @@ schedule_at_relay(struct schedule *s, struct item *it, unsigned relay)
 }
 
 void
+schedule_replied(struct schedule *s, struct item *it, const struct queue_delivered *m)
+{
+	struct ramp_bounds b;
+
+	if (it->replay == NULL)
+		return;
+	replay_bounds(s->conf, &b);
+	ramp_reply(&it->dest->ramp, &b, replay_judge(m), m->latency_ms, it->started_ms,
+	    clock_mono_ms());
+	replay_replied(it->replay, m, it->e.size, clock_mono_ms());
+}
+
+void
 schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int64_t after_ms)
 {
 	struct dest *d = it->dest;
 	int64_t now = clock_mono_ms(), at = now + after_ms;
 
+	lane_finish(s, it);
 	if (it->state == ITEM_RESOLVING)
 		s->resolving--;
 	if (it->state == ITEM_RUNNING) {
@@ -328,7 +477,7 @@ schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int6
 		window_remove(s, it);
 		break;
 	case SCHEDULE_AGAIN: {
-		struct feed *f = feed_get(s, it->e.group, (enum leg_kind)it->leg);
+		struct feed *f = feed_of(s, it);
 		bool hold = it->leg == LEG_HOLD;
 
 		item_give_back(s, it, at);
@@ -370,8 +519,8 @@ schedule_fresh(struct schedule *s, struct spool_ref ref)
 
 		if (window_find(s, ref, k) != NULL)
 			continue;
-		if (k == LEG_HOLD && g != NULL && g->phase == PHASE_REPLAY && e.kind == RCPT_USER) {
-			feed_poke(f, at);	/* behind the backlog */
+		if (k == LEG_HOLD && g != NULL && g->phase == PHASE_REPLAY && legs_is_backlog(&e)) {
+			feed_poke(feed_backlog(s, e.group), at);	/* in its place there */
 			continue;
 		}
 		switch (legs_admit(s->conf, s->failover, &e, k, schedule_now(s), &to)) {
@@ -392,10 +541,20 @@ schedule_fresh(struct schedule *s, struct spool_ref ref)
 	schedule_kick(s);
 }
 
+static void
+restart_backlog(struct schedule *s, uint64_t group)
+{
+	const struct failover_group *g = failover_find(s->failover, group);
+
+	if (g != NULL && g->phase == PHASE_REPLAY)
+		feed_restart(feed_backlog(s, group), clock_mono_ms());
+}
+
 void
 schedule_restart(struct schedule *s, uint64_t group)
 {
 	feed_restart(feed_get(s, group, LEG_HOLD), clock_mono_ms());
+	restart_backlog(s, group);
 	schedule_kick(s);
 }
 
@@ -409,12 +568,27 @@ schedule_restart_forward(struct schedule *s)
 void
 schedule_restart_all(struct schedule *s)
 {
+	for (size_t i = 0; i < failover_count(s->failover); i++)
+		restart_backlog(s, failover_at(s->failover, i)->id);
 	for (size_t i = 0; i < s->nfeed; i++)
 		feed_restart(s->feed[i], clock_mono_ms());
 	schedule_kick(s);
 }
 
 /* ---- turns and life ---- */
+
+/* A ramp's pause may be over: nothing else says so. */
+static void
+lanes_nudge(struct schedule *s, int64_t now)
+{
+	struct replay_group *g;
+
+	if (now - s->nudged_ms < SCHEDULE_NUDGE_MS)
+		return;
+	s->nudged_ms = now;
+	TAILQ_FOREACH(g, &s->active, active)
+		dest_ready(s, g->dest);
+}
 
 int64_t
 schedule_turn(struct schedule *s)
@@ -430,12 +604,14 @@ schedule_turn(struct schedule *s)
 		s->swept_ms = now;
 		dests_sweep(s->dests, now);
 	}
+	lanes_nudge(s, now);
 	more = schedule_dispatch(s);
 	more |= feeds_turn(s);
 	if (more || (TAILQ_FIRST(&s->ring) != NULL && s->in_flight < s->conf->deliveries_max))
 		return 0;
 	int64_t wait = feeds_next(s) - now;
-	return wait < 1 ? 1 : wait > SCHEDULE_IDLE_MS ? SCHEDULE_IDLE_MS : wait;
+	int64_t most = TAILQ_EMPTY(&s->active) ? SCHEDULE_IDLE_MS : SCHEDULE_NUDGE_MS;
+	return wait < 1 ? 1 : wait > most ? most : wait;
 }
 
 static void
@@ -459,7 +635,7 @@ schedule_kick(struct schedule *s)
 
 struct schedule *
 schedule_new(struct loop *l, const struct conf *c, struct spool *sp, struct failover *f,
-    const struct schedule_ops *ops, void *arg)
+    struct replay *r, const struct schedule_ops *ops, void *arg)
 {
 	struct schedule *s = mem_new(sizeof(*s));
 
@@ -467,6 +643,8 @@ schedule_new(struct loop *l, const struct conf *c, struct spool *sp, struct fail
 	s->conf = c;
 	s->spool = sp;
 	s->failover = f;
+	s->replay = r;
+	TAILQ_INIT(&s->active);
 	s->ops = ops;
 	s->arg = arg;
 	s->wall_ms = clock_wall_ms();
@@ -481,6 +659,26 @@ schedule_new(struct loop *l, const struct conf *c, struct spool *sp, struct fail
 	return s;
 }
 
+static void
+item_discard(struct schedule *s, struct item *it)
+{
+	struct replay_group *g = it->replay;
+
+	if (it->state == ITEM_QUEUED && g != NULL) {
+		it->replay = NULL;
+		lane_remove(&g->lane, it);
+		lane_unlink_idle(s, g);
+	} else if (it->state == ITEM_QUEUED) {
+		TAILQ_REMOVE(&it->dest->queue, it, link);
+		it->dest->queued--;
+	}
+	if (it->state == ITEM_RUNNING) {
+		lane_finish(s, it);
+		it->dest->in_flight--;
+	}
+	window_remove(s, it);
+}
+
 void
 schedule_free(struct schedule **sp)
 {
@@ -490,19 +688,9 @@ schedule_free(struct schedule **sp)
 	if (s == NULL)
 		return;
 	timer_free(&s->timer);
-	for (size_t i = 0; i < s->nbucket; i++) {
-		while (s->bucket[i] != NULL) {
-			struct item *it = s->bucket[i];
-
-			if (it->state == ITEM_QUEUED) {
-				TAILQ_REMOVE(&it->dest->queue, it, link);
-				it->dest->queued--;
-			}
-			if (it->state == ITEM_RUNNING)
-				it->dest->in_flight--;
-			window_remove(s, it);
-		}
-	}
+	for (size_t i = 0; i < s->nbucket; i++)
+		while (s->bucket[i] != NULL)
+			item_discard(s, s->bucket[i]);
 	for (struct dest *d = TAILQ_FIRST(&s->ring); d != NULL; d = TAILQ_FIRST(&s->ring)) {
 		TAILQ_REMOVE(&s->ring, d, ring);
 		d->in_ring = false;

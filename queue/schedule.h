@@ -2,8 +2,13 @@
 /*
  * Which legs run when. RAM holds a bounded window of legs that are due (conf->window_max);
  * the rest stays in the spool's index and is found by walking it: one feed per group for
- * hold legs, so that replay is oldest first and a dead primary is simply not read, and one
- * feed for all forward legs. Fresh legs enter the window directly while there is room.
+ * hold legs that have their time, one for the backlog of a replay, so that it is oldest
+ * first and a dead primary is simply not read, and one feed for all forward legs. Fresh
+ * legs enter the window directly while there is room.
+ *
+ * During a replay new mail goes before the backlog, with its own bound (connections-max);
+ * backlog and second tries wait in the group's lane and run as many at a time as the
+ * primary's ramp allows (queue/replay.h, queue/ramp.h; spec 11.4, 11.5).
  *
  * Each destination has a queue inside the window, a bounded share of it and a limit of
  * legs in flight; destinations take turns. One that fails as a host gives its legs back:
@@ -29,9 +34,11 @@ struct item {			/* a leg in the window */
 	uint8_t			 relay;		/* RUNNING, when at_relay is set */
 	bool			 at_relay;
 	struct dest		*dest;		/* QUEUED, RUNNING */
+	struct replay_group	*replay;	/* it is part of this one's replay; or NULL */
+	struct lane_box		*box;		/* queue/lane.c's, while replay is set */
 	int64_t			 started_ms;	/* monotonic */
 	void			*work;		/* of the attempt; NULL or its own to free */
-	TAILQ_ENTRY(item)	 link;		/* in dest->queue */
+	TAILQ_ENTRY(item)	 link;		/* in dest->queue or its mailbox of the lane */
 	struct item		*next;		/* same hash bucket */
 };
 
@@ -50,7 +57,7 @@ struct schedule_ops {
 };
 
 struct schedule *schedule_new(struct loop *l, const struct conf *c, struct spool *sp,
-    struct failover *f, const struct schedule_ops *ops, void *arg);
+    struct failover *f, struct replay *r, const struct schedule_ops *ops, void *arg);
 void schedule_free(struct schedule **sp);
 void schedule_reload(struct schedule *s, const struct conf *c);
 void schedule_stop(struct schedule *s);		/* starts nothing any more */
@@ -71,6 +78,9 @@ void schedule_restart_all(struct schedule *s);
 void schedule_place(struct schedule *s, struct item *it, const char *key);
 /* It went to that relay (for reuse of connections and the per-relay count). */
 void schedule_at_relay(struct schedule *s, struct item *it, unsigned relay);
+
+/* The primary's reply to a hold leg, before schedule_finish: the ramp lives by it. */
+void schedule_replied(struct schedule *s, struct item *it, const struct queue_delivered *m);
 
 enum schedule_end {
 	SCHEDULE_WORKED,	/* the destination answered: healthy */

@@ -20,6 +20,7 @@ enum {
 struct feed {
 	uint64_t	 group;		/* 0: the feed of all forward legs */
 	enum leg_kind	 leg;
+	bool		 backlog_only;	/* what is PARKED, while the group is in replay */
 	struct spool_cursor cursor;
 	bool		 lap;		/* a lap is under way from cursor */
 	int64_t		 lap_ms;	/* !lap: start of the next one, monotonic; INT64_MAX never */
@@ -35,6 +36,8 @@ struct schedule {
 	const struct conf	*conf;
 	struct spool		*spool;
 	struct failover		*failover;
+	struct replay		*replay;
+	struct active_lanes	 active;	/* with something queued or running */
 	const struct schedule_ops *ops;
 	void			*arg;
 	struct timer		*timer;
@@ -49,6 +52,7 @@ struct schedule {
 	size_t			 nfeed, feed_next;
 	int64_t			 wall_ms, mono_ms;	/* schedule_now's last reading */
 	int64_t			 swept_ms;
+	int64_t			 nudged_ms;	/* lanes that wait for time were looked at */
 	struct schedule_stats	 stats;
 };
 
@@ -71,6 +75,8 @@ void feeds_init(struct schedule *s);
 void feeds_fini(struct schedule *s);
 void feeds_reload(struct schedule *s);
 struct feed *feed_get(struct schedule *s, uint64_t group, enum leg_kind leg);
+struct feed *feed_backlog(struct schedule *s, uint64_t group);	/* made if new */
+struct feed *feed_of(struct schedule *s, const struct item *it);	/* that finds it again */
 void feed_restart(struct feed *f, int64_t at);	/* from the oldest, at that time */
 void feed_poke(struct feed *f, int64_t at);	/* a lap no later than that */
 bool feeds_turn(struct schedule *s);		/* true: more to do at once */

@@ -122,6 +122,8 @@ deliver_done(struct deliver *d, struct deliver_req *r, const struct client_resul
 		out.group = slice_str(s->group);
 		out.tls = s->conn != NULL && conn_tls(s->conn) != NULL;
 		out.dsn = s->client != NULL && client_dsn(s->client);
+		if (s->state == SESSION_BUSY)
+			out.latency_ms = (uint32_t)(clock_mono_ms() - s->begun_ms);
 	}
 	deliver_count(d, res->outcome);
 	d->in_flight--;
@@ -185,6 +187,14 @@ deliver_room(struct deliver *d)
 	return false;
 }
 
+/* The queue decides how many; this only bounds what a confused one could ask for. New
+ * mail and replay into a primary have a bound each. */
+static unsigned
+deliver_sessions_max(const struct deliver *d)
+{
+	return d->conf->connections_max + d->conf->replay_connections_max;
+}
+
 static void
 deliver_hand_out(struct deliver_dest *t)
 {
@@ -195,7 +205,7 @@ deliver_hand_out(struct deliver_dest *t)
 
 	while ((r = TAILQ_FIRST(&t->waiting)) != NULL) {
 		s = deliver_idle(t);
-		full = t->nsession >= d->conf->connections_max;
+		full = t->nsession >= deliver_sessions_max(d);
 		if (s != NULL && r->fresh && full && !held) {
 			out_session_end(s);		/* as old as the one that had died */
 			continue;

@@ -55,6 +55,7 @@ struct out_session {
 	bool			 blocked;	/* conn_write was full */
 	bool			 tls_started;
 	struct client_rcpt	 rcpt;		/* of the transaction; slices of req */
+	int64_t			 begun_ms;	/* monotonic, of the transaction */
 	int64_t			 end_ms;	/* no transaction goes on after this */
 	int64_t			 idle_ms;	/* monotonic, since when */
 };

@@ -293,7 +293,8 @@ session_begin(struct out_session *s)
 	if (!s->reached && conn_tls(s->conn) == NULL)
 		s->deliver->stats.tls.clear++;
 	s->reached = true;
-	s->end_ms = clock_mono_ms() + SESSION_TRANSACTION_MS;
+	s->begun_ms = clock_mono_ms();
+	s->end_ms = s->begun_ms + SESSION_TRANSACTION_MS;
 	s->rcpt = rcpt;
 	out_session_enter(s, SESSION_BUSY);
 	client_send(s->client, &m, &s->rcpt, 1);

@@ -122,6 +122,7 @@ static const struct wire_field delivered_f[] = {
 	WIRE_U8(Q, tls, 1),
 	WIRE_U8(Q, dsn, 1),
 	WIRE_U16(Q, code, 999),
+	WIRE_U32(Q, latency_ms, UINT32_MAX),
 	WIRE_STR(Q, enhanced, 16),
 	WIRE_STR(Q, text, 4096),
 	WIRE_STR(Q, peer, 512),

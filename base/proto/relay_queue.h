@@ -86,6 +86,7 @@ struct queue_delivered {
 	uint8_t		tls;		/* it went over TLS */
 	uint8_t		dsn;		/* next hop offered DSN */
 	uint16_t	code;		/* 0 when there was no reply */
+	uint32_t	latency_ms;	/* from the first command of its transaction to the result */
 	struct slice	enhanced;	/* "4.2.1" or "" */
 	struct slice	text;		/* the reply's, or ours; may name the destination (P4) */
 	struct slice	peer;		/* "name[ip]:port" */

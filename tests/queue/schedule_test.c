@@ -22,6 +22,7 @@ struct fixture {
 	struct spool	*spool;
 	struct audit	*audit;
 	struct failover	*failover;
+	struct replay	*replay;
 	struct schedule	*schedule;
 	char		 dir[64];
 	int		 dirfd;
@@ -38,6 +39,8 @@ static const char conf_text[] =
     "hostname = \"mx2.example.it\"\n"
     "state-dir = \"/tmp\"\n"
     "connections-max = 4\n"
+    "replay-connections-max = 4\n"
+    "replay-step = 1s\n"
     "deliveries-max = 16\n"
     "window-max = 100\n"
     "retry-min = 60s\n"
@@ -131,7 +134,8 @@ setup(void **state)
 	x->audit = audit_open(x->dirfd);
 	x->failover = failover_open(x->dirfd, x->conf, x->audit);
 	assert_non_null(x->failover);
-	x->schedule = schedule_new(x->loop, x->conf, x->spool, x->failover, &ops, x);
+	x->replay = replay_new();
+	x->schedule = schedule_new(x->loop, x->conf, x->spool, x->failover, x->replay, &ops, x);
 	*state = x;
 	return 0;
 }
@@ -142,6 +146,7 @@ teardown(void **state)
 	struct fixture *x = *state;
 
 	schedule_free(&x->schedule);
+	replay_free(&x->replay);
 	failover_close(&x->failover);
 	audit_close(&x->audit);
 	spool_close(&x->spool);
@@ -163,6 +168,7 @@ add(struct fixture *x, const char *domain, enum leg_state hold, enum leg_state f
 	struct spool_entry e = { .kind = RCPT_USER, .received_ms = x->wall, .size = 100 };
 
 	e.group = spool_group(slice_str(domain), SLICE_NONE);
+	e.user = x->spool->n + 1;	/* each to a mailbox of its own */
 	e.leg[LEG_HOLD].state = (uint8_t)hold;
 	e.leg[LEG_FORWARD].state = (uint8_t)forward;
 	return double_add(x->spool, &e);
@@ -172,6 +178,16 @@ static const struct spool_entry *
 entry(struct fixture *x, struct spool_ref ref)
 {
 	return &double_at(x->spool, ref)->e;
+}
+
+/* The primary's reply to the oldest running leg. */
+static void
+replied(struct fixture *x, enum deliver_outcome o, uint16_t code, uint32_t latency_ms)
+{
+	const struct queue_delivered m = { .outcome = (uint8_t)o, .scope = SCOPE_RCPT,
+		.code = code, .latency_ms = latency_ms };
+
+	schedule_replied(x->schedule, x->run[0], &m);
 }
 
 /* The oldest running leg ends; `to` is what becomes of it, LEG_STATE_MAX: untouched. */
@@ -208,13 +224,14 @@ fresh_hold_leg_starts_without_a_scan(void **state)
 	assert_int_equal(schedule_in_flight(x->schedule), 0);
 }
 
-/* 11.4: oldest first, connections-max in flight, new mail behind the backlog. */
+/* 11.4: oldest first; 11.5: as the ramp allows, new mail before the backlog. */
 static void
 replay_drains_oldest_first_then_standby(void **state)
 {
 	struct fixture *x = *state;
 	struct failover_group *g = group(x, "a.example");
 	struct audit_who who = { 0, 1 };
+	unsigned most = 0, fresh = 0, due = 1;
 
 	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "test"), 0);
 	for (int i = 0; i < 300; i++)
@@ -224,26 +241,32 @@ replay_drains_oldest_first_then_standby(void **state)
 	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "test"), 0);
 	schedule_restart(x->schedule, g->id);
 	tick(x, 0);
-	assert_int_equal(x->nrun, 4);
+	assert_int_equal(x->nrun, 1);
 	for (unsigned i = 0; i < 300; i++) {
 		assert_true(x->nrun <= 4);
-		if (i == 150) {
-			struct spool_ref r = add(x, "a.example", LEG_PARKED, LEG_ABSENT);
-			schedule_fresh(x->schedule, r);	/* new mail while the backlog drains */
-		}
 		assert_true(x->nrun > 0);
 		assert_int_equal(x->drained, 0);
+		most = x->nrun > most ? (unsigned)x->nrun : most;
+		if (i == 150) {
+			struct spool_ref r = add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+			schedule_fresh(x->schedule, r);	/* new mail while the backlog drains */
+			tick(x, 0);
+			fresh = (unsigned)x->norder - 1;
+			assert_int_equal(x->order[fresh], r.entry);	/* at once, beside the ramp */
+		}
+		replied(x, DELIVER_OK, 250, 50);
 		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
 		tick(x, 10);
 	}
-	tick(x, 1000);
+	assert_int_equal(most, 4);
 	assert_int_equal(x->nrun, 1);
 	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
 	tick(x, 1000);
 	tick(x, 1000);
 	assert_int_equal(x->norder, 301);
 	for (unsigned i = 0; i < 301; i++)
-		assert_int_equal(x->order[i], i + 1);
+		if (i != fresh)
+			assert_int_equal(x->order[i], due++);
 	assert_int_equal(x->drained, 1);
 	assert_int_equal(g->phase, PHASE_STANDBY);
 }
@@ -263,9 +286,8 @@ dead_primary_pauses_replay(void **state)
 	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "t"), 0);
 	schedule_restart(x->schedule, g->id);
 	tick(x, 100);
-	assert_int_equal(x->nrun, 4);
-	while (x->nrun > 0)	/* failing together counts once */
-		finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+	assert_int_equal(x->nrun, 1);
+	finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
 	uint64_t sets = x->spool->sets;
 	for (size_t i = 0; i < sizeof(pause) / sizeof(pause[0]); i++) {
 		tick(x, pause[i] - 1);
@@ -280,10 +302,118 @@ dead_primary_pauses_replay(void **state)
 	assert_int_equal(x->spool->sets, sets);		/* legs are untouched */
 	tick(x, 60000);
 	assert_int_equal(x->nrun, 1);
+	replied(x, DELIVER_OK, 250, 50);
 	finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
 	tick(x, 10);
-	assert_int_equal(x->nrun, 4);
+	assert_int_equal(x->nrun, 1);
 	assert_int_equal(x->run[0]->e.ref.entry, 2);
+}
+
+/* 11.5: 4xx shrinks the replay, a clean time lets it grow again; new mail goes on. */
+static void
+test_spec_11_5_replay_backs_off_on_4xx_and_recovers(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example");
+	struct audit_who who = { 0, 1 };
+	struct legs_change to = { .note = "" };
+
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "t"), 0);
+	for (int i = 0; i < 1000; i++)
+		add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "t"), 0);
+	schedule_restart_all(x->schedule);
+	for (int i = 0; i < 250; i++) {
+		tick(x, 10);
+		replied(x, DELIVER_OK, 250, 50);
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	tick(x, 0);
+	assert_int_equal(x->nrun, 4);
+	for (int i = 0; i < 3; i++) {	/* 451 for three; each waits for its own time */
+		struct item *it = x->run[0];
+
+		replied(x, DELIVER_TEMP, 451, 50);
+		to.leg = it->e.leg[LEG_HOLD];
+		to.leg.state = LEG_WAITING;
+		to.leg.attempts++;
+		to.leg.next_ms = x->wall + 60000;
+		schedule_write(x->schedule, &it->e, LEG_HOLD, &to);
+		schedule_finish(x->schedule, it, SCHEDULE_WORKED, 0);
+	}
+	tick(x, 0);
+	assert_int_equal(x->nrun, 2);	/* under way together: one halving */
+	struct spool_ref r = add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+	schedule_fresh(x->schedule, r);
+	tick(x, 0);
+	assert_int_equal(x->nrun, 3);
+	assert_int_equal(x->run[2]->e.ref.entry, r.entry);
+	for (int i = 0; i < 450; i++) {
+		tick(x, 10);
+		replied(x, DELIVER_OK, 250, 50);
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	tick(x, 0);
+	assert_int_equal(x->nrun, 4);
+}
+
+/* A primary that defers all: a pause, one try, resumed by itself. */
+static void
+test_spec_11_7_replay_stops_on_renewed_failure_and_resumes(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example");
+	struct audit_who who = { 0, 1 };
+	struct legs_change to = { .note = "" };
+	size_t tried;
+
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "t"), 0);
+	for (int i = 0; i < 500; i++)
+		add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "t"), 0);
+	schedule_restart_all(x->schedule);
+	for (int i = 0; i < 6000; i++) {	/* a minute */
+		tick(x, 10);
+		if (x->nrun == 0)
+			continue;
+		replied(x, DELIVER_TEMP, 451, 5);
+		to.leg = x->run[0]->e.leg[LEG_HOLD];
+		to.leg.state = LEG_WAITING;
+		to.leg.attempts++;
+		to.leg.next_ms = x->wall + 3600000;
+		schedule_write(x->schedule, &x->run[0]->e, LEG_HOLD, &to);
+		schedule_finish(x->schedule, x->run[0], SCHEDULE_WORKED, 0);
+	}
+	tried = x->norder;
+	assert_in_range(tried, RAMP_STORM, RAMP_STORM + 7);
+	for (int i = 0; i < 9000 && x->norder < 400; i++) {
+		tick(x, 10);
+		while (x->nrun > 0) {
+			replied(x, DELIVER_OK, 250, 5);
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+		}
+	}
+	assert_true(x->norder >= 400);
+}
+
+/* New mail that found no room, or met a failure, does not go behind the whole backlog. */
+static void
+test_spec_11_5_new_mail_found_by_a_scan_goes_before_the_backlog(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example");
+	struct audit_who who = { 0, 1 };
+
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, who, "t"), 0);
+	for (int i = 0; i < 5000; i++)
+		add(x, "a.example", LEG_PARKED, LEG_ABSENT);
+	struct spool_ref r = add(x, "a.example", LEG_WAITING, LEG_ABSENT);
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, who, "t"), 0);
+	schedule_restart_all(x->schedule);	/* as after a restart: nobody announced it */
+	for (int i = 0; i < 20; i++)
+		tick(x, 10);
+	assert_int_equal(x->nrun, 2);
+	assert_true(x->order[0] == r.entry || x->order[1] == r.entry);
 }
 
 /* 100,000 legs for a dead destination do not slow another one, nor fill the window. */
@@ -518,6 +648,9 @@ main(void)
 		T(fresh_hold_leg_starts_without_a_scan),
 		T(replay_drains_oldest_first_then_standby),
 		T(dead_primary_pauses_replay),
+		T(test_spec_11_5_replay_backs_off_on_4xx_and_recovers),
+		T(test_spec_11_7_replay_stops_on_renewed_failure_and_resumes),
+		T(test_spec_11_5_new_mail_found_by_a_scan_goes_before_the_backlog),
 		T(dead_destination_does_not_slow_others),
 		T(forward_legs_are_put_off_when_their_destination_is_down),
 		T(window_is_bounded_and_nothing_is_forgotten),
