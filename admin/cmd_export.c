@@ -359,7 +359,7 @@ on_entry(void *arg, const struct spool_entry *s)
 	if (progress_due(&e->line))
 		progress_show(&e->line, e->seen, e->total, "messages", e->bytes);
 	/* A bounce of one of our copies is nobody's mail, and names a recovery address. */
-	if (s->kind == RCPT_RETURN_PATH || s->received_ms < e->since_ms || !is_wanted(e, s))
+	if (s->kind >= RCPT_RETURN_PATH || s->received_ms < e->since_ms || !is_wanted(e, s))
 		return true;
 	if (spool_read(e->spool, s->ref, true, &m) != 0) {
 		bool bad = errno == EBADMSG;

@@ -75,6 +75,7 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	unsigned	 hash_min;
 	unsigned	 max_age_days;
 	bool		 alphabet_base64;	/* true: '+' '/', for old peers (1.2.8) */
+	bool		 nonnull_bounces;	/* return paths take what has a sender (2.2.2) */
 };
 
 #define CONF_PROVIDER_DEFAULT	"default"	/* every group without a section of its own */

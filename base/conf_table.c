@@ -380,6 +380,10 @@ const struct conf_key conf_keys[] = {
 	  .def = "base64url", .choices = alphabets,
 	  .help = "Alphabet of the hash. base64 is for sites that share their secret with "
 	    "postsrsd before 2.2.6, libsrs2 or Mail::SRS." },
+	{ .name = "accept-nonnull-bounces", FORWARDER(nonnull_bounces), .type = CONF_BOOL,
+	  .def = "no",
+	  .help = "Whether return paths also take mail that names a sender, from servers that "
+	    "send their bounces so. It is read like a bounce and never passed on." },
 
 	/* domain "name" */
 	{ .name = "primary", DOMAIN(primary), .type = CONF_ROUTE, .required = true,

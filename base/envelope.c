@@ -51,9 +51,28 @@ static const struct wire_field envelope_f[] = {
 	WIRE_STR(E, authres, 8192),
 	WIRE_STR(E, cuts, 4096),
 	WIRE_STR(E, rcpts, ENVELOPE_MAX),
+	WIRE_STR(E, bounce, ENVELOPE_BOUNCE_MAX),
+	WIRE_STR(E, protocol, 16),
+	WIRE_STR(E, tls, 128),
 };
 #undef E
 const struct wire_desc envelope_wire = WIRE_DESC("envelope", struct envelope, envelope_f);
+
+enum { SINCE_2 = 3 /* fields at the end that version 1 lacks */ };
+static const struct wire_desc envelope_1 = {
+	"envelope", envelope_f, sizeof(envelope_f) / sizeof(envelope_f[0]) - SINCE_2,
+	sizeof(struct envelope)
+};
+
+int
+envelope_get(struct slice in, struct envelope *e)
+{
+	unsigned version = in.n < 2 ? 0 : (uint8_t)in.p[0] | (unsigned)(uint8_t)in.p[1] << 8;
+
+	if (version == 1)
+		return wire_get(in, &envelope_1, e);
+	return version == ENVELOPE_VERSION ? wire_get(in, &envelope_wire, e) : -1;
+}
 
 static const struct wire_field cut_f[] = {
 	WIRE_U64(struct body_cut, off),

@@ -7,10 +7,14 @@
 #ifndef BASE_ENVELOPE_H
 #define BASE_ENVELOPE_H
 
+#include "base/bounce.h"
 #include "base/msgid.h"
 #include "base/wire.h"
 
-enum { ENVELOPE_VERSION = 1, ENVELOPE_MAX = 112 * 1024 /* bytes encoded */ };
+enum {
+	ENVELOPE_VERSION = 2,		/* 1, without the members behind rcpts, is still read */
+	ENVELOPE_MAX = 112 * 1024	/* bytes encoded */
+};
 
 enum auth_result {	/* RFC 8601 2.7; one set of words for SPF, DKIM, DMARC, ARC, iprev */
 	AUTH_UNSET,	/* not evaluated */
@@ -58,8 +62,13 @@ struct envelope {
 	struct slice	authres;	/* payload after the field name, for the AAR */
 	struct slice	cuts;		/* items of struct body_cut: left out when sending */
 	struct slice	rcpts;		/* items of struct envelope_rcpt */
+	/* since version 2 */
+	struct slice	bounce;		/* to a return path: struct envelope_bounce, encoded */
+	struct slice	protocol, tls;	/* as in struct verify_eval, to judge it again (0.4) */
 };
-extern const struct wire_desc envelope_wire;
+extern const struct wire_desc envelope_wire;	/* of the present version */
+/* Reads any version we know; 0, or -1 when it is none. Decoded slices borrow from `in`. */
+int envelope_get(struct slice in, struct envelope *e);
 
 /* A run of content bytes that is kept but never sent on (forged A-R, spec 4.3).
  * Ascending, not overlapping. */
@@ -72,6 +81,8 @@ enum rcpt_kind {
 	RCPT_USER,		/* known in the directory */
 	RCPT_POSTMASTER,	/* postmaster/abuse without a mailbox of that name */
 	RCPT_RETURN_PATH,	/* a bounce to one of our return-path addresses */
+	RCPT_NOTICE,		/* a notification of ours, to the sender of another message */
+	RCPT_REMINDER,		/* no mail: the time to tell a sender that it takes long */
 	RCPT_KIND_MAX
 };
 
@@ -87,7 +98,8 @@ struct envelope_rcpt {
 	struct slice	domain;		/* served domain, lower case */
 	struct slice	shard;		/* "" for none */
 	struct slice	orcpt;		/* as given */
-	struct slice	token;		/* RCPT_RETURN_PATH: the leg's token */
+	struct slice	token;		/* RCPT_RETURN_PATH: the leg's token; NOTICE, REMINDER:
+					 * which recipient it is about, "ID/INDEX" */
 };
 extern const struct wire_desc envelope_rcpt_wire;
 

@@ -12,40 +12,6 @@ struct search {
 	struct slice	found;		/* the part, header and body */
 };
 
-const char *
-bounce_kind_name(enum bounce_kind k)
-{
-	switch (k) {
-	case BOUNCE_REPORT:
-		return "report";
-	case BOUNCE_AUTO_REPLY:
-		return "auto-reply";
-	case BOUNCE_OTHER:
-		break;
-	}
-	return "other";
-}
-
-const char *
-bounce_action_name(enum bounce_action a)
-{
-	switch (a) {
-	case BOUNCE_NO_ACTION:
-		break;
-	case BOUNCE_DELAYED:
-		return "delayed";
-	case BOUNCE_EXPANDED:
-		return "expanded";
-	case BOUNCE_RELAYED:
-		return "relayed";
-	case BOUNCE_DELIVERED:
-		return "delivered";
-	case BOUNCE_FAILED:
-		return "failed";
-	}
-	return "none";
-}
-
 /* --- automatic answers --- */
 
 /* The first word of a value, comments and parameters off. */

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/bounce.h"
 #include "base/slice.h"
 #include "policy/srs.h"
 
@@ -25,19 +26,6 @@ enum {	/* 2.2.6; of a larger message only the beginning is looked at */
 	BOUNCE_PARTS_MAX = 64,		/* parts looked at, over all levels */
 	BOUNCE_STATUS_MAX = 64 * 1024,	/* octets of the delivery-status part */
 	BOUNCE_RCPT_MAX = 32
-};
-
-enum bounce_kind {
-	BOUNCE_REPORT,
-	BOUNCE_AUTO_REPLY,	/* to be counted and discarded (2.2.4) */
-	BOUNCE_OTHER		/* likewise */
-};
-
-enum bounce_action {	/* RFC 3464 2.3.3; from the weakest to the one that decides */
-	BOUNCE_NO_ACTION,	/* none that is known */
-	BOUNCE_DELAYED,
-	BOUNCE_EXPANDED, BOUNCE_RELAYED, BOUNCE_DELIVERED,
-	BOUNCE_FAILED
 };
 
 enum bounce_match { BOUNCE_ABSENT, BOUNCE_SAME, BOUNCE_DIFFERENT };
@@ -69,8 +57,5 @@ struct bounce_expect {
 };
 
 void bounce_parse(struct slice msg, const struct bounce_expect *x, struct bounce *out);
-
-const char *bounce_kind_name(enum bounce_kind k);	/* "report" "auto-reply" "other" */
-const char *bounce_action_name(enum bounce_action a);	/* as in RFC 3464, "none" */
 
 #endif

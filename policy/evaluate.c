@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "policy/arc_verify.h"
 #include "policy/authres.h"
+#include "policy/bounce.h"
 #include "policy/disposition.h"
 #include "policy/dkim.h"
 #include "policy/dmarc.h"
@@ -44,7 +45,7 @@ struct evaluate {
 	struct authres	 authres;
 	struct slice	*names;		/* owned; scratch for a list of the configuration */
 	size_t		 names_cap;
-	struct buf	 trace, cuts, wants, reply;
+	struct buf	 trace, cuts, wants, reply, bounce;
 };
 
 /* One message on its way through. */
@@ -86,6 +87,7 @@ evaluate_new(void)
 	buf_init(&e->cuts, CUTS_MAX);
 	buf_init(&e->wants, WANTS_MAX);
 	buf_init(&e->reply, REPLY_MAX);
+	buf_init(&e->bounce, ENVELOPE_BOUNCE_MAX);
 	return e;
 }
 
@@ -106,6 +108,7 @@ evaluate_free(struct evaluate **ep)
 	buf_fini(&e->cuts);
 	buf_fini(&e->wants);
 	buf_fini(&e->reply);
+	buf_fini(&e->bounce);
 	free(e);
 	*ep = NULL;
 }
@@ -612,4 +615,35 @@ evaluate_run(struct evaluate *e, const struct conf *c, const struct verify_eval 
 		return;
 	}
 	decide(e, &r, out);
+}
+
+void
+evaluate_bounce(struct evaluate *e, const struct conf *c, const struct verify_eval *in,
+    struct slice msg, struct verify_done *out)
+{
+	const struct bounce_expect expect = { .token = in->token };
+	struct envelope_bounce b = { .kind = BOUNCE_OTHER };
+	struct bounce found;
+
+	start_done(in, out);
+	bounce_parse(msg, &expect, &found);
+	b.kind = (uint8_t)found.kind;
+	if (found.kind == BOUNCE_REPORT) {
+		b.action = found.leg.action;
+		b.status = found.leg.status;
+		b.subject = found.leg.subject;
+		b.detail = found.leg.detail;
+		b.code = found.leg.code;
+	}
+	buf_clear(&e->bounce);
+	buf_clear(&e->trace);
+	out->flags = ENV_HOLD_ONLY;
+	out->reason = SLICE_LIT("return-path");
+	if (wire_put(&e->bounce, &envelope_bounce_wire, &b) != 0 ||
+	    put_received(e, c, in, SLICE_NONE) != 0) {
+		out->status = VERIFY_FAILED;
+		return;
+	}
+	out->bounce = buf_slice(&e->bounce);
+	out->trace = buf_slice(&e->trace);
 }

@@ -23,6 +23,13 @@ void evaluate_free(struct evaluate **ep);
 void evaluate_run(struct evaluate *e, const struct conf *c, const struct verify_eval *in,
     struct slice msg, struct verify_done *out);
 
+/*
+ * Reads what came to a return path instead (spec 2.2.3): out->bounce. Nobody is asked for
+ * names, and nothing is refused: it is not kept, only counted.
+ */
+void evaluate_bounce(struct evaluate *e, const struct conf *c, const struct verify_eval *in,
+    struct slice msg, struct verify_done *out);
+
 /* The answer when the message itself cannot be read: held, with our trace. */
 void evaluate_failed(struct evaluate *e, const struct conf *c, const struct verify_eval *in,
     struct verify_done *out);

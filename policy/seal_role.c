@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/body.h"
@@ -13,6 +14,7 @@
 #include "base/proto/relay_seal.h"
 #include "policy/address.h"
 #include "policy/forward.h"
+#include "policy/token.h"
 
 enum {
 	SECRET_FILE_MAX = 16 * 1024,
@@ -287,6 +289,25 @@ form_case(const struct seal_prepare *q, enum conf_unsurvivable u)
 	};
 }
 
+/* The leg's token: that of an earlier attempt (1.4.3) while the present secret made it. */
+static void
+leg_token(const struct seal_keys *k, const struct seal_prepare *q, const struct envelope *env,
+    char out[SRS_TOKEN_LEN + 1])
+{
+	struct token_leg leg = {
+		.id = env->id, .rcpt_index = q->rcpt_index,
+		.attempt = q->attempt < UINT8_MAX ? (uint8_t)q->attempt : UINT8_MAX,
+	}, old;
+
+	out[0] = '\0';
+	if (k->fwd.srs.nsecret == 0)
+		return;
+	if (token_open(k->fwd.srs.secret[0], q->token, &old) &&
+	    memcmp(&old.id, &leg.id, sizeof(leg.id)) == 0 && old.rcpt_index == leg.rcpt_index)
+		leg.attempt = old.attempt;
+	token_seal(k->fwd.srs.secret[0], &leg, out);
+}
+
 static enum forward_result
 build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *env, int fd,
     struct forward_copy *c)
@@ -294,8 +315,9 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 	struct seal *s = r->priv;
 	const struct conf_domain *d;
 	struct envelope_rcpt rcpt;
+	char token[SRS_TOKEN_LEN + 1];
 	struct forward_request rq = {
-		.env = env, .rcpt = &rcpt, .token = q->token, .now_ms = (int64_t)q->now_ms
+		.env = env, .rcpt = &rcpt, .now_ms = (int64_t)q->now_ms
 	};
 	enum forward_result res;
 
@@ -309,6 +331,8 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 	rq.form = form_case(q, d == NULL ? UNSURVIVABLE_AUTO : d->unsurvivable);
 	if (s->keys.domain == NULL && rq.mode != RETURN_NULL)
 		return copy_refused(c, FORWARD_HOLD, "no-forwarder");
+	leg_token(&s->keys, q, env, token);
+	rq.token = slice_str(token);
 	if (body_map(fd, &rq.content) < 0)
 		return copy_refused(c, FORWARD_ERROR, "body-not-sealed");
 	if (rq.content.n != env->body_size)
@@ -359,7 +383,7 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 		return;
 	}
 	forward_copy_init(&c);
-	if (wire_get(q.envelope, &envelope_wire, &env) < 0 || env.version != ENVELOPE_VERSION)
+	if (envelope_get(q.envelope, &env) < 0)
 		res = copy_refused(&c, FORWARD_ERROR, "bad-envelope");
 	else
 		res = build_copy(r, &q, &env, fd, &c);
@@ -386,6 +410,29 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 	forward_copy_fini(&c);
 }
 
+/* Which leg the token names. All secrets are tried: a new one may sign what an older one
+ * sealed. */
+static void
+check_leg(const struct srs *s, struct seal_checked *a)
+{
+	struct token_leg leg;
+
+	if (!slice_eq(a->node, s->node)) {
+		a->leg = BOUNCE_LEG_OTHER_NODE;		/* 1.4.4 */
+		return;
+	}
+	for (size_t i = 0; i < s->nsecret; i++) {
+		if (!token_open(s->secret[i], a->token, &leg))
+			continue;
+		a->leg = BOUNCE_LEG_OURS;
+		a->id = leg.id;
+		a->rcpt_index = leg.rcpt_index;
+		a->attempt = leg.attempt;
+		return;
+	}
+	a->leg = BOUNCE_LEG_UNKNOWN;			/* 1.4.3 */
+}
+
 /* Opaque first: its form is the narrower one (1.4). `text` holds what the answer borrows. */
 static void
 check_address(const struct srs *s, struct slice address, struct buf *text,
@@ -404,12 +451,14 @@ check_address(const struct srs *s, struct slice address, struct buf *text,
 		a->status = SEAL_VALID_OPAQUE;
 		a->node = slice_sub(buf_slice(text), 0, node.n);
 		a->token = slice_sub(buf_slice(text), node.n, node.n + token.n);
+		check_leg(s, a);
 		return;
 	}
 	if (res == SRS_NOT_SRS)
 		res = srs_reverse(s, day, address, text);
 	if (res == SRS_OK) {
 		a->status = SEAL_VALID_SRS;
+		a->leg = BOUNCE_LEG_SRS;
 		a->original = buf_slice(text);
 	} else if (res == SRS_EXPIRED) {
 		a->status = SEAL_EXPIRED;

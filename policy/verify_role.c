@@ -73,7 +73,10 @@ verify_answer(struct role *r, struct ipc *ch, const struct verify_eval *in, int 
 		log_error("body-unreadable", "req=%" PRIu64, in->req);
 		evaluate_failed(v->evaluate, r->conf, in, &out);
 	} else {
-		evaluate_run(v->evaluate, r->conf, in, msg, &out);
+		if (in->bounce)
+			evaluate_bounce(v->evaluate, r->conf, in, msg, &out);
+		else
+			evaluate_run(v->evaluate, r->conf, in, msg, &out);
 		body_unmap(&msg);
 	}
 	v->status[out.status]++;

@@ -562,6 +562,7 @@ attempt_start(void *arg, struct item *it)
 		return;
 	case LEGS_WAIT:
 	case LEGS_PASS:
+	case LEGS_READ:
 		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
 		return;
 	}

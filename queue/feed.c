@@ -186,6 +186,10 @@ feed_visit(void *arg, const struct spool_entry *e)
 	case LEGS_SETTLE:
 		schedule_write(s, e, v->f->leg, &to);
 		return true;
+	case LEGS_READ:
+		if (!s->ops->read(s->arg, e))
+			feed_poke(v->f, v->mono_ms + FEED_RELAP_MS);
+		return true;
 	case LEGS_RUN:
 		return feed_enter(v, e);
 	}

@@ -15,7 +15,7 @@ legs_birth(const struct conf *c, const struct failover_group *g, const struct en
 {
 	out->hold = LEG_PARKED;
 	out->forward = LEG_ABSENT;
-	if (r->kind == RCPT_POSTMASTER && c->postmaster != NULL)
+	if ((r->kind == RCPT_POSTMASTER && c->postmaster != NULL) || r->kind == RCPT_RETURN_PATH)
 		out->hold = LEG_WAITING;
 	if (r->kind != RCPT_USER || g == NULL || !g->served)
 		return;
@@ -204,13 +204,11 @@ admit_hold(const struct conf *c, struct failover *f, const struct spool_entry *e
 {
 	const struct spool_leg *l = &e->leg[LEG_HOLD];
 
+	(void)to;
 	if (!leg_open(l))
 		return LEGS_PASS;
-	if (e->kind == RCPT_RETURN_PATH) {
-		/* Seam: reading bounces of our forward copies comes here (spec 2.2). */
-		legs_end(e, LEG_HOLD, LEG_SKIPPED, 0, SLICE_LIT("bounce-not-read"), to);
-		return LEGS_SETTLE;
-	}
+	if (e->kind == RCPT_RETURN_PATH)
+		return LEGS_READ;
 	if (e->kind == RCPT_POSTMASTER) {
 		if (l->state == LEG_PARKED || !postmaster_reachable(c, f))
 			return LEGS_PASS;

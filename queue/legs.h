@@ -14,6 +14,7 @@
  *					(queue/operate.h), whatever the attempts
  *	         WAITING		on its way: next_ms
  *	         DELIVERED		the primary has it
+ *	         SKIPPED (reason)	a bounce to a return path that was read
  *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;
  *	         PARKED only by an operator, together with its hold leg
  *
@@ -39,6 +40,7 @@ enum legs_verdict {
 	LEGS_RUN,
 	LEGS_WAIT,	/* not before next_ms */
 	LEGS_PASS,	/* not in this phase; something will announce the change */
+	LEGS_READ,	/* no delivery: the message itself is to be acted on (returned.h) */
 	LEGS_SETTLE	/* it ends here: write `to` */
 };
 

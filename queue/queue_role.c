@@ -280,7 +280,7 @@ commit_births(struct queue *q, struct commit *c, const struct envelope *e)
 	int rc;
 
 	while ((rc = wire_item_next(&list, &envelope_rcpt_wire, &r)) == 1) {
-		if (c->nrcpt >= QUEUE_RCPT_MAX || r.kind >= RCPT_KIND_MAX || r.domain.n == 0)
+		if (c->nrcpt >= QUEUE_RCPT_MAX || r.kind > RCPT_RETURN_PATH || r.domain.n == 0)
 			return -1;
 		if ((c->nrcpt & (c->nrcpt - 1)) == 0)
 			c->birth = mem_resize(c->birth, c->nrcpt == 0 ? 1 : c->nrcpt * 2,
@@ -300,7 +300,7 @@ commit_sound(const struct queue_commit *m, int fd, struct envelope *e)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return false;
-	if (wire_get(m->envelope, &envelope_wire, e) < 0 || e->version != ENVELOPE_VERSION)
+	if (envelope_get(m->envelope, e) < 0)
 		return false;
 	return (uint64_t)st.st_size == e->body_size;
 }
@@ -371,6 +371,12 @@ queue_forget(void *arg, struct item *it)
 	attempt_forget(((struct queue *)arg)->attempts, it);
 }
 
+static bool
+queue_read(void *arg, const struct spool_entry *e)
+{
+	return returned_read(arg, e);
+}
+
 static void
 queue_drained(void *arg, uint64_t group)
 {
@@ -389,7 +395,7 @@ queue_drained(void *arg, uint64_t group)
 }
 
 static const struct schedule_ops queue_schedule_ops = {
-	queue_resolve, queue_start_leg, queue_forget, queue_drained
+	queue_resolve, queue_start_leg, queue_forget, queue_read, queue_drained
 };
 
 /* ---- role ---- */
@@ -582,6 +588,19 @@ queue_stop(struct role *r)
 }
 
 static void
+status_returned(const struct returned_counts *c, struct buf *out)
+{
+	(void)!buf_printf(out, ",\"bounces\":{\"failed\":%llu,\"delayed\":%llu,"
+	    "\"delivered\":%llu,\"auto_reply\":%llu,\"other\":%llu,\"unread\":%llu,"
+	    "\"unknown\":%llu,\"other_node\":%llu,\"srs\":%llu}",
+	    (unsigned long long)c->failed, (unsigned long long)c->delayed,
+	    (unsigned long long)c->delivered, (unsigned long long)c->auto_reply,
+	    (unsigned long long)c->other, (unsigned long long)c->unread,
+	    (unsigned long long)c->unknown, (unsigned long long)c->other_node,
+	    (unsigned long long)c->srs);
+}
+
+static void
 queue_status(struct role *r, struct buf *out)
 {
 	struct queue *q = r->priv;
@@ -597,6 +616,7 @@ queue_status(struct role *r, struct buf *out)
 	    (unsigned long long)q->accepted, (unsigned long long)q->refused,
 	    (unsigned long long)all.held, st.window, st.in_flight,
 	    (unsigned long long)st.started, st.destinations, st.closed);
+	status_returned(&q->returned, out);
 }
 
 const struct role_ops queue_ops = {

@@ -11,6 +11,7 @@
 #include "queue/audit.h"
 #include "queue/failover.h"
 #include "queue/forecast.h"
+#include "queue/returned.h"
 #include "queue/schedule.h"
 #include "queue/spool.h"
 
@@ -34,6 +35,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
 	uint64_t	 accepted, refused;
+	struct returned_counts returned;
 	struct forecast	 forecast;
 	enum water	 water;
 	int64_t		 measured_ms;	/* monotonic: water was looked at */

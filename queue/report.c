@@ -52,6 +52,10 @@ kind_name(uint8_t kind)
 		return "postmaster";
 	case RCPT_RETURN_PATH:
 		return "return-path";
+	case RCPT_NOTICE:
+		return "notice";
+	case RCPT_REMINDER:
+		return "reminder";
 	case RCPT_KIND_MAX:
 		break;
 	}
@@ -66,12 +70,15 @@ report_leg(struct spool *sp, const struct spool_entry *e, enum leg_kind leg)
 
 	/* The spool keeps the last note for ever; one that an earlier state left is not told. */
 	bool told = leg == LEG_HOLD ? l->attempts > 0 && l->state != LEG_DELIVERED :
-	    l->state == LEG_FAILED || l->state == LEG_SKIPPED;
+	    l->state == LEG_FAILED || l->state == LEG_SKIPPED || l->state == LEG_DELIVERED;
 	if (l->state == LEG_SKIPPED || l->state == LEG_DROPPED)
 		told = true;
 	if (legs_on_hold(l))	/* the note of a forward leg is its token: nobody's business */
 		told = leg == LEG_HOLD;
 	if (told && spool_note(sp, e->ref, leg, note, sizeof(note)) < 0)
+		note[0] = '\0';
+	/* A token, and not what a report said of this copy. */
+	if (leg == LEG_FORWARD && l->state == LEG_DELIVERED && strchr(note, ' ') == NULL)
 		note[0] = '\0';
 	return json_pack("{s:s, s:i, s:o, s:i, s:o}", "state",
 	    leg_state_name((enum leg_state)l->state), "attempts", (int)l->attempts, "next",

@@ -531,6 +531,10 @@ schedule_fresh(struct schedule *s, struct spool_ref ref)
 			if (!s->stopped && window_enter(s, &e, k, &at, key) != ENTER_IN)
 				feed_poke(f, at);
 			break;
+		case LEGS_READ:
+			if (!s->ops->read(s->arg, &e))
+				feed_poke(f, at + FEED_RELAP_MS);
+			break;
 		case LEGS_WAIT:
 			feed_poke(f, at);
 			break;

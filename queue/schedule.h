@@ -52,6 +52,8 @@ struct schedule_ops {
 	void	(*start)(void *arg, struct item *it);
 	/* The item leaves the window without a result: free it->work. */
 	void	(*forget)(void *arg, struct item *it);
+	/* LEGS_READ: acts on it and settles it. False: not now, it comes again. */
+	bool	(*read)(void *arg, const struct spool_entry *e);
 	/* A whole lap over a group in replay found no backlog. */
 	void	(*drained)(void *arg, uint64_t group);
 };

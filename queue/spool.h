@@ -142,6 +142,9 @@ int64_t spool_next_due(struct spool *sp, enum leg_kind leg);
 
 void spool_total(struct spool *sp, uint64_t group, struct spool_sums *out);	/* 0: all */
 int spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max);
+/* The recipient of that message, index and kind. 0 or -1. */
+int spool_find_rcpt(struct spool *sp, struct msgid id, uint16_t rcpt_index, enum rcpt_kind kind,
+    struct spool_ref *out);
 
 struct spool_status {
 	uint64_t segments, bytes, bytes_free, commits, syncs, damaged;

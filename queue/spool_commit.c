@@ -151,7 +151,7 @@ take_envelope(struct commit *c, struct slice envelope, const struct spool_birth 
 	uint16_t i = 0;
 	int rc;
 
-	if (wire_get(envelope, &envelope_wire, &env) != 0 || env.version != ENVELOPE_VERSION)
+	if (envelope_get(envelope, &env) != 0)
 		return -1;
 	c->rec.id = env.id;
 	c->entry = mem_array(c->rec.nrcpt, sizeof(*c->entry));

@@ -133,7 +133,7 @@ static int
 take_raw(struct spool_message *m, struct slice env)
 {
 	return buf_put_slice(&m->raw, env) == 0 &&
-	    wire_get(buf_slice(&m->raw), &envelope_wire, &m->env) == 0 ? 0 : -1;
+	    envelope_get(buf_slice(&m->raw), &m->env) == 0 ? 0 : -1;
 }
 
 enum read_result { READ_OK, READ_DAMAGED, READ_TRY_LATER };

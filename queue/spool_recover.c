@@ -144,7 +144,7 @@ add_record(struct spool *sp, struct seg *s, uint64_t off, const struct record *r
 	struct envelope_rcpt rcpt;
 	struct envelope env;
 
-	if (wire_get(raw, &envelope_wire, &env) != 0 || fill_holes(sp, s, r->first_entry) != 0)
+	if (envelope_get(raw, &env) != 0 || fill_holes(sp, s, r->first_entry) != 0)
 		return -1;
 	for (uint16_t i = 0; i < r->nrcpt; i++) {
 		if (wire_item_next(&env.rcpts, &envelope_rcpt_wire, &rcpt) != 1 ||

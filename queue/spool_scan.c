@@ -160,6 +160,13 @@ spool_next_due(struct spool *sp, enum leg_kind leg)
 	return min;
 }
 
+static bool
+seg_may_hold(const struct seg *s, struct msgid id)
+{
+	return s->state != SEG_CREATING && s->state != SEG_DROPPING && s->count > 0 &&
+	    memcmp(id.b, s->min.b, MSGID_LEN) >= 0 && memcmp(id.b, s->max.b, MSGID_LEN) <= 0;
+}
+
 int
 spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max)
 {
@@ -168,8 +175,7 @@ spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max
 
 	for (size_t k = 0; k < sp->nseg; k++) {
 		struct seg *s = sp->seg[k];
-		if (s->state == SEG_CREATING || s->state == SEG_DROPPING || s->count == 0 ||
-		    memcmp(id.b, s->min.b, MSGID_LEN) < 0 || memcmp(id.b, s->max.b, MSGID_LEN) > 0)
+		if (!seg_may_hold(s, id))
 			continue;
 		for (uint32_t i = 0; i < s->count && n < max; i++)
 			if (index_peek(sp, s, i, &e) == 0 && !e.empty &&
@@ -177,4 +183,25 @@ spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max
 				refs[n++] = (struct spool_ref){ s->no, i };
 	}
 	return (int)n;
+}
+
+int
+spool_find_rcpt(struct spool *sp, struct msgid id, uint16_t rcpt_index, enum rcpt_kind kind,
+    struct spool_ref *out)
+{
+	struct entry e;
+
+	for (size_t k = 0; k < sp->nseg; k++) {
+		struct seg *s = sp->seg[k];
+		if (!seg_may_hold(s, id))
+			continue;
+		for (uint32_t i = 0; i < s->count; i++) {
+			if (index_peek(sp, s, i, &e) != 0 || e.empty || e.rcpt != rcpt_index ||
+			    e.kind != kind || memcmp(e.id.b, id.b, MSGID_LEN) != 0)
+				continue;
+			*out = (struct spool_ref){ s->no, i };
+			return 0;
+		}
+	}
+	return -1;
 }

@@ -121,8 +121,7 @@ know_record(struct verify *v, uint64_t off, const struct record *r, const uint8_
 	struct envelope env;
 	int rc;
 
-	if (wire_get(slice_make(meta + r->nrcpt, r->env_len), &envelope_wire, &env) != 0 ||
-	    env.version != ENVELOPE_VERSION)
+	if (envelope_get(slice_make(meta + r->nrcpt, r->env_len), &env) != 0)
 		return "the envelope cannot be decoded";
 	if (memcmp(env.id.b, r->id.b, MSGID_LEN) != 0)
 		return "the envelope is another message's";

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/body.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -283,7 +285,9 @@ on_seal_checked(struct ingest *g, const struct seal_checked *c)
 {
 	struct ingest_req *r = req_find(g, c->req, ASK_SEAL);
 	struct smtp_rcpt_answer a = {
-		.verdict = SMTP_RCPT_UNKNOWN, .return_path = true, .token = c->token
+		.verdict = SMTP_RCPT_UNKNOWN, .return_path = true, .token = c->token,
+		.bounce = { .kind = BOUNCE_UNREAD, .leg = c->leg, .id = c->id,
+			.rcpt_index = c->rcpt_index, .attempt = c->attempt }
 	};
 
 	if (r == NULL)
@@ -446,6 +450,8 @@ keep_evaluate(struct ingest_req *r)
 		.tls = m->tls,
 		.answers = buf_slice(&r->answers),
 		.trusted = (m->flags & ENV_TRUSTED) != 0,
+		.bounce = m->bounce != NULL,
+		.token = m->token,
 	};
 	if (ipc_send(ch, VERIFY_EVAL, &verify_eval_wire, &q, m->body_fd) != 0) {
 		log_warn("verify-send", "id=%016llx", (unsigned long long)r->id);
@@ -464,17 +470,52 @@ keep_verify_lost(struct ingest_req *r)
 		keep_unevaluated(r, SLICE_NONE);
 }
 
+/* Of what came to a return path only numbers are kept (2.2.5): which leg it is about, of
+ * seal, and what it says, of verify. 0 or -1; `out` becomes the envelope's. */
+static int
+keep_bounce(const struct ingest_req *r, const struct verify_done *v, struct buf *out)
+{
+	struct envelope_bounce b = *r->mail.bounce, said;
+
+	if (v->bounce.n > 0) {
+		if (wire_get(v->bounce, &envelope_bounce_wire, &said) != 0)
+			return -1;
+		said.leg = b.leg;
+		said.id = b.id;
+		said.rcpt_index = b.rcpt_index;
+		said.attempt = b.attempt;
+		b = said;
+	}
+	return wire_put(out, &envelope_bounce_wire, &b);
+}
+
+static int
+send_commit(struct ingest_req *r, struct ipc *ch, bool empty)
+{
+	struct queue_commit q = { .req = r->id, .envelope = buf_slice(&r->g->scratch) };
+	int fd = empty ? body_make(SLICE_NONE) : r->mail.body_fd, rc;
+
+	if (fd < 0)
+		return -1;
+	rc = ipc_send(ch, QUEUE_COMMIT, &queue_commit_wire, &q, fd);
+	if (empty)
+		close(fd);
+	return rc;
+}
+
 static void
 keep_commit(struct ingest_req *r, const struct verify_done *v)
 {
 	const struct ingest_mail *m = &r->mail;
+	bool empty = m->bounce != NULL;
+	struct buf bounce;
 	struct ingest *g = r->g;
 	struct ipc *ch = g->links.link(g->links.arg, ROLE_QUEUE, 0);
 	struct envelope e = {
 		.version = ENVELOPE_VERSION,
 		.id = m->id,
 		.received_ms = (uint64_t)m->received_ms,
-		.body_size = m->body_size,
+		.body_size = empty ? 0 : m->body_size,
 		.flags = m->flags | (v->flags & ENV_OF_VERIFY),
 		.spf = v->spf, .dkim = v->dkim, .dmarc = v->dmarc, .arc = v->arc,
 		.iprev = v->iprev,
@@ -489,22 +530,27 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 		.authres = v->authres,
 		.cuts = v->cuts,
 		.rcpts = m->rcpts,
+		.protocol = m->protocol, .tls = m->tls,
 	};
 
+	buf_init(&bounce, ENVELOPE_BOUNCE_MAX);
+	if (empty && keep_bounce(r, v, &bounce) != 0)
+		buf_clear(&bounce);	/* then it is one that could not be read */
+	e.bounce = buf_slice(&bounce);
 	r->spf = v->spf;
 	r->dkim = v->dkim;
 	req_ask(r, ASK_COMMIT, COMMIT_MS);
 	r->index = 0;
 	buf_clear(&g->scratch);
-	if (wire_put(&g->scratch, &envelope_wire, &e) != 0) {
+	int rc = wire_put(&g->scratch, &envelope_wire, &e);
+	buf_fini(&bounce);
+	if (rc != 0) {
 		log_error("envelope-too-large", "rcpts=%zu trace=%zu cuts=%zu",
 		    e.rcpts.n, e.trace.n, e.cuts.n);
 		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
 		return;
 	}
-	struct queue_commit q = { .req = r->id, .envelope = buf_slice(&g->scratch) };
-
-	if (ch == NULL || ipc_send(ch, QUEUE_COMMIT, &queue_commit_wire, &q, m->body_fd) != 0) {
+	if (ch == NULL || send_commit(r, ch, empty) != 0) {
 		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
 		return;
 	}

@@ -57,6 +57,8 @@ struct ingest_mail {
 	struct slice	envid, ret;	/* RFC 3461, "" when not given */
 	struct slice	rcpts;		/* items of struct envelope_rcpt */
 	struct slice	rcpt;		/* the only one as written, or "" */
+	const struct envelope_bounce *bounce;	/* it came to a return path; NULL: ordinary mail */
+	struct slice	token;		/* ... that one's, "" for none */
 	struct slice	protocol, tls;	/* as in struct verify_eval */
 	int		body_fd;
 };

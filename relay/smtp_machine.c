@@ -72,6 +72,7 @@ machine_reset(struct smtp_machine *m)
 	m->rcpt_hash = NULL;
 	m->nrcpt = 0;
 	m->taken = 0;
+	m->to_return_path = false;
 	m->rcpt_room = 0;
 	m->size = 0;
 	m->body_8bit = false;

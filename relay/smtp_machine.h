@@ -92,6 +92,8 @@ struct smtp_machine {
 	uint32_t	*rcpt_hash;	/* owned; of each user, to find doubles */
 	unsigned	 nrcpt, rcpt_room;
 	unsigned	 taken;		/* RCPT commands that got 250, doubles too */
+	bool		 to_return_path;	/* the one recipient is a return path of ours */
+	struct envelope_bounce bounce;	/* ... what that is about */
 	struct {			/* the recipient being decided */
 		char	*address;	/* owned; as written */
 		char	*orcpt;		/* owned; ORCPT=, "" when not given */
@@ -118,6 +120,7 @@ struct smtp_rcpt_answer {
 	struct slice		user, shard;	/* of the directory */
 	struct slice		token;		/* of seal; "" for an SRS address */
 	bool			return_path;	/* seal answered */
+	struct envelope_bounce	bounce;		/* ... its leg; the rest is not known yet */
 };
 struct smtp_step smtp_machine_rcpt(struct smtp_machine *m, const struct smtp_rcpt_answer *a,
     struct buf *reply);

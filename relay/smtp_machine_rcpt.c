@@ -6,6 +6,10 @@
 #include "relay/smtp_machine_priv.h"
 #include "relay/smtp_param.h"
 
+/* Spec 2.2.6: one token a message. What came to a return path is read, not kept; it must
+ * be no user's mail. */
+#define RETURN_PATH_ALONE	"452 4.5.3 one return path a message, and nobody else"
+
 static uint32_t
 rcpt_hash(struct slice s)
 {
@@ -124,8 +128,10 @@ machine_route_rcpt(struct smtp_machine *m, const struct address *a, struct buf *
 	if (c->forwarder.domain != NULL && slice_ieq(domain, slice_str(c->forwarder.domain))) {
 		if (m->pending->role)
 			return machine_rcpt_added(m, machine_add_role(m), reply);
+		if (m->nrcpt > 0)
+			return machine_rcpt_deferred(m, reply, RETURN_PATH_ALONE);
 		/* Bounces use the null sender (spec 2.2.2, RFC 5321 6.1). */
-		if (m->mail_from[0] != '\0')
+		if (m->mail_from[0] != '\0' && !c->forwarder.nonnull_bounces)
 			return machine_rcpt_refused(m, reply,
 			    "550 5.7.1 this address takes delivery reports only");
 		return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
@@ -157,6 +163,8 @@ machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, s
 	}
 	if (a.utf8 && !m->utf8)
 		return machine_wrong(m, st, reply, "553 5.6.7 this address needs SMTPUTF8");
+	if (m->to_return_path)
+		return machine_rcpt_deferred(m, reply, RETURN_PATH_ALONE);
 	if ((m->lmtp ? m->taken : m->nrcpt) >= machine_rcpt_max(m))
 		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
 	machine_pending_free(m);
@@ -188,6 +196,8 @@ machine_rcpt_known(struct smtp_machine *m, const struct smtp_rcpt_answer *a, str
 		.token = a->token,
 	};
 
+	m->to_return_path = a->return_path;
+	m->bounce = a->bounce;
 	return machine_rcpt_added(m, machine_add_rcpt(m, &r), reply);
 }
 

@@ -301,6 +301,8 @@ session_keep(struct session *s)
 		.envid = slice_str(s->m.envid),
 		.ret = s->m.ret,
 		.rcpts = buf_slice(&s->m.rcpts),
+		.bounce = s->m.to_return_path ? &s->m.bounce : NULL,
+		.token = s->m.to_return_path ? only.token : SLICE_NONE,
 		.rcpt = only.address,
 		.protocol = session_protocol(s),
 		.tls = slice_str(cipher),

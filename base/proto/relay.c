@@ -34,6 +34,8 @@ static const struct wire_field eval_f[] = {
 	WIRE_STR(V, tls, 128),
 	WIRE_STR(V, answers, DNS_ANSWERS_MAX),
 	WIRE_U8(V, trusted, 1),
+	WIRE_U8(V, bounce, 1),
+	WIRE_STR(V, token, 64),
 };
 #undef V
 const struct wire_desc verify_eval_wire = WIRE_DESC("verify_eval", struct verify_eval, eval_f);
@@ -54,6 +56,7 @@ static const struct wire_field done_f[] = {
 	WIRE_STR(D, authres, 8192),
 	WIRE_STR(D, cuts, 4096),
 	WIRE_STR(D, wants, 64 * 1024),
+	WIRE_STR(D, bounce, ENVELOPE_BOUNCE_MAX),
 };
 #undef D
 const struct wire_desc verify_done_wire = WIRE_DESC("verify_done", struct verify_done, done_f);
@@ -70,6 +73,10 @@ static const struct wire_field checked_f[] = {
 	WIRE_STR(struct seal_checked, token, 64),
 	WIRE_STR(struct seal_checked, node, 8),
 	WIRE_STR(struct seal_checked, original, 512),
+	WIRE_U8(struct seal_checked, leg, BOUNCE_LEG_MAX - 1),
+	WIRE_RAW(struct seal_checked, id),
+	WIRE_U16(struct seal_checked, rcpt_index, UINT16_MAX),
+	WIRE_U16(struct seal_checked, attempt, UINT16_MAX),
 };
 const struct wire_desc seal_checked_wire =
     WIRE_DESC("seal_checked", struct seal_checked, checked_f);

@@ -3,7 +3,7 @@
 #ifndef PROTO_RELAY_SEAL_H
 #define PROTO_RELAY_SEAL_H
 
-#include "base/wire.h"
+#include "base/bounce.h"
 
 enum { SEAL_CHECK = 0x300, SEAL_CHECKED };
 
@@ -26,6 +26,9 @@ struct seal_checked {
 	struct slice	token;
 	struct slice	node;
 	struct slice	original;
+	uint8_t		leg;		/* enum bounce_leg: what the address is about ... */
+	struct msgid	id;		/* ... BOUNCE_LEG_OURS: which one */
+	uint16_t	rcpt_index, attempt;
 };
 extern const struct wire_desc seal_checked_wire;
 

@@ -24,6 +24,8 @@ struct verify_eval {
 	struct slice	answers;	/* items of struct dns_answer, <= DNS_ANSWERS_MAX */
 	uint8_t		trusted;	/* client_ip is a front server's that did not name its
 					 * client: no SPF, no iprev on it (spec 0.5) */
+	uint8_t		bounce;		/* it came to a return path: only read it (2.2.3) */
+	struct slice	token;		/* ... this one's token, "" for none */
 };
 extern const struct wire_desc verify_eval_wire;
 
@@ -47,6 +49,7 @@ struct verify_done {
 	struct slice	authres;
 	struct slice	cuts;
 	struct slice	wants;		/* items of struct dns_want */
+	struct slice	bounce;		/* struct envelope_bounce, encoded; its leg is not set */
 };
 extern const struct wire_desc verify_done_wire;
 

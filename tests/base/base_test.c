@@ -199,6 +199,21 @@ an_envelope_survives_its_codec(void **state)
 	assert_int_equal(wire_get(buf_slice(&out), &envelope_wire, &back), 0);
 	assert_int_equal(wire_item_next(&back.rcpts, &envelope_rcpt_wire, &rr), 1);
 	assert_true(slice_eq(rr.user, r.user));
+	/* What an earlier release wrote: the same without the fields at the end. */
+	buf_clear(&out);
+	e.version = 1;
+	assert_int_equal(wire_put(&out, &envelope_wire, &e), 0);
+	struct slice old = slice_sub(buf_slice(&out), 0, buf_len(&out) - 12);
+	assert_int_equal(envelope_get(old, &back), 0);
+	assert_int_equal(back.version, 1);
+	assert_true(slice_eq(back.mail_from, e.mail_from));
+	assert_int_equal(back.bounce.n, 0);
+	assert_int_equal(envelope_get(buf_slice(&out), &back), -1);	/* too long for version 1 */
+	buf_clear(&out);
+	e.version = ENVELOPE_VERSION;
+	assert_int_equal(wire_put(&out, &envelope_wire, &e), 0);
+	assert_int_equal(envelope_get(buf_slice(&out), &back), 0);
+	assert_int_equal(envelope_get(slice_sub(buf_slice(&out), 0, buf_len(&out) - 12), &back), -1);
 	e.spf = AUTH_MAX;
 	buf_clear(&out);
 	assert_int_equal(wire_put(&out, &envelope_wire, &e), -1);

@@ -268,8 +268,8 @@ prepare_a_copy(void **state)
 
 	assert_int_equal(seal_ops.start(&b->role), 0);
 	expect_status(b, &q, SEAL_OK, "");
-	assert_true(slice_eq(b->prepared.mail_from, SLICE_LIT(OPAQUE)));
-	assert_true(slice_eq(b->prepared.token, SLICE_LIT(TOKEN)));
+	assert_true(slice_istarts(b->prepared.mail_from, SLICE_LIT("SRS0=")));
+	assert_int_equal(b->prepared.token.n, SRS_TOKEN_LEN);
 	assert_true(slice_istarts(b->prepared.prefix, SLICE_LIT("DKIM-Signature: v=1;")));
 	assert_true(contains(b->prepared.prefix, "\r\nX-Fwd-Loop: "));
 	assert_true(contains(b->prepared.prefix, "\r\nDelivered-To: second@example.it\r\n"));
@@ -289,7 +289,7 @@ prepare_a_copy(void **state)
 	q = question_make();
 	q.rcpt[1].domain = SLICE_LIT("gone.example");
 	expect_status(b, &q, SEAL_OK, "");
-	assert_true(slice_eq(b->prepared.mail_from, SLICE_LIT(OPAQUE)));
+	assert_true(slice_istarts(b->prepared.mail_from, SLICE_LIT("SRS0=")));
 }
 
 static void
@@ -370,6 +370,55 @@ check_2_2_1(void **state)
 	check(b, OPAQUE, SEAL_EXPIRED);
 	check(b, srs, SEAL_EXPIRED);
 	assert_int_equal(b->checked.original.n + b->checked.token.n, 0);
+}
+
+/* 1.4.3: the token of a copy names its leg, over attempts and new secrets. */
+static void
+tokens_name_their_leg_1_4_3(void **state)
+{
+	struct bench *b = *state;
+	struct question q = question_make();
+	char first[SRS_TOKEN_LEN + 1], from[256];
+
+	assert_int_equal(seal_ops.start(&b->role), 0);
+	q.q.token = SLICE_NONE;
+	q.q.attempt = 3;
+	q.env.id.b[0] = 0x5a;
+	q.env.id.b[9] = 0xa5;
+	expect_status(b, &q, SEAL_OK, "");
+	assert_int_equal(slice_cstr(b->prepared.token, first, sizeof(first)), 0);
+	assert_int_equal(slice_cstr(b->prepared.mail_from, from, sizeof(from)), 0);
+	check(b, from, SEAL_VALID_OPAQUE);
+	assert_int_equal(b->checked.leg, BOUNCE_LEG_OURS);
+	assert_int_equal(b->checked.id.b[0], 0x5a);
+	assert_int_equal(b->checked.id.b[9], 0xa5);
+	assert_int_equal(b->checked.rcpt_index, q.q.rcpt_index);
+	assert_int_equal(b->checked.attempt, 3);
+	/* a later attempt keeps the token, a token of another leg is not taken */
+	q = question_make();
+	q.q.token = slice_str(first);
+	q.q.attempt = 4;
+	q.env.id.b[0] = 0x5a;
+	q.env.id.b[9] = 0xa5;
+	expect_status(b, &q, SEAL_OK, "");
+	assert_true(slice_eq(b->prepared.token, slice_str(first)));
+	q = question_make();
+	q.q.token = slice_str(first);
+	expect_status(b, &q, SEAL_OK, "");
+	assert_false(slice_eq(b->prepared.token, slice_str(first)));
+	/* a new secret on top: what the old one made still finds its leg */
+	b->secret = "brand-new\ncorrect-horse-battery\n";
+	seal_ops.reload(&b->role);
+	check(b, from, SEAL_VALID_OPAQUE);
+	assert_int_equal(b->checked.leg, BOUNCE_LEG_OURS);
+	assert_int_equal(b->checked.rcpt_index, 1);
+	/* 120 random bits of an older release; another node's */
+	check(b, OPAQUE, SEAL_VALID_OPAQUE);
+	assert_int_equal(b->checked.leg, BOUNCE_LEG_UNKNOWN);
+	b->conf.forwarder.node[1] = '2';
+	seal_ops.reload(&b->role);
+	check(b, from, SEAL_VALID_OPAQUE);
+	assert_int_equal(b->checked.leg, BOUNCE_LEG_OTHER_NODE);
 }
 
 static void
@@ -552,6 +601,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(prepare_a_copy, setup, teardown),
 		cmocka_unit_test_setup_teardown(prepare_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(check_2_2_1, setup, teardown),
+		cmocka_unit_test_setup_teardown(tokens_name_their_leg_1_4_3, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_forwarder, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_with_bad_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(arc_keys_5_2, setup, teardown),

@@ -254,7 +254,7 @@ births(void **state)
 		{ RCPT_USER, PHASE_REPLAY, 0, LEG_WAITING, LEG_ABSENT },	/* 11.5: first */
 		{ RCPT_USER, PHASE_MAX, 0, LEG_PARKED, LEG_ABSENT },	/* not served */
 		{ RCPT_POSTMASTER, PHASE_ACTIVE, 0, LEG_PARKED, LEG_ABSENT },
-		{ RCPT_RETURN_PATH, PHASE_STANDBY, 0, LEG_PARKED, LEG_ABSENT },
+		{ RCPT_RETURN_PATH, PHASE_STANDBY, 0, LEG_WAITING, LEG_ABSENT },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -393,6 +393,8 @@ struct house_rcpt {
 	const char	*address, *domain, *shard;
 };
 
+static struct envelope_bounce *house_bounce;	/* of the next commits; NULL: ordinary mail */
+
 /* Sends a commit; `flags` ENV_*. Returns the request's number. */
 static uint64_t
 house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t flags, long size_off)
@@ -406,7 +408,7 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 		.mail_from = SLICE_LIT("bob@sender.example"),
 		.trace = SLICE_LIT("Received: from client.example\r\n"),
 		.authres = SLICE_LIT("mx2.example.it; spf=pass") };
-	struct buf rcpts, env;
+	struct buf rcpts, env, bounce;
 	int fd = body_make(SLICE_LIT(content));
 
 	buf_init(&rcpts, 65536);
@@ -418,6 +420,10 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 		assert_int_equal(wire_item_put(&rcpts, &envelope_rcpt_wire, &er), 0);
 	}
 	v.rcpts = buf_slice(&rcpts);
+	buf_init(&bounce, ENVELOPE_BOUNCE_MAX);
+	if (house_bounce != NULL)
+		assert_int_equal(wire_put(&bounce, &envelope_bounce_wire, house_bounce), 0);
+	v.bounce = buf_slice(&bounce);
 	assert_int_equal(wire_put(&env, &envelope_wire, &v), 0);
 	const struct queue_commit m = { ++req, buf_slice(&env) };
 	assert_int_equal(ipc_send(h->peer[H_RELAY0].ours, QUEUE_COMMIT, &queue_commit_wire, &m, fd),
@@ -425,6 +431,7 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 	close(fd);
 	buf_fini(&rcpts);
 	buf_fini(&env);
+	buf_fini(&bounce);
 	return req;
 }
 

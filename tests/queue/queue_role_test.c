@@ -225,7 +225,7 @@ hold_only_and_odd_recipients(void **state)
 	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_ABSENT);
 	house_committed(h, house_commit(h, r, 2, 0, 0), COMMIT_OK);
 	house_until_leg(h, 2, LEG_HOLD, LEG_SKIPPED);
-	assert_string_equal(house_note(h, 2, LEG_HOLD), "bounce-not-read");
+	assert_string_equal(house_note(h, 2, LEG_HOLD), "bounce-unread");
 	unsigned at = house_delivery(h, &q, NULL);
 	assert_int_equal(q.route, ROUTE_MX);
 	assert_true(slice_eq(q.host, SLICE_LIT("ops.example")));

@@ -355,6 +355,22 @@ spool_find(struct spool *sp, struct msgid id, struct spool_ref *refs, size_t max
 	return (int)n;
 }
 
+int
+spool_find_rcpt(struct spool *sp, struct msgid id, uint16_t rcpt_index, enum rcpt_kind kind,
+    struct spool_ref *out)
+{
+	for (size_t i = 0; i < sp->n; i++) {
+		const struct spool_entry *e = &sp->entry[i].e;
+
+		if (memcmp(&e->id, &id, sizeof(id)) == 0 && e->rcpt_index == rcpt_index &&
+		    e->kind == kind) {
+			*out = e->ref;
+			return 0;
+		}
+	}
+	return -1;
+}
+
 void
 spool_status(struct spool *sp, struct spool_status *out)
 {

@@ -184,9 +184,12 @@ front_seal(struct front_peer *p, struct slice body)
 	if (slice_istarts(q.address, SLICE_LIT("SRS0=good="))) {
 		a.status = SEAL_VALID_OPAQUE;
 		a.token = SLICE_LIT("0f3k9qv2m7c1t8ubd5g6h4jn");
+		a.leg = BOUNCE_LEG_OURS;
+		a.rcpt_index = 7;
 	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=srs="))) {
 		a.status = SEAL_VALID_SRS;
 		a.original = SLICE_LIT("someone@example.net");
+		a.leg = BOUNCE_LEG_SRS;
 	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=old="))) {
 		a.status = SEAL_EXPIRED;
 	}
@@ -232,10 +235,17 @@ front_verify(struct front_peer *p, struct slice body, int fd)
 	struct verify_eval q;
 	struct verify_done a = { .status = VERIFY_OK, .spf = AUTH_PASS, .triage = 1,
 		.trace = SLICE_LIT("Received: by double\r\n") };
-	struct buf wants = { 0 };
+	const struct envelope_bounce said = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED,
+		.status = 5, .subject = 1, .detail = 1, .code = 550 };
+	struct buf wants = { 0 }, bounce;
 	struct slice content;
 
+	buf_init(&bounce, ENVELOPE_BOUNCE_MAX);
 	assert_int_equal(wire_get(body, &verify_eval_wire, &q), 0);
+	if (q.bounce) {
+		assert_int_equal(wire_put(&bounce, &envelope_bounce_wire, &said), 0);
+		a.bounce = buf_slice(&bounce);
+	}
 	p->f->evaluations++;
 	p->f->trusted = q.trusted != 0;
 	a.req = q.req;
@@ -259,12 +269,30 @@ front_verify(struct front_peer *p, struct slice body, int fd)
 		a.status = VERIFY_REFUSE;
 		a.reason = SLICE_LIT("250 2.0.0 ok\r\n250 evil");
 	}
-	if (front_told(content, "X-Verify", "fail"))
+	if (front_told(content, "X-Verify", "fail")) {
 		a.status = VERIFY_FAILED;
+		a.bounce = SLICE_NONE;
+	}
 	assert_int_equal(ipc_send(p->own_end, VERIFY_DONE, &verify_done_wire, &a, -1), 0);
 	buf_fini(&wants);
 out:
+	buf_fini(&bounce);
 	body_unmap(&content);
+}
+
+/* "[bounce KIND ACTION STATUS CODE leg=LEG/INDEX]" */
+static void
+front_bounce(struct front *f, struct slice bounce)
+{
+	struct envelope_bounce b;
+
+	if (bounce.n == 0)
+		return;
+	assert_int_equal(wire_get(bounce, &envelope_bounce_wire, &b), 0);
+	assert_int_equal(buf_printf(&f->kept, " [bounce %s %s %u.%u.%u %u leg=%u/%u]",
+	    bounce_kind_name((enum bounce_kind)b.kind),
+	    bounce_action_name((enum bounce_action)b.action), b.status, b.subject, b.detail,
+	    b.code, b.leg, b.rcpt_index), 0);
 }
 
 static void
@@ -318,6 +346,7 @@ front_record(struct front *f, const struct envelope *e, struct slice content)
 		assert_int_equal(buf_printf(&f->kept, " [ret=%.*s]", SLICE_FMT(e->ret)), 0);
 	if (e->flags & ENV_HOLD_ONLY)
 		assert_int_equal(buf_printf(&f->kept, " [%.*s]", SLICE_FMT(e->reason)), 0);
+	front_bounce(f, e->bounce);
 	if (e->flags & ENV_BODY_8BIT)
 		assert_int_equal(buf_puts(&f->kept, " [8bit]"), 0);
 	if (strcmp(f->client_ip, "192.0.2.1") != 0)
