@@ -49,6 +49,16 @@ msgid_print(struct msgid id, char out[MSGID_TEXT + 1])
 	out[MSGID_TEXT] = '\0';
 }
 
+int64_t
+msgid_ms(struct msgid id)
+{
+	uint64_t high = 0;
+
+	for (int i = 0; i < 8; i++)
+		high = high << 8 | id.b[i];
+	return (int64_t)(high >> 22);
+}
+
 int
 msgid_parse(struct slice s, struct msgid *id)
 {

@@ -19,6 +19,7 @@ struct msgid {
 
 struct msgid msgid_new(unsigned relay_index);
 void msgid_print(struct msgid id, char out[MSGID_TEXT + 1]);
+int64_t msgid_ms(struct msgid id);	/* wall clock when it was made */
 int msgid_parse(struct slice s, struct msgid *id);	/* 0 or -1 */
 
 #endif

@@ -162,7 +162,14 @@ void
 operate_spool_filter(const struct operate_filter *f, struct failover *fo,
     struct spool_filter *out)
 {
-	*out = (struct spool_filter){ .user = f->user, .due_ms = INT64_MAX };
+	*out = (struct spool_filter){ .user = f->user, .due_ms = INT64_MAX,
+		.from_ms = f->from_ms, .to_ms = f->to_ms };
+	if (f->sender != NULL) {
+		struct slice sender = slice_str(strcmp(f->sender, "<>") == 0 ? "" : f->sender);
+
+		out->sender_mask = f->sender[0] == '@' ? SPOOL_SENDER_DOMAIN : SPOOL_SENDER_ALL;
+		out->sender = spool_sender(sender) & out->sender_mask;
+	}
 	if (f->domain != NULL && !only_group(f->domain, fo, &out->group))
 		out->group = 0;
 	if (f->state == OPERATE_HELD)

@@ -244,14 +244,14 @@ entry_put(uint8_t out[ENTRY_BYTES], const struct entry *e)
 	le_put(out + 12, e->slot, 2);
 	out[14] = (uint8_t)((e->kind & E_KIND) | (e->triage & E_TRIAGE) << 3 |
 	    (e->hold_only ? E_HOLD_ONLY : 0) | (e->empty ? E_EMPTY : 0));
-	out[15] = 0;
+	out[15] = (uint8_t)(e->sender >> 16);
 	le_put(out + 16, e->off8, 4);
 	le_put(out + 20, e->size, 4);
 	le_put(out + 24, e->user, 8);
 	le_put(out + 32, time_bound(e->received_ms), 6);
 	le_put(out + 38, time_bound(e->leg[LEG_HOLD].next_ms), 6);
 	le_put(out + 44, time_bound(e->leg[LEG_FORWARD].next_ms), 6);
-	le_put(out + 50, 0, 2);
+	le_put(out + 50, e->sender & 0xffff, 2);
 	le_put(out + 52, leg_put(&e->leg[LEG_HOLD]), 4);
 	le_put(out + 56, leg_put(&e->leg[LEG_FORWARD]), 4);
 	le_put(out + 60, e->note, 4);
@@ -265,7 +265,9 @@ entry_get(const uint8_t in[ENTRY_BYTES], struct entry *e)
 		.kind = in[14] & E_KIND, .triage = in[14] >> 3 & E_TRIAGE,
 		.hold_only = (in[14] & E_HOLD_ONLY) != 0, .empty = (in[14] & E_EMPTY) != 0,
 		.off8 = (uint32_t)le_get(in + 16, 4), .size = (uint32_t)le_get(in + 20, 4),
-		.user = le_get(in + 24, 8), .received_ms = (int64_t)le_get(in + 32, 6),
+		.user = le_get(in + 24, 8),
+		.sender = (uint32_t)(in[15] << 16 | le_get(in + 50, 2)),
+		.received_ms = (int64_t)le_get(in + 32, 6),
 		.note = (uint32_t)le_get(in + 60, 4),
 		.leg = { leg_get((uint32_t)le_get(in + 52, 4), time_get(in + 38)),
 			 leg_get((uint32_t)le_get(in + 56, 4), time_get(in + 44)) },
@@ -357,6 +359,8 @@ index_head_put(uint8_t out[PAGE_BYTES], const struct index_head *h)
 	le_put(out + 88, (uint64_t)h->due[LEG_FORWARD], 8);
 	le_put(out + 96, (uint64_t)h->created_ms, 8);
 	le_put(out + 104, h->crc_rows, 4);
+	le_put(out + 108, h->table_n, 4);
+	out[112] = h->sender_gap;
 	le_put(out + 124, crc_seeded(h->stamp, out, 124), 4);
 }
 
@@ -375,8 +379,9 @@ index_head_get(const uint8_t in[PAGE_BYTES], struct index_head *h)
 		.due = { (int64_t)le_get(in + 80, 8), (int64_t)le_get(in + 88, 8) },
 		.created_ms = (int64_t)le_get(in + 96, 8),
 		.nrow = (uint32_t)le_get(in + 76, 4), .crc_rows = (uint32_t)le_get(in + 104, 4),
+		.table_n = (uint32_t)le_get(in + 108, 4), .sender_gap = in[112] != 0,
 	};
 	memcpy(h->min.b, in + 56, MSGID_LEN);
 	memcpy(h->max.b, in + 66, MSGID_LEN);
-	return h->nrow > SLOT_MAX || h->count > UINT32_MAX / 2 ? -1 : 0;
+	return h->nrow > SLOT_MAX || h->count > UINT32_MAX / 2 || h->table_n > h->count ? -1 : 0;
 }

@@ -99,6 +99,7 @@ struct entry {
 	uint32_t	 off8;		/* of its record in the log, in units of 8 */
 	uint32_t	 size;
 	uint64_t	 user;
+	uint32_t	 sender;	/* spool_sender, 24 bits; 0 not known: of an older version */
 	int64_t		 received_ms;
 	uint32_t	 note;		/* offset/8 of its last note in the progress log, 0 none */
 	struct spool_leg leg[LEG_KIND_MAX];
@@ -136,6 +137,8 @@ struct index_head {
 	int64_t		created_ms;
 	uint32_t	nrow;
 	uint32_t	crc_rows;
+	uint32_t	table_n;	/* pairs in each table behind the rows; 0: there are none */
+	bool		sender_gap;	/* some entries do not know their sender */
 };
 void index_head_put(uint8_t out[PAGE_BYTES], const struct index_head *h);
 int index_head_get(const uint8_t in[PAGE_BYTES], struct index_head *h);

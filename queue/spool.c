@@ -67,6 +67,7 @@ static void
 seg_free(struct spool *sp, struct seg *s)
 {
 	index_drop_pages(sp, s);
+	table_forget(sp, s);
 	progress_free(sp, s);
 	free(s->row);
 	free(s);
@@ -164,6 +165,7 @@ spool_free(struct spool *sp)
 	free(sp->group);
 	free(sp->gone);
 	free(sp->window);
+	free(sp->match.entry);
 	buf_fini(&sp->totals);
 	free(sp);
 }

@@ -76,6 +76,10 @@ struct spool_sums {	/* recipients; of one group (or all): P7 */
 
 uint64_t spool_group(struct slice domain, struct slice shard);
 uint64_t spool_user(struct slice user);
+/* 24 bits of a sender's address without regard to case, enough to leave most records
+ * unread: 12 of the domain, then 12 of the local part. Never 0. */
+uint32_t spool_sender(struct slice address);
+enum { SPOOL_SENDER_ALL = 0xffffff, SPOOL_SENDER_DOMAIN = 0xfff000 };
 
 /* Opens, recovers, gets ready. `where` as store_ops.open. NULL after logging why. */
 struct spool *spool_open(struct loop *l, const struct conf *c, const struct store_ops *ops,
@@ -122,11 +126,16 @@ int spool_message_rcpt(const struct spool_message *m, uint16_t index, struct env
  * cursor is resumable and survives appends and drops: {0} starts at the oldest.
  * `fn` returns false to stop (that entry counts as seen). Returns entries looked
  * at, so that a caller can bound its turn with `budget`; *end is set when nothing
- * is left at this moment.
+ * is left at this moment. A user or sender is looked up in the tables of sealed
+ * segments (queue/spool_table.c), which counts as SPOOL_TABLE_COST entries each.
  */
+enum { SPOOL_TABLE_COST = 64 };
 struct spool_filter {
 	uint64_t	group;		/* 0: any */
 	uint64_t	user;		/* 0: any */
+	uint32_t	sender;		/* 0: any; the caller looks at the address itself */
+	uint32_t	sender_mask;	/* SPOOL_SENDER_ALL or _DOMAIN */
+	int64_t		from_ms, to_ms;	/* received, both included; 0: any */
 	unsigned	states[LEG_KIND_MAX];	/* masks 1 << enum leg_state; 0: any */
 	int64_t		due_ms;		/* with WAITING: next_ms <= this; INT64_MAX: any */
 };

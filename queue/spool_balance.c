@@ -51,6 +51,24 @@ spool_user(struct slice user)
 	return mix(fnv(0x84222325cbf29ce4ull, user));
 }
 
+uint32_t
+spool_sender(struct slice address)
+{
+	uint32_t half[2];
+	size_t at = slice_rfind(address, '@');
+	const struct slice part[2] = { slice_sub(address, at < address.n ? at + 1 : address.n,
+	    address.n), slice_sub(address, 0, at) };
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t h = 0xcbf29ce484222325ull;
+
+		for (size_t k = 0; k < part[i].n; k++)
+			h = (h ^ (uint8_t)ascii_lower(part[i].p[k])) * 0x100000001b3ull;
+		half[i] = 1 + (uint32_t)(mix(h) % 4095);
+	}
+	return half[0] << 12 | half[1];
+}
+
 enum bucket
 entry_bucket(const struct entry *e)
 {

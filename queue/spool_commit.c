@@ -133,7 +133,8 @@ take_entry(struct commit *c, const struct envelope *env, const struct spool_birt
 	*e = (struct entry){
 		.id = env->id, .rcpt = i, .kind = r->kind, .triage = env->triage,
 		.hold_only = (env->flags & ENV_HOLD_ONLY) != 0, .size = c->rec.size,
-		.user = spool_user(r->user), .received_ms = (int64_t)env->received_ms,
+		.user = spool_user(r->user), .sender = spool_sender(env->mail_from),
+		.received_ms = (int64_t)env->received_ms,
 		.leg = { { .state = birth[i].hold }, { .state = birth[i].forward } },
 	};
 	c->group[i] = spool_group(r->domain, r->shard);

@@ -96,6 +96,7 @@ end_checkpoint(struct spool *sp, bool ok)
 	free(k->buf);
 	free(k->no);
 	free(k->tail);
+	free(k->table);
 	*k = (struct checkpoint){ .step = CHECKPOINT_IDLE };
 	index_window_forget(sp);
 	house_wake(sp);
@@ -112,16 +113,17 @@ on_head(void *arg, enum store_result r)
 	if (good(r)) {
 		s->index_valid = true;
 		s->covered = sp->ckpt.covered;
+		s->table_n = sp->ckpt.table_n;
+		s->table_lost = s->table_n == 0 && s->count > 0;
+		table_forget(sp, s);
 	}
 	end_checkpoint(sp, good(r));
 }
 
 static uint64_t
-index_size(const struct seg *s)
+index_size(const struct checkpoint *k)
 {
-	uint64_t pages = (s->count + PAGE_ENTRIES - 1) / PAGE_ENTRIES;
-
-	return PAGE_BYTES * (1 + pages) + (uint64_t)s->nrow * ROW_BYTES;
+	return table_offset(k->seg) + table_bytes(k->table_n);
 }
 
 static void
@@ -136,12 +138,12 @@ on_pages(void *arg, enum store_result r)
 		return;
 	}
 	const struct store_span span[2] = {
-		{ index_size(s) - (k->ntail - PAGE_BYTES),
+		{ table_offset(s) - (k->ntail - PAGE_BYTES),
 		  slice_make(k->tail + PAGE_BYTES, k->ntail - PAGE_BYTES) },
 		{ 0, slice_make(k->tail, PAGE_BYTES) },
 	};
 	k->step = CHECKPOINT_HEAD;
-	sp->ops->index(sp->store, s->no, span, 2, index_size(s), on_head, sp);
+	sp->ops->index(sp->store, s->no, span, 2, index_size(k), on_head, sp);
 }
 
 static void
@@ -159,6 +161,7 @@ encode_tail(struct checkpoint *k)
 		.min = s->min, .max = s->max, .created_ms = s->created_ms, .nrow = s->nrow,
 		.due = { index_due(s, LEG_HOLD), index_due(s, LEG_FORWARD) },
 		.crc_rows = crc32c(0, k->tail + PAGE_BYTES, k->ntail - PAGE_BYTES),
+		.table_n = k->table_n, .sender_gap = s->sender_gap,
 	};
 	index_head_put(k->tail, &h);
 }
@@ -204,11 +207,18 @@ write_pages(struct spool *sp)
 		return;
 	}
 	k->no = mem_array(n, sizeof(*k->no));
-	struct store_span *span = mem_array(n, sizeof(*span));
+	struct store_span *span = mem_array(n + 1, sizeof(*span));
 	size_t nspan = copy_pages(sp, span);
+	k->table_n = s->table_n;
+	if (s->table_n == 0) {
+		k->table = table_build(sp, s, &k->table_n);
+		if (k->table_n > 0)
+			span[nspan++] = (struct store_span){ table_offset(s),
+			    slice_make(k->table, table_bytes(k->table_n)) };
+	}
 	encode_tail(k);
 	k->step = CHECKPOINT_PAGES;
-	sp->ops->index(sp->store, s->no, span, nspan, index_size(s), on_pages, sp);
+	sp->ops->index(sp->store, s->no, span, nspan, index_size(k), on_pages, sp);
 	free(span);
 }
 
@@ -234,7 +244,7 @@ house_checkpoint(struct spool *sp, struct seg *s)
 {
 	if (sp->ckpt.step != CHECKPOINT_IDLE || sp->read_only)
 		return false;
-	if (s->state != SEG_SEALED || (s->ndirty == 0 && s->index_valid))
+	if (s->state != SEG_SEALED || (s->ndirty == 0 && s->index_valid && !s->table_lost))
 		return true;
 	progress_flush(sp, s);
 	sp->ckpt = (struct checkpoint){ .step = CHECKPOINT_SYNC, .seg = s, .covered = s->prg_end };
@@ -369,7 +379,7 @@ wants_checkpoint(const struct seg *s, int64_t now)
 {
 	if (s->state != SEG_SEALED || s->live == 0)
 		return false;
-	return !s->index_valid || (s->ndirty > 0 && now - s->dirty_ms > SPOOL_DIRTY_AGE_MS);
+	return !s->index_valid || s->table_lost || (s->ndirty > 0 && now - s->dirty_ms > SPOOL_DIRTY_AGE_MS);
 }
 
 /* What one segment needs; true when there is more to do for it later. */
@@ -392,7 +402,7 @@ tick_seg(struct spool *sp, struct seg *s, int64_t now)
 	case SEG_SEALED:
 		if (wants_checkpoint(s, now))
 			house_checkpoint(sp, s);
-		return s->ndirty > 0 || s->live == 0 || !s->index_valid;
+		return s->ndirty > 0 || s->live == 0 || !s->index_valid || s->table_lost;
 	case SEG_DROPPING:
 		return true;
 	}

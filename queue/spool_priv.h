@@ -78,6 +78,9 @@ struct seg {
 	bool		 keep;		/* unreadable: its files are not touched */
 	bool		 shadow;	/* being rebuilt aside: counts for nothing */
 	bool		 index_valid;	/* the index file may stand for pages not in memory */
+	bool		 sender_gap;	/* the table of senders does not know all */
+	bool		 table_lost;	/* to be made again by a checkpoint */
+	uint32_t	 table_n;	/* pairs in each table of the index file; 0: none there */
 	int64_t		 blind_ms;	/* monotonic: the disk would not read; not asked before */
 	uint64_t	 end, good_end;	/* of the log: submitted, stable */
 	uint32_t	 next_entry;	/* submitted */
@@ -159,6 +162,19 @@ struct checkpoint {
 	size_t		 n;
 	uint8_t		*tail;		/* head page, then rows */
 	size_t		 ntail;
+	uint8_t		*table;		/* when they are made by this one; else NULL */
+	uint32_t	 table_n;	/* pairs in each, made now or before */
+};
+
+enum table_kind { TABLE_USER, TABLE_SENDER, TABLE_MAX };
+
+struct match {			/* what a table said last */
+	uint64_t	 segment;	/* 0: nothing */
+	enum table_kind	 kind;
+	uint32_t	 lo, hi;	/* keys that were asked for */
+	uint32_t	*entry;		/* ordinals, ascending; owned */
+	uint32_t	 n, cap;
+	uint64_t	 reads;		/* pages, since start */
 };
 
 struct spool {
@@ -193,6 +209,7 @@ struct spool {
 	uint64_t		 window_seg;	/* 0: nothing there */
 	uint32_t		 window_first, window_n;
 	struct checkpoint	 ckpt;
+	struct match		 match;
 
 	struct seg		*flush;		/* segments with progress of this turn */
 	size_t			 chunk_bytes;
@@ -242,6 +259,19 @@ bool index_page_quiet(struct spool *sp, struct seg *s, uint32_t no, enum leg_kin
     int64_t now_ms);	/* surely nothing due */
 void index_window_forget(struct spool *sp);
 bool entry_settled(const struct entry *e);
+
+/* spool_table.c: who has mail in a sealed segment */
+enum { TABLE_PAIR = 8 /* bytes */, TABLE_PAIRS = (PAGE_BYTES - PAGE_HEAD) / TABLE_PAIR };
+uint32_t table_pages(uint32_t n);	/* of one table with n pairs */
+uint32_t table_key(enum table_kind k, const struct entry *e);
+uint64_t table_pair(const uint8_t *page, uint32_t i);	/* key << 32 | entry */
+uint64_t table_bytes(uint32_t n);	/* of all tables, with n pairs each */
+uint64_t table_offset(const struct seg *s);	/* in the index file: behind the rows */
+uint32_t table_user_key(uint64_t user);
+uint32_t table_sender_key(uint32_t sender);
+uint8_t *table_build(struct spool *sp, struct seg *s, uint32_t *n);
+bool table_match(struct spool *sp, struct seg *s, enum table_kind kind, uint32_t lo, uint32_t hi);
+void table_forget(struct spool *sp, const struct seg *s);	/* it is gone, or made again */
 
 /* spool_balance.c */
 enum bucket entry_bucket(const struct entry *e);

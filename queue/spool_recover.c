@@ -154,6 +154,7 @@ add_record(struct spool *sp, struct seg *s, uint64_t off, const struct record *r
 			.id = r->id, .rcpt = i, .kind = rcpt.kind, .triage = env.triage,
 			.hold_only = (env.flags & ENV_HOLD_ONLY) != 0, .size = r->size,
 			.off8 = (uint32_t)(off / RECORD_ALIGN), .user = spool_user(rcpt.user),
+			.sender = spool_sender(env.mail_from),
 			.received_ms = (int64_t)env.received_ms,
 			.leg = { { .state = birth.hold }, { .state = birth.forward } },
 		};
@@ -426,6 +427,9 @@ take_head(struct seg *s, const struct index_head *h)
 	s->max = h->max;
 	s->state = SEG_SEALED;
 	s->index_valid = true;
+	s->table_n = h->table_n;
+	s->sender_gap = h->sender_gap;
+	s->table_lost = h->table_n == 0 && h->count > 0;
 	index_reserve(s, s->count);
 	for (int l = 0; l < LEG_KIND_MAX; l++) {
 		s->due_min[l] = h->due[l];
@@ -472,6 +476,8 @@ reset_seg(struct spool *sp, struct seg *s)
 	s->nrow = s->caprow = s->lastrow = 0;
 	s->count = s->live = s->next_entry = 0;
 	s->index_valid = false;
+	s->table_n = 0;
+	s->table_lost = false;
 	s->due_min[LEG_HOLD] = s->due_min[LEG_FORWARD] = INT64_MAX;
 	memset(s->min.b, 0xff, MSGID_LEN);
 	memset(s->max.b, 0, MSGID_LEN);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "queue/spool_priv.h"
 
 static void
@@ -36,6 +37,19 @@ wants_only_waiting(const struct spool_filter *f, int leg)
 	return f->states[leg] == 1u << LEG_WAITING;
 }
 
+/* Ids begin with the time they were made, which is about when the message came: a
+ * segment whose ids are all a day off has nothing of that age. */
+static bool
+seg_of_age(const struct seg *s, const struct spool_filter *f)
+{
+	enum { SLACK_MS = 24 * 3600 * 1000 };
+
+	if (s->count == 0)
+		return true;
+	return (f->to_ms == 0 || msgid_ms(s->min) - SLACK_MS <= f->to_ms) &&
+	    (f->from_ms == 0 || msgid_ms(s->max) + SLACK_MS >= f->from_ms);
+}
+
 /* Has the segment anything the filter could want? */
 static bool
 seg_matches(struct seg *s, const struct spool_filter *f)
@@ -54,6 +68,8 @@ seg_matches(struct seg *s, const struct spool_filter *f)
 		if (wants_only_waiting(f, l) && index_due(s, (enum leg_kind)l) > f->due_ms)
 			return false;
 	}
+	if (!seg_of_age(s, f))
+		return false;
 	if (f->group == 0)
 		return true;
 	for (uint32_t i = 0; i < s->nrow; i++)
@@ -77,6 +93,11 @@ entry_matches(const struct seg *s, const struct entry *e, const struct spool_fil
 {
 	if (e->empty || (f->user != 0 && e->user != f->user))
 		return false;
+	if (f->sender != 0 && e->sender != 0 && (e->sender & f->sender_mask) != f->sender)
+		return false;
+	if ((f->from_ms != 0 && e->received_ms < f->from_ms) ||
+	    (f->to_ms != 0 && e->received_ms > f->to_ms))
+		return false;
 	if (f->group != 0 && (e->slot >= s->nrow || s->row[e->slot].group != f->group))
 		return false;
 	for (int l = 0; l < LEG_KIND_MAX; l++) {
@@ -87,6 +108,58 @@ entry_matches(const struct seg *s, const struct entry *e, const struct spool_fil
 		if (e->leg[l].state == LEG_WAITING && e->leg[l].next_ms > f->due_ms)
 			return false;
 	}
+	return true;
+}
+
+/* Whom a table knows is looked for there. False: this segment has none. */
+static bool
+matched(struct spool *sp, struct seg *s, const struct spool_filter *f)
+{
+	if (f->user != 0) {
+		uint32_t key = table_user_key(f->user);
+
+		return table_match(sp, s, TABLE_USER, key, key);
+	}
+	if (f->sender == 0 || s->sender_gap)
+		return false;
+	/* A whole address is 24 bits of the key, a domain its 12 upper ones. */
+	uint32_t lo = table_sender_key(f->sender);
+	return table_match(sp, s, TABLE_SENDER, lo, lo | (table_sender_key(~f->sender_mask &
+	    SPOOL_SENDER_ALL)));
+}
+
+/* The same over what a table said of the segment. */
+static bool
+scan_matches(struct spool *sp, struct seg *s, struct spool_cursor *c,
+    const struct spool_filter *f, size_t budget, size_t *seen, spool_scan_fn *fn, void *arg)
+{
+	const struct match *m = &sp->match;
+	uint32_t lo = 0, hi = m->n;
+	struct spool_entry out;
+	struct entry e;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (m->entry[mid] < c->entry)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < m->n; lo++) {
+		uint32_t i = m->entry[lo];
+		if (*seen >= budget)
+			return true;
+		c->entry = i + 1;
+		++*seen;
+		if (index_get(sp, s, i, &e) != 0 || !entry_matches(s, &e, f))
+			continue;
+		export(s, i, &e, &out);
+		if (!fn(arg, &out))
+			return false;
+		CHECK(m->segment == s->no);	/* a visit never scans */
+	}
+	c->entry = s->count;
+	*seen += SPOOL_TABLE_COST;
 	return true;
 }
 
@@ -136,8 +209,11 @@ spool_scan(struct spool *sp, struct spool_cursor *c, const struct spool_filter *
 			break;
 		if (s->state == SEG_DROPPING)
 			continue;
-		if (seg_matches(s, f) &&
-		    (!scan_seg(sp, s, c, f, budget, &seen, fn, arg) || seen >= budget))
+		if (!seg_matches(s, f) || c->entry >= s->count)
+			continue;
+		bool go = matched(sp, s, f) ? scan_matches(sp, s, c, f, budget, &seen, fn, arg) :
+		    scan_seg(sp, s, c, f, budget, &seen, fn, arg);
+		if (!go || seen >= budget)
 			return seen;
 	}
 	*end = true;

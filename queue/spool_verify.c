@@ -140,6 +140,7 @@ know_record(struct verify *v, uint64_t off, const struct record *r, const uint8_
 			.id = r->id, .rcpt = i, .kind = rcpt.kind, .triage = env.triage,
 			.hold_only = (env.flags & ENV_HOLD_ONLY) != 0, .size = r->size,
 			.off8 = (uint32_t)(off / RECORD_ALIGN), .user = spool_user(rcpt.user),
+			.sender = spool_sender(env.mail_from),
 			.received_ms = (int64_t)env.received_ms,
 			.leg = { { .state = birth.hold }, { .state = birth.forward } },
 		};

@@ -164,7 +164,7 @@ differs(const struct verify *v, const struct known *k, const struct entry *e, ui
 	if (memcmp(k->e.id.b, e->id.b, MSGID_LEN) != 0 || k->e.rcpt != e->rcpt ||
 	    k->e.off8 != e->off8 || k->e.size != e->size || k->e.user != e->user ||
 	    k->e.received_ms != e->received_ms || k->e.kind != e->kind ||
-	    k->e.triage != e->triage || k->e.hold_only != e->hold_only || k->group != group)
+	    k->e.triage != e->triage || (e->sender != 0 && k->e.sender != e->sender) || k->e.hold_only != e->hold_only || k->group != group)
 		return "an entry is not what the log says";
 	for (int l = 0; l < LEG_KIND_MAX; l++)
 		if (k->last[l] < h->covered && !v->prg_lost &&
@@ -312,6 +312,49 @@ check_sums(struct verify *v, const struct index_head *h, const struct row *file,
 	}
 }
 
+/* NULL, or what is wrong with a page of a table. */
+static const char *
+check_pairs(struct verify *v, const uint8_t *b, uint32_t n, enum table_kind kind, uint64_t *last)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t pair = table_pair(b, i);
+		uint32_t at = (uint32_t)pair;
+
+		if (pair < *last || at >= v->nknown)
+			return "a table is out of order; it can be built again";
+		*last = pair;
+		/* An entry of an older version does not know its sender. */
+		if (v->known[at].there && (kind == TABLE_USER || pair >> 32 != 0) &&
+		    table_key(kind, &v->known[at].e) != (uint32_t)(pair >> 32))
+			return "a table names another user or sender than the log; it can be built again";
+	}
+	return NULL;
+}
+
+static void
+check_tables(struct verify *v, const struct index_head *h, uint64_t off)
+{
+	uint32_t pages = table_pages(h->table_n), no = (h->count + PAGE_ENTRIES - 1) / PAGE_ENTRIES;
+	uint64_t last = 0;
+	struct window w;
+
+	window_init(v, &w, STORE_INDEX, off + table_bytes(h->table_n));
+	for (uint32_t at = 0; at < TABLE_MAX * pages && !v->stopped; at++, off += PAGE_BYTES) {
+		uint32_t left = h->table_n - at % pages * TABLE_PAIRS;
+		const uint8_t *b = window_at(v, &w, off, PAGE_BYTES);
+		if (at % pages == 0)
+			last = 0;
+		const char *what = b == NULL || page_get(b, v->stamp, no + at) != 0 ?
+		    "a page of a table is damaged or missing; it can be built again" :
+		    check_pairs(v, b, left < TABLE_PAIRS ? left : TABLE_PAIRS,
+		    (enum table_kind)(at / pages), &last);
+		if (what == NULL)
+			continue;
+		v->r.index = INDEX_BAD;
+		verify_found(v, STORE_INDEX, off, PAGE_BYTES, true, what);
+	}
+}
+
 void
 verify_index(struct verify *v, const struct index_head *h)
 {
@@ -341,6 +384,7 @@ verify_index(struct verify *v, const struct index_head *h)
 		check_strange_rows(v, h, file, mine, rows_at);
 	else if (v->r.index == INDEX_GOOD && v->prg_size <= h->covered && !v->stopped)
 		check_sums(v, h, file, mine, live, rows_at);
+	check_tables(v, h, rows_at + (uint64_t)h->nrow * ROW_BYTES);
 	free(mine);
 	free(file);
 }

@@ -166,6 +166,7 @@ test_entry(void **state)
 			.id = some_id(200), .rcpt = 65535, .slot = 65534, .kind = RCPT_RETURN_PATH,
 			.triage = 3, .hold_only = i % 2 == 0, .empty = i % 2 == 1,
 			.off8 = UINT32_MAX, .size = 4000000000u, .user = UINT64_MAX,
+			.sender = 0xfedcba,
 			.received_ms = 1700000000000, .note = 0x80000001,
 			.leg = {
 				{ LEG_DROPPED, 65535, time[i], 1023 },
@@ -184,6 +185,7 @@ test_entry(void **state)
 		assert_int_equal(got.off8, e.off8);
 		assert_int_equal(got.size, e.size);
 		assert_true(got.user == e.user);
+		assert_int_equal(got.sender, e.sender);
 		assert_true(got.received_ms == e.received_ms);
 		assert_int_equal(got.note, e.note);
 		for (int l = 0; l < LEG_KIND_MAX; l++) {
@@ -286,6 +288,10 @@ test_hashes_are_stable(void **state)
 	    UINT64_C(0x763adc768be909b3));
 	assert_true(spool_user(SLICE_LIT("anna@example.it")) == UINT64_C(0xf6b08372759c2e27));
 	assert_true(spool_group(SLICE_NONE, SLICE_NONE) != 0);
+	assert_int_equal(spool_sender(SLICE_LIT("Bob@Example.org")),
+	    spool_sender(SLICE_LIT("bob@example.org")));
+	assert_int_equal(spool_sender(SLICE_LIT("bob@example.org")), 0x16f4d6);
+	assert_true(spool_sender(SLICE_NONE) != 0);
 }
 
 int

@@ -83,6 +83,13 @@ spool_user(struct slice user)
 	return double_hash(0xcbf29ce484222325ULL, user);
 }
 
+uint32_t
+spool_sender(struct slice address)
+{
+	(void)address;
+	return 0;
+}
+
 struct spool *
 spool_open(struct loop *l, const struct conf *c, const struct store_ops *ops, const char *where,
     bool read_only)
@@ -277,6 +284,9 @@ static bool
 double_matches(const struct spool_filter *f, const struct spool_entry *e)
 {
 	if ((f->group != 0 && f->group != e->group) || (f->user != 0 && f->user != e->user))
+		return false;
+	if ((f->from_ms != 0 && e->received_ms < f->from_ms) ||
+	    (f->to_ms != 0 && e->received_ms > f->to_ms))
 		return false;
 	for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++) {
 		if (f->states[leg] != 0 && (f->states[leg] >> e->leg[leg].state & 1) == 0)
