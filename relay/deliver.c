@@ -52,6 +52,7 @@ deliver_dest(struct deliver *d, const struct queue_deliver *q)
 		return *found;
 	}
 	t->deliver = d;
+	t->group = q->group.n > 0 ? deliver_group_get(d, q->group) : NULL;
 	TAILQ_INIT(&t->waiting);
 	TAILQ_INIT(&t->sessions);
 	TAILQ_INSERT_TAIL(&d->all, t, link);
@@ -65,6 +66,7 @@ deliver_dest_free(struct deliver *d, struct deliver_dest *t)
 	TAILQ_REMOVE(&d->all, t, link);
 	if (t->dirty)
 		TAILQ_REMOVE(&d->dirty, t, dirty_link);
+	deliver_group_drop(&t->group);
 	free(t->host);
 	free(t);
 }
@@ -205,7 +207,8 @@ deliver_hand_out(struct deliver_dest *t)
 
 	while ((r = TAILQ_FIRST(&t->waiting)) != NULL) {
 		s = deliver_idle(t);
-		full = t->nsession >= deliver_sessions_max(d);
+		full = t->group != NULL ? !deliver_group_room(t) :
+		    t->nsession >= deliver_sessions_max(d);
 		if (s != NULL && r->fresh && full && !held) {
 			out_session_end(s);		/* as old as the one that had died */
 			continue;
@@ -287,6 +290,8 @@ deliver_start(struct deliver *d, const struct queue_deliver *q, int body_fd)
 		return;
 	}
 	t = deliver_dest(d, &r->q);
+	if (t->group != NULL && r->q.connections > 0)
+		t->group->limit = r->q.connections;
 	TAILQ_INSERT_TAIL(&t->waiting, r, link);
 	deliver_touch(t);
 }
@@ -307,6 +312,8 @@ deliver_new(struct loop *l, const struct conf *c, struct dns *dns, struct tls_co
 	d->work = timer_new(l, deliver_work, d);
 	TAILQ_INIT(&d->all);
 	TAILQ_INIT(&d->dirty);
+	LIST_INIT(&d->groups);
+	LIST_INIT(&d->questions);
 	return d;
 }
 
@@ -318,6 +325,7 @@ deliver_reload(struct deliver *d, const struct conf *c)
 	d->conf = c;
 	d->self = mx_self_new(c, old);
 	out_session_reroute(d);
+	deliver_questions_again(d);
 	mx_self_free(&old);
 }
 
@@ -331,6 +339,7 @@ deliver_free(struct deliver **dp)
 	*dp = NULL;
 	if (d == NULL)
 		return;
+	deliver_questions_free(d);
 	while ((t = TAILQ_FIRST(&d->all)) != NULL) {
 		while (!TAILQ_EMPTY(&t->sessions))
 			out_session_end(TAILQ_FIRST(&t->sessions));

@@ -24,6 +24,13 @@ struct deliver *deliver_new(struct loop *l, const struct conf *c, struct dns *d,
 void deliver_reload(struct deliver *d, const struct conf *c);
 /* Copies what it needs of the request, takes the body descriptor. */
 void deliver_start(struct deliver *d, const struct queue_deliver *req, int body_fd);
+/* Where mail for that domain goes; exactly one answer, later. `r` as above. */
+typedef void deliver_route_fn(void *arg, const struct queue_routed *r);
+void deliver_on_route(struct deliver *d, deliver_route_fn *fn);	/* arg: that of deliver_new */
+void deliver_route(struct deliver *d, uint64_t req, struct slice domain);
+/* No connection to that provider stays open: idle ones close, busy ones after their
+ * transaction; what waits or has only begun to connect ends as DELIVER_TEMP, code 0. */
+void deliver_close(struct deliver *d, struct slice group);
 /* Everything in flight ends as DELIVER_TEMP/UNKNOWN without a callback. */
 void deliver_free(struct deliver **dp);
 

@@ -15,6 +15,18 @@
 
 struct deliver_dest;
 
+/* A provider: destinations (recipient domains) that count together (spec 8.1). */
+struct deliver_group {
+	LIST_ENTRY(deliver_group) link;
+	char			*name;		/* owned */
+	unsigned		 ndest, nsession;
+	unsigned		 limit;		/* sessions, by the latest request; 0: none */
+};
+LIST_HEAD(deliver_groups, deliver_group);
+
+struct deliver_question;	/* deliver_route.c: a route being looked up */
+LIST_HEAD(deliver_questions, deliver_question);
+
 /* One request; owns its strings and the mapped body. */
 struct deliver_req {
 	TAILQ_ENTRY(deliver_req) link;	/* waiting of its destination */
@@ -52,6 +64,7 @@ struct out_session {
 	unsigned		 progress;	/* client_progress at the last deadline */
 	bool			 clear;		/* TLS failed here: once more without (13.2) */
 	bool			 reached;	/* a server said hello: the route works */
+	bool			 leave;		/* closes after its transaction */
 	bool			 blocked;	/* conn_write was full */
 	bool			 tls_started;
 	struct client_rcpt	 rcpt;		/* of the transaction; slices of req */
@@ -70,6 +83,7 @@ struct deliver_dest {
 	uint8_t			 tls;		/* enum deliver_tls: its connections serve that */
 	uint16_t		 port;
 	char			*host;		/* owned, lower case */
+	struct deliver_group	*group;		/* of the first request, or NULL */
 	struct deliver_reqs	 waiting;
 	struct sessions		 sessions;
 	unsigned		 nsession;
@@ -97,6 +111,9 @@ struct deliver {
 	struct timer		*work;		/* runs the dirty list, outside all callbacks */
 	void			*table;		/* tsearch root of destinations */
 	struct deliver_dests	 all, dirty;
+	struct deliver_groups	 groups;
+	struct deliver_questions questions;
+	deliver_route_fn	*route_fn;
 	unsigned		 nsession;
 	unsigned		 in_flight;	/* requests without a result */
 	struct deliver_dead	 dead[DELIVER_DEAD_MAX];	/* ring */
@@ -116,6 +133,21 @@ void deliver_fail_waiting(struct deliver_dest *t, const struct client_result *re
 
 /* Takes the request and a place among the destination's sessions. */
 void out_session_start(struct deliver_dest *t, struct deliver_req *r);
+/* deliver_group.c */
+struct deliver_group *deliver_group_get(struct deliver *d, struct slice name);
+void deliver_group_drop(struct deliver_group **gp);	/* one destination less */
+/* May this destination open one more? With its group full an idle connection of a sister
+ * destination goes first. */
+bool deliver_group_room(struct deliver_dest *t);
+/* An idle connection of a sister destination to a host of this route, or NULL: two
+ * domains behind one provider share it. */
+struct out_session *deliver_group_idle(struct deliver_dest *t, const struct mx_result *r);
+void deliver_group_touch(struct deliver_group *g, struct deliver *d);
+
+/* deliver_route.c */
+void deliver_questions_again(struct deliver *d);	/* `self` or the configuration changed */
+void deliver_questions_free(struct deliver *d);
+
 /* Gives an idle session its next request (taken). */
 void out_session_take(struct out_session *s, struct deliver_req *r);
 void out_session_quit(struct out_session *s);	/* an idle one */

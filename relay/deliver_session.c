@@ -78,6 +78,10 @@ out_session_end(struct out_session *s)
 	d->nsession--;
 	for (i = 0; i < s->ntarget; i++)
 		tlsa_unref(&s->target[i].tlsa);
+	if (t->group != NULL) {
+		t->group->nsession--;
+		deliver_group_touch(t->group, d);
+	}
 	free(s->target);
 	free(s->group);
 	free(s);
@@ -215,6 +219,28 @@ session_next_address(struct out_session *s)
 	session_connect(s);
 }
 
+/* A sister destination has an idle connection to a host of this route: it comes over, with
+ * its place, and takes the request. */
+static bool
+session_adopt(struct out_session *s, const struct mx_result *r)
+{
+	struct out_session *o = deliver_group_idle(s->dest, r);
+	struct deliver_req *req = s->req;
+
+	if (o == NULL || req == NULL || req->fresh)
+		return false;
+	s->req = NULL;
+	TAILQ_REMOVE(&o->dest->sessions, o, link);
+	o->dest->nsession--;
+	deliver_touch(o->dest);
+	o->dest = s->dest;
+	TAILQ_INSERT_TAIL(&o->dest->sessions, o, link);
+	o->dest->nsession++;
+	out_session_end(s);
+	out_session_take(o, req);
+	return true;
+}
+
 static void
 session_routed(void *arg, const struct mx_result *r)
 {
@@ -232,6 +258,8 @@ session_routed(void *arg, const struct mx_result *r)
 		session_no_route(s, &res);
 		return;
 	}
+	if (session_adopt(s, r))
+		return;
 	session_targets(s, r);
 	session_connect(s);
 }
@@ -274,6 +302,8 @@ out_session_start(struct deliver_dest *t, struct deliver_req *r)
 	TAILQ_INSERT_TAIL(&t->sessions, s, link);
 	t->nsession++;
 	t->deliver->nsession++;
+	if (t->group != NULL)
+		t->group->nsession++;
 	session_resolve(s);
 }
 
@@ -342,13 +372,25 @@ session_result(struct out_session *s)
 	return false;
 }
 
+/* Ours, and the server's own (RFC 9422 MAILMAX). */
+static unsigned
+session_messages_max(const struct out_session *s)
+{
+	const struct conf *c = s->deliver->conf;
+	unsigned max = s->dest->group == NULL ? c->messages_per_connection :
+	    conf_provider_find(c, slice_str(s->dest->group->name))->messages_per_connection;
+	unsigned theirs = client_mail_max(s->client);
+
+	return theirs > 0 && theirs < max ? theirs : max;
+}
+
 /* READY: the next request that waits, or idle, or leave when it served its share. */
 static void
 session_rest(struct out_session *s)
 {
 	struct deliver_req *r = TAILQ_FIRST(&s->dest->waiting);
 
-	if (s->served >= s->deliver->conf->messages_per_connection ||
+	if (s->leave || s->served >= session_messages_max(s) ||
 	    s->deliver->conf->idle_timeout_ms <= 0) {
 		client_quit(s->client);
 		out_session_enter(s, SESSION_QUIT);
@@ -363,6 +405,8 @@ session_rest(struct out_session *s)
 	s->idle_ms = clock_mono_ms();
 	out_session_enter(s, SESSION_IDLE);
 	deliver_touch(s->dest);
+	if (s->dest->group != NULL)
+		deliver_group_touch(s->dest->group, s->deliver);
 }
 
 static void

@@ -53,27 +53,18 @@ struct mx_lookup {
 	struct mx_result	 result;
 };
 
-static const char *const mx_known[] = {
-	"olc.protection.outlook.com", "mail.protection.outlook.com", "mx.microsoft",
-	"google.com", "googlemail.com", "yahoodns.net", "icloud.com", "gmx.net",
-	"libero.it", "virgilio.it", "aruba.it",
-};
-
 void
-mx_group(const char *host, char out[DNS_NAME_MAX + 1])
+mx_group(const struct conf *c, const char *host, char out[DNS_NAME_MAX + 1])
 {
 	static const char *const second[] = { "co", "com", "net", "org", "gov", "edu", "ac" };
-	struct slice h = slice_str(host), k, rest, label;
+	struct slice h = slice_str(host), rest, label;
+	const struct conf_provider *p = conf_provider_of_host(c, h);
 	size_t i, keep = 2, at, n;
 
-	(void)slice_cstr(h, out, DNS_NAME_MAX + 1);
-	for (i = 0; i < sizeof(mx_known) / sizeof(mx_known[0]); i++) {
-		k = slice_str(mx_known[i]);
-		if (h.n >= k.n && slice_ieq(slice_sub(h, h.n - k.n, h.n), k) &&
-		    (h.n == k.n || h.p[h.n - k.n - 1] == '.')) {
-			(void)slice_cstr(k, out, DNS_NAME_MAX + 1);
-			return;
-		}
+	out[0] = '\0';
+	if (p != NULL) {
+		(void)slice_cstr(slice_str(p->name), out, DNS_NAME_MAX + 1);
+		return;
 	}
 	for (n = 0, at = h.n; n < keep && at > 0; n++) {
 		rest = slice_sub(h, 0, n == 0 ? h.n : at - 1);
@@ -303,7 +294,7 @@ mx_decide(struct mx_lookup *m)
 		mx_add(m, &m->host[i], false, &tls, &per_host);
 	}
 	if (m->route == ROUTE_MX && m->nhost > 0)
-		mx_group(m->host[0].name, m->result.group);
+		mx_group(m->env.conf, m->host[0].name, m->result.group);
 	if (m->result.n == 0) {
 		mx_nothing(m, below != UINT32_MAX);
 		return;

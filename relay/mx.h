@@ -81,8 +81,8 @@ struct mx_lookup *mx_resolve(const struct mx_env *env, uint8_t route, struct sli
     uint16_t port, uint8_t tls, mx_fn *fn, void *arg);
 void mx_cancel(struct mx_lookup **mp);
 
-/* The provider group of an MX host (spec 8.1): a known suffix, else the registrable part
- * as far as labels tell. */
-void mx_group(const char *host, char out[DNS_NAME_MAX + 1]);
+/* The provider group of an MX host (spec 8.1): the suffix of a provider section or a
+ * built-in one, else the registrable part as far as labels tell. */
+void mx_group(const struct conf *c, const char *host, char out[DNS_NAME_MAX + 1]);
 
 #endif

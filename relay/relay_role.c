@@ -53,6 +53,43 @@ relay_delivered(void *arg, const struct queue_delivered *d)
 }
 
 static void
+relay_routed(void *arg, const struct queue_routed *r)
+{
+	struct relay *rl = arg;
+	struct ipc *ch = role_link(rl->role, ROLE_QUEUE, 0);
+
+	if (ch != NULL && ipc_send(ch, QUEUE_ROUTED, &queue_routed_wire, r, -1) != 0)
+		log_warn("routed-unsent", "req=%llu", (unsigned long long)r->req);
+}
+
+static struct deliver *
+relay_deliver_new(struct relay *rl)
+{
+	struct deliver *d = deliver_new(rl->role->loop, rl->role->conf, rl->dns, rl->tls_client,
+	    relay_delivered, rl);
+
+	if (d != NULL)
+		deliver_on_route(d, relay_routed);
+	return d;
+}
+
+/* What the queue asks beside deliveries. false: not for us. */
+static bool
+relay_asked(struct relay *rl, uint32_t type, struct slice body)
+{
+	struct queue_route r;
+	struct queue_close c;
+
+	if (type == QUEUE_ROUTE && wire_get(body, &queue_route_wire, &r) == 0)
+		deliver_route(rl->deliver, r.req, r.domain);
+	else if (type == QUEUE_CLOSE && wire_get(body, &queue_close_wire, &c) == 0)
+		deliver_close(rl->deliver, c.group);
+	else
+		return false;
+	return true;
+}
+
+static void
 relay_deliver(struct relay *rl, struct slice body, int fd)
 {
 	struct queue_deliver q;
@@ -193,8 +230,7 @@ relay_start(struct role *r)
 		return -1;
 	rl->ingest = ingest_new(r->loop, r->conf, rl->dns, &links, r->index);
 	rl->server = smtp_server_new(r->loop, r->conf, rl->ingest, rl->tls_server);
-	rl->deliver = deliver_new(r->loop, r->conf, rl->dns, rl->tls_client, relay_delivered,
-	    rl);
+	rl->deliver = relay_deliver_new(rl);
 	if (rl->deliver == NULL)
 		return -1;
 	return relay_listen(rl);
@@ -218,6 +254,11 @@ relay_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		relay_deliver(rl, body, fd);
 		return;
 	}
+	if (peer == ROLE_QUEUE && relay_asked(rl, type, body)) {
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
 	if (!ingest_message(rl->ingest, peer, index, type, body))
 		log_warn("unexpected", "peer=%s type=%x", role_name(peer), type);
 	if (fd >= 0)
@@ -237,8 +278,7 @@ relay_link_down(struct role *r, enum role_kind peer, unsigned index)
 	/* A new queue counts its requests anew: a result of the old one's could settle a leg
 	 * that was never tried. What is under way ends here, the new queue asks again. */
 	deliver_free(&rl->deliver);
-	rl->deliver = deliver_new(r->loop, r->conf, rl->dns, rl->tls_client, relay_delivered,
-	    rl);
+	rl->deliver = relay_deliver_new(rl);
 	CHECK(rl->deliver != NULL);
 }
 

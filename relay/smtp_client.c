@@ -60,6 +60,7 @@ struct smtp_client {
 	char			*helo;		/* owned */
 	unsigned		 caps;		/* CAP_* of the last EHLO */
 	uint64_t		 size_max;	/* of SIZE; 0: none given */
+	unsigned		 mail_max;	/* of LIMITS MAILMAX; 0: none given */
 	unsigned		 progress;	/* whole replies seen */
 	unsigned		 replies;	/* of this transaction, without a 421 at once */
 	struct buf		 out;		/* commands not yet taken */
@@ -217,6 +218,23 @@ client_hello(struct smtp_client *c)
 	client_enter(c, CLIENT_ST_EHLO);
 }
 
+/* RFC 9422: LIMITS MAILMAX=n RCPTMAX=n RCPTDOMAINMAX=n. One recipient a transaction is
+ * within any RCPTMAX; what cannot be read is no limit. */
+static void
+client_limits(struct smtp_client *c, struct slice words)
+{
+	while (words.n > 0) {
+		size_t sp = slice_find(words, ' ');
+		struct slice w = slice_sub(words, 0, sp);
+		uint64_t n;
+
+		if (w.n > 8 && slice_ieq(slice_sub(w, 0, 8), SLICE_LIT("MAILMAX=")) &&
+		    slice_u64(slice_sub(w, 8, w.n), &n) == 0 && n > 0 && n < UINT32_MAX)
+			c->mail_max = (unsigned)n;
+		words = slice_trim(slice_sub(words, sp, words.n));
+	}
+}
+
 static void
 client_capability(struct smtp_client *c, struct slice line)
 {
@@ -236,6 +254,14 @@ client_capability(struct smtp_client *c, struct slice line)
 	if (slice_ieq(word, SLICE_LIT("SIZE")) &&
 	    slice_u64(slice_trim(slice_sub(line, sp, line.n)), &n) == 0)
 		c->size_max = n;
+	if (slice_ieq(word, SLICE_LIT("LIMITS")))
+		client_limits(c, slice_trim(slice_sub(line, sp, line.n)));
+}
+
+unsigned
+client_mail_max(const struct smtp_client *c)
+{
+	return c->mail_max;
 }
 
 static void
@@ -246,6 +272,7 @@ client_capabilities(struct smtp_client *c)
 
 	c->caps = 0;
 	c->size_max = 0;
+	c->mail_max = 0;
 	while (nl < t.n) {	/* the first line is the server's name */
 		t = slice_sub(t, nl + 1, t.n);
 		nl = slice_find(t, '\n');

@@ -91,6 +91,7 @@ void client_quit(struct smtp_client *c);	/* then BUSY until 221, then DEAD */
 
 /* Why it is CLIENT_DEAD when that was before the first transaction. */
 const struct client_result *client_failure(const struct smtp_client *c);
+unsigned client_mail_max(const struct smtp_client *c);	/* LIMITS MAILMAX (RFC 9422), 0: none */
 bool client_dsn(const struct smtp_client *c);		/* the server offers DSN */
 /* It is CLIENT_DEAD because STARTTLS was refused, or is required and was not offered. */
 bool client_no_starttls(const struct smtp_client *c);

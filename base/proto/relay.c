@@ -95,6 +95,27 @@ static const struct wire_field committed_f[] = {
 const struct wire_desc queue_committed_wire =
     WIRE_DESC("queue_committed", struct queue_committed, committed_f);
 
+static const struct wire_field route_f[] = {
+	WIRE_U64(struct queue_route, req),
+	WIRE_STR(struct queue_route, domain, 255),
+};
+const struct wire_desc queue_route_wire = WIRE_DESC("queue_route", struct queue_route, route_f);
+
+static const struct wire_field routed_f[] = {
+	WIRE_U64(struct queue_routed, req),
+	WIRE_U8(struct queue_routed, status, ROUTED_MAX - 1),
+	WIRE_U32(struct queue_routed, ttl_s, UINT32_MAX),
+	WIRE_STR(struct queue_routed, group, 255),
+	WIRE_STR(struct queue_routed, reason, 32),
+};
+const struct wire_desc queue_routed_wire =
+    WIRE_DESC("queue_routed", struct queue_routed, routed_f);
+
+static const struct wire_field close_f[] = {
+	WIRE_STR(struct queue_close, group, 255),
+};
+const struct wire_desc queue_close_wire = WIRE_DESC("queue_close", struct queue_close, close_f);
+
 #define Q struct queue_deliver
 static const struct wire_field deliver_f[] = {
 	WIRE_U64(Q, req),
@@ -112,6 +133,8 @@ static const struct wire_field deliver_f[] = {
 	WIRE_STR(Q, prefix, 64 * 1024),
 	WIRE_STR(Q, cuts, 16 * 1024),
 	WIRE_STR(Q, suffix, 16 * 1024),
+	WIRE_STR(Q, group, 255),
+	WIRE_U16(Q, connections, UINT16_MAX),
 	WIRE_U8(Q, notify, 15),
 	WIRE_STR(Q, envid, 128),
 	WIRE_STR(Q, ret, 8),

@@ -5,7 +5,10 @@
 
 #include "base/envelope.h"
 
-enum { QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED };
+enum {
+	QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED,
+	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE
+};
 
 /* With the sealed body as descriptor. */
 struct queue_commit {
@@ -39,6 +42,37 @@ enum deliver_tls {
 	DELIVER_TLS_MAX
 };
 
+/* queue -> relay: where does mail for this recovery domain go? The unit of forward
+ * scheduling is the provider, which only DNS tells (spec 8.1). */
+struct queue_route {
+	uint64_t	req;
+	struct slice	domain;
+};
+extern const struct wire_desc queue_route_wire;
+
+enum queue_route_status {
+	ROUTED_OK,		/* `group` is set */
+	ROUTED_LATER,		/* DNS trouble: ask again */
+	ROUTED_NEVER,		/* `reason`: "no-domain", "null-mx", "self", "no-host", "unroutable" */
+	ROUTED_MAX
+};
+
+struct queue_routed {
+	uint64_t	req;
+	uint8_t		status;		/* enum queue_route_status */
+	uint32_t	ttl_s;		/* good for so long */
+	struct slice	group;		/* MX roll-up */
+	struct slice	reason;
+};
+extern const struct wire_desc queue_routed_wire;
+
+/* queue -> relay: no connection to this provider may stay open (spec 8.4 RATE). Requests
+ * that wait there come back as DELIVER_TEMP without a code. */
+struct queue_close {
+	struct slice	group;
+};
+extern const struct wire_desc queue_close_wire;
+
 /* One leg of one recipient, with the sealed body as descriptor. What goes out is
  * prefix, then the body without the cuts, then suffix. */
 struct queue_deliver {
@@ -57,6 +91,8 @@ struct queue_deliver {
 	struct slice	prefix;
 	struct slice	cuts;		/* items of struct body_cut */
 	struct slice	suffix;
+	struct slice	group;		/* forward legs: provider group, as routed; or "" */
+	uint16_t	connections;	/* with a group: open ones at most; 0: no word on it */
 	/* RFC 3461 parameters, passed on when the next hop offers DSN; "" or 0: none */
 	uint8_t		notify;
 	struct slice	envid, ret, orcpt;

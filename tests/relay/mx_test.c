@@ -432,14 +432,24 @@ test_groups(void **state)
 		{ "notgoogle.com", "notgoogle.com" }, { "example.org", "example.org" },
 		{ "co.uk", "co.uk" },
 	};
+	struct conf_errors e = { .count = 0 };
+	struct conf *conf = conf_parse(SLICE_LIT("hostname = \"mx.example.it\"\n"
+	    "domain \"a.example\" { primary = mx }\nprovider \".b.shop.example\" { }\n"), "f", &e);
 	char out[DNS_NAME_MAX + 1];
 	size_t i;
 
 	(void)state;
+	assert_non_null(conf);
 	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
-		mx_group(c[i].host, out);
+		mx_group(conf, c[i].host, out);
 		assert_string_equal(out, c[i].group);
 	}
+	mx_group(conf, "MX1.b.shop.example", out);	/* as the administrator says */
+	assert_string_equal(out, "b.shop.example");
+	mx_group(conf, "mx1.shop.example", out);
+	assert_string_equal(out, "shop.example");
+	conf_free(&conf);
+	buf_fini(&e.text);
 }
 
 int
