@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{ "failover", "show or switch failover of a domain", cmd_failover },
 	{ "queue", "list, show or retry held and forwarded mail", cmd_queue },
 	{ "status", "processes, queue and the balance of each domain", cmd_status },
+	{ "replay", "how held mail goes back, and its pause, rate and route", cmd_replay },
 	{ "report", "the exact balance of each domain and shard", cmd_report },
 	{ "export", "write a stopped relay's mail as Maildir or mbox", cmd_export },
 	{ "spool", "check every record of a stopped relay's spool", cmd_spool },

@@ -27,6 +27,7 @@ int cmd_check(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_failover(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_spool(int argc, char **argv);
 int cmd_status(int argc, char **argv);

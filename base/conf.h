@@ -213,6 +213,11 @@ const struct conf_provider *conf_provider_find(const struct conf *c, struct slic
 /* The section whose suffix the MX host ends in, the longest; NULL for none. */
 const struct conf_provider *conf_provider_of_host(const struct conf *c, struct slice host);
 
+/* A route as it stands in a file, for those that come in by another way. NULL, or what is
+ * wrong with it; `r` is then untouched. */
+const char *conf_route_parse(struct conf_route *r, const char *text);
+void conf_route_fini(struct conf_route *r);
+
 /* From the table: the commented example file, the man page part (roff), JSON. */
 int conf_print_example(FILE *out);
 int conf_print_man(FILE *out);

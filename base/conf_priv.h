@@ -109,7 +109,6 @@ void conf_value_print(const struct conf_key *k, const void *base, struct buf *ou
 /* "1s to 1d", "one of: mx, ..."; the unit in words. */
 void conf_value_range(const struct conf_key *k, struct buf *out);
 
-void conf_route_fini(struct conf_route *r);
 void conf_size_print(uint64_t bytes, char *out, size_t cap);
 void conf_time_print(uint64_t seconds, char *out, size_t cap);
 /* "ip", "ip:port", "[ip6]:port" -> the same with port. -1 when it is not one; port 0:

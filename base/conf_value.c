@@ -160,8 +160,8 @@ conf_sockaddr(const char *text, unsigned port, char *out, size_t cap)
 	return n > 0 && (size_t)n < cap ? 0 : -1;
 }
 
-static const char *
-set_route(struct conf_route *r, const char *text)
+const char *
+conf_route_parse(struct conf_route *r, const char *text)
 {
 	static const char *const wrong =
 	    "is not a route: write mx, smtp://host:port or lmtp://host:port, an IPv6 address "
@@ -437,7 +437,7 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 	case CONF_CHOICE_STR:
 		return set_choice(k, at, text, why, cap);
 	case CONF_ROUTE:
-		return set_route(at, text);
+		return conf_route_parse(at, text);
 	case CONF_ADDRESSES:
 		return add_address(k, base, text);
 	case CONF_NAMES:

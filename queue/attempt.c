@@ -45,6 +45,7 @@ struct attempts {
 	struct role	*role;
 	struct spool	*spool;
 	struct failover	*failover;
+	struct replay	*replay;
 	struct schedule	*schedule;
 	uint64_t	 req;		/* the last one given */
 	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
@@ -146,13 +147,14 @@ attempt_forget(void *arg, struct item *it)
 }
 
 struct attempts *
-attempts_new(struct role *r, struct spool *sp, struct failover *f)
+attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp)
 {
 	struct attempts *a = mem_new(sizeof(*a));
 
 	a->role = r;
 	a->spool = sp;
 	a->failover = f;
+	a->replay = rp;
 	return a;
 }
 
@@ -424,7 +426,7 @@ hold_start(struct attempts *a, struct work *w)
 	struct buf prefix;
 	char id[MSGID_TEXT + 1];
 
-	if (legs_route_hold(a->role->conf, a->failover, &it->e, &route, NULL) < 0 ||
+	if (replay_route(a->replay, a->role->conf, a->failover, &it->e, &route, NULL) < 0 ||
 	    spool_message_rcpt(&w->msg, it->e.rcpt_index, &rcpt) < 0) {
 		attempt_skip(a, it, LEG_PARKED, SLICE_LIT("no-route"));
 		return;

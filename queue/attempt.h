@@ -13,7 +13,8 @@
 struct attempts;
 
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
-struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f);
+struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
+    struct replay *rp);
 void attempts_bind(struct attempts *a, struct schedule *s);
 void attempts_free(struct attempts **ap);	/* after the schedule */
 

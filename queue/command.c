@@ -27,8 +27,8 @@ command_ok(void)
 /* ---- failover ---- */
 
 /* The group a request means: its shard, or the domain itself; NULL after failing it. */
-static struct failover_group *
-named_group(struct request *rq, size_t i)
+struct failover_group *
+command_group(struct request *rq, size_t i)
 {
 	struct failover_group *g = failover_at(rq->queue->failover, i);
 	struct slice domain = slice_str(request_string(rq, "domain"));
@@ -57,7 +57,7 @@ failover_set(struct request *rq)
 		return;
 	}
 	for (size_t i = 0; i < failover_count(f); i++) {
-		struct failover_group *g = named_group(rq, i);
+		struct failover_group *g = command_group(rq, i);
 
 		if (g == NULL)
 			continue;
@@ -112,7 +112,7 @@ reply_domains(struct request *rq, json_t *o,
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < failover_count(f); i++) {
-		const struct failover_group *g = named_group(rq, i);
+		const struct failover_group *g = command_group(rq, i);
 
 		if (g != NULL)
 			json_array_append_new(list, make(rq->queue, g));
@@ -299,5 +299,14 @@ const struct command control_commands[] = {
 	{ "directory-reload", directory_run, {
 	    { "users", JSON_INTEGER, false }, { "source", JSON_STRING, false } } },
 	{ "report", report_run, { { "domain", JSON_STRING, false } } },
+	{ "replay-status", command_replay_status, {
+	    { "domain", JSON_STRING, false }, { "shard", JSON_STRING, false } } },
+	{ "replay-set", command_replay_set, {
+	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
+	    { "paused", JSON_TRUE, false }, { "rate", JSON_INTEGER, false },
+	    { "to", JSON_STRING, false }, { "reason", JSON_STRING, true } } },
+	{ "replay-start", command_replay_start, {
+	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
+	    { "reason", JSON_STRING, true }, { "progress", JSON_TRUE, false } } },
 	{ NULL, NULL, { { NULL, JSON_NULL, false } } }
 };

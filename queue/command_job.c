@@ -389,6 +389,18 @@ command_job(struct request *rq)
 		job_walk(rq, collect_visit, collect_done);
 }
 
+void
+command_job_retry(struct request *rq)
+{
+	if (command_filter(rq) < 0)
+		return;
+	rq->filter.to_ms = clock_wall_ms();
+	if (request_has(rq, "shard"))
+		rq->filter.shard = request_string(rq, "shard");
+	job_new(rq)->verb = OPERATE_RETRY;
+	job_walk(rq, collect_visit, collect_done);
+}
+
 /* ---- queue-summary ---- */
 
 enum { AGES = 6, SUMMARY_GROUPS_MAX = 4096 };

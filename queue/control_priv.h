@@ -72,6 +72,12 @@ uint64_t control_next_req(struct control *c);
 
 /* command.c */
 json_t *command_ok(void);
+/* The i-th group when the request (domain, shard) means it, else NULL. */
+struct failover_group *command_group(struct request *rq, size_t i);
+/* command_replay.c */
+void command_replay_status(struct request *rq);
+void command_replay_set(struct request *rq);
+void command_replay_start(struct request *rq);
 /* command_queue.c */
 void command_list(struct request *rq);
 void command_show(struct request *rq);
@@ -80,6 +86,8 @@ int command_filter(struct request *rq);	/* into rq->filter; -1 after failing it 
 int command_message(struct request *rq, struct spool_ref **refs);
 /* command_job.c */
 void command_job(struct request *rq);
+/* A queue-retry of all of the request's domain (and shard), audited as such. */
+void command_job_retry(struct request *rq);
 void command_summary(struct request *rq);
 void command_job_free(struct request *rq);
 

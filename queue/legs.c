@@ -135,11 +135,23 @@ route_postmaster(const struct conf *c, struct legs_route *out)
 }
 
 int
-legs_route_hold(const struct conf *c, struct failover *f, const struct spool_entry *e,
-    struct legs_route *out, char *key)
+legs_route_key(const struct legs_route *r, char *key)
 {
 	static const char *const scheme[] = { [ROUTE_MX] = "mx", [ROUTE_SMTP] = "smtp",
 		[ROUTE_LMTP] = "lmtp" };
+	int n = r->kind == ROUTE_MX ? snprintf(key, DEST_KEY_MAX, "mx:%s", r->host) :
+	    snprintf(key, DEST_KEY_MAX, "%s:%s:%u", scheme[r->kind], r->host, r->port);
+
+	if (n <= 0 || n >= DEST_KEY_MAX)
+		return -1;
+	bytes_lower(key, (size_t)n);
+	return 0;
+}
+
+int
+legs_route_hold(const struct conf *c, struct failover *f, const struct spool_entry *e,
+    struct legs_route *out, char *key)
+{
 	const struct failover_group *g = failover_find(f, e->group);
 
 	*out = (struct legs_route){ .kind = ROUTE_MX };
@@ -155,12 +167,7 @@ legs_route_hold(const struct conf *c, struct failover *f, const struct spool_ent
 	}
 	if (out->host == NULL)
 		return -1;
-	if (key == NULL)
-		return 0;
-	int n = out->kind == ROUTE_MX ? snprintf(key, DEST_KEY_MAX, "mx:%s", out->host) :
-	    snprintf(key, DEST_KEY_MAX, "%s:%s:%u", scheme[out->kind], out->host, out->port);
-	bytes_lower(key, strlen(key));
-	return n > 0 && n < DEST_KEY_MAX ? 0 : -1;
+	return key == NULL ? 0 : legs_route_key(out, key);
 }
 
 /* ---- admission ---- */
@@ -507,7 +514,9 @@ legs_operator_retry(const struct conf *c, const struct failover_group *g,
 	legs_end(e, LEG_HOLD, LEG_WAITING, l->code, SLICE_NONE, to);
 	to->leg.attempts = 0;
 	to->leg.next_ms = now;
-	if (e->kind == RCPT_USER && (g == NULL || !g->served || active)) {
+	/* In a replay it joins the backlog: as WAITING it would pass for new mail. */
+	if (e->kind == RCPT_USER && (g == NULL || !g->served || active ||
+	    g->phase == PHASE_REPLAY)) {
 		to->leg.state = LEG_PARKED;
 		to->leg.next_ms = 0;
 		return l->attempts != 0 || l->state != LEG_PARKED;

@@ -65,6 +65,9 @@ struct legs_route {
 int legs_route_hold(const struct conf *c, struct failover *f, const struct spool_entry *e,
     struct legs_route *out, char *key);
 
+/* The destination of a route (DEST_KEY_MAX). 0 or -1. */
+int legs_route_key(const struct legs_route *r, char *key);
+
 enum legs_after {
 	LEGS_DONE,	/* write `to`: settled or parked */
 	LEGS_RETRY,	/* write `to`: its own next_ms */

@@ -65,7 +65,8 @@ fits_domain(const struct operate_filter *f, struct failover *fo, uint64_t group)
 		return true;
 	const struct failover_group *g = failover_find(fo, group);
 	if (g != NULL)
-		return slice_ieq(slice_str(g->domain), slice_str(f->domain));
+		return slice_ieq(slice_str(g->domain), slice_str(f->domain)) &&
+		    (f->shard == NULL || strcmp(g->shard, f->shard) == 0);
 	if (slice_cstr(slice_str(f->domain), lower, sizeof(lower)) < 0)
 		return false;
 	bytes_lower(lower, strlen(lower));

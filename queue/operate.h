@@ -22,6 +22,7 @@ enum {	/* operate_filter.state; beyond it + enum leg_state: a leg in that state 
 
 struct operate_filter {		/* strings borrowed; NULL or 0: any */
 	const char	*domain;	/* with all its shards */
+	const char	*shard;		/* of the domain, "" who is in none; NULL all */
 	uint64_t	 user;		/* hash */
 	unsigned	 state;
 	int64_t		 from_ms, to_ms;	/* received: wall clock, both included */

@@ -466,7 +466,10 @@ queue_open(struct queue *q, int dir)
 		return -1;
 	}
 	q->failover = failover_open(dir, r->conf, q->audit);
-	return q->failover == NULL ? -1 : 0;
+	if (q->failover == NULL)
+		return -1;
+	q->replay = replay_open(dir, q->failover, q->audit);
+	return q->replay == NULL ? -1 : 0;
 }
 
 static int
@@ -482,8 +485,7 @@ queue_start(struct role *r)
 	}
 	if (queue_open(q, dir) < 0)
 		goto fail;
-	q->attempts = attempts_new(r, q->spool, q->failover);
-	q->replay = replay_new();
+	q->attempts = attempts_new(r, q->spool, q->failover, q->replay);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	attempts_bind(q->attempts, q->schedule);

@@ -4,25 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/conf.h"
 #include "base/mem.h"
-
-enum { REPLAY_BUCKETS = 1024 };
-
-struct replay {
-	struct replay_group	*bucket[REPLAY_BUCKETS];
-};
-
-struct replay *
-replay_new(void)
-{
-	return mem_new(sizeof(struct replay));
-}
+#include "queue/legs.h"
+#include "queue/replay_priv.h"
 
 static void
 group_free(struct replay_group *g)
 {
 	lane_fini(&g->lane);
+	if (g->to != NULL)
+		conf_route_fini(&g->route);
+	free(g->to);
+	free(g->reason);
 	free(g);
 }
 
@@ -69,6 +62,44 @@ replay_get(struct replay *r, uint64_t group)
 	g->next = *at;
 	*at = g;
 	return g;
+}
+
+/* ---- what may start, and where it goes ---- */
+
+enum { REPLAY_BURST_US = 1000 * 1000 };	/* what a rate may make up for */
+
+bool
+replay_may(const struct replay_group *g, int64_t now)
+{
+	return !g->paused && (g->rate == 0 || g->due_us - now * 1000 <= 0);
+}
+
+void
+replay_started(struct replay_group *g, int64_t now, int64_t now_wall_ms)
+{
+	if (g->begun_ms == 0)
+		g->begun_ms = now_wall_ms;
+	if (g->rate == 0)
+		return;
+	if (g->due_us < now * 1000 - REPLAY_BURST_US)
+		g->due_us = now * 1000 - REPLAY_BURST_US;
+	g->due_us += 60LL * 1000 * 1000 / g->rate;
+}
+
+int
+replay_route(const struct replay *r, const struct conf *c, struct failover *f,
+    const struct spool_entry *e, struct legs_route *out, char *key)
+{
+	const struct replay_group *g = e->kind == RCPT_USER ? replay_find(r, e->group) : NULL;
+
+	if (g == NULL || g->to == NULL)
+		return legs_route_hold(c, f, e, out, key);
+	if (legs_route_hold(c, f, e, out, NULL) < 0)
+		return -1;
+	out->kind = g->route.kind;
+	out->host = g->route.host;
+	out->port = g->route.port;
+	return key == NULL ? 0 : legs_route_key(out, key);
 }
 
 /* ---- replies ---- */

@@ -135,7 +135,7 @@ may_start_replay(const struct schedule *s, struct dest *d)
 	if (d->replaying >= ramp_limit(&d->ramp, &b, clock_mono_ms()))
 		return NULL;
 	TAILQ_FOREACH(g, &d->lanes, link)
-		if (lane_ready(&g->lane))
+		if (lane_ready(&g->lane) && replay_may(g, clock_mono_ms()))
 			return g;
 	return NULL;
 }
@@ -216,8 +216,7 @@ lane_pop(struct replay_group *g)
 
 	g->running++;
 	d->replaying++;
-	if (g->begun_ms == 0)
-		g->begun_ms = clock_wall_ms();
+	replay_started(g, clock_mono_ms(), clock_wall_ms());
 	TAILQ_REMOVE(&d->lanes, g, link);	/* other domains of this primary come first */
 	TAILQ_INSERT_TAIL(&d->lanes, g, link);
 	return it;
@@ -310,7 +309,7 @@ window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
 		s->ops->resolve(s->arg, it);
 		return ENTER_IN;
 	}
-	if (legs_route_hold(s->conf, s->failover, e, &route, full_key) < 0)
+	if (replay_route(s->replay, s->conf, s->failover, e, &route, full_key) < 0)
 		return ENTER_NO_ROUTE;
 	struct dest *d = dests_get(s->dests, full_key);
 	if (dest_closed(d, clock_mono_ms())) {
@@ -560,6 +559,24 @@ schedule_restart(struct schedule *s, uint64_t group)
 	feed_restart(feed_get(s, group, LEG_HOLD), clock_mono_ms());
 	restart_backlog(s, group);
 	schedule_kick(s);
+}
+
+void
+schedule_reroute(struct schedule *s, uint64_t group)
+{
+	struct replay_group *g = replay_find(s->replay, group);
+
+	if (g != NULL && g->dest != NULL)
+		lane_empty(s, g, clock_mono_ms());
+	schedule_restart(s, group);
+}
+
+const struct ramp *
+schedule_ramp(const struct schedule *s, uint64_t group)
+{
+	const struct replay_group *g = replay_find(s->replay, group);
+
+	return g == NULL || g->dest == NULL ? NULL : &g->dest->ramp;
 }
 
 void

@@ -73,6 +73,10 @@ int64_t schedule_turn(struct schedule *s);
 void schedule_fresh(struct schedule *s, struct spool_ref ref);
 /* Something of this group changed (phase, retry, new legs): read it again from the start. */
 void schedule_restart(struct schedule *s, uint64_t group);
+/* The same, and what waits in its lane forgets where it was going. */
+void schedule_reroute(struct schedule *s, uint64_t group);
+/* The ramp of the primary it is being replayed into, NULL when nothing is. Borrowed. */
+const struct ramp *schedule_ramp(const struct schedule *s, uint64_t group);
 void schedule_restart_forward(struct schedule *s);
 void schedule_restart_all(struct schedule *s);
 

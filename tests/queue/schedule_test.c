@@ -134,7 +134,7 @@ setup(void **state)
 	x->audit = audit_open(x->dirfd);
 	x->failover = failover_open(x->dirfd, x->conf, x->audit);
 	assert_non_null(x->failover);
-	x->replay = replay_new();
+	x->replay = replay_open(x->dirfd, x->failover, x->audit);
 	x->schedule = schedule_new(x->loop, x->conf, x->spool, x->failover, x->replay, &ops, x);
 	*state = x;
 	return 0;
@@ -154,6 +154,7 @@ teardown(void **state)
 	conf_free(&x->conf);
 	assert_int_equal(unlinkat(x->dirfd, "audit.log", 0), 0);
 	(void)unlinkat(x->dirfd, "failover.json", 0);
+	(void)unlinkat(x->dirfd, "replay.json", 0);
 	(void)unlinkat(x->dirfd, "failover.json.new", 0);
 	close(x->dirfd);
 	assert_int_equal(rmdir(x->dir), 0);
