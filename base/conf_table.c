@@ -165,7 +165,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "Servers of ours that take mail from the Internet and pass it on to this relay, "
 	    "and monitoring. They may say who their client is, with XCLIENT or a PROXY header; "
 	    "without that SPF is not checked on their mail, as their own address says nothing "
-	    "of the sender." },
+	    "of the sender. A sender that is no address (<foo@>) is taken from them: they have "
+	    "accepted the message already." },
 
 	/* DNS */
 	{ .name = "resolver", ROOT(resolver), .type = CONF_ADDRESSES,

@@ -47,17 +47,13 @@ arc_tags_instance(const struct dkim_tags *t)
 static void
 read_names(struct arc_sig *s, const struct dkim_tags *t)
 {
-	struct slice name;
-
 	if (dkim_tag_text(dkim_tag(t, "s"), s->selector, sizeof(s->selector)) != 0 ||
 	    dkim_tag_text(dkim_tag(t, "d"), s->domain, sizeof(s->domain)) != 0)
 		spoil(s, "bad d= or s=");
 	bytes_lower(s->domain, strlen(s->domain));
-	name = slice_str(s->domain);
-	if (!dnsview_name_ok(&name))
+	if (!dnsview_name_plain(slice_str(s->domain)))
 		spoil(s, "bad d=");
-	name = slice_str(s->selector);
-	if (!dnsview_name_ok(&name))
+	if (!dnsview_name_plain(slice_str(s->selector)))
 		spoil(s, "bad s=");
 }
 

@@ -61,11 +61,21 @@ dnsview_name_ok(struct slice *name)
 			label = 0;
 			continue;
 		}
-		/* A backslash would be an escape to a resolver's text form. */
-		if (c <= ' ' || c >= 0x7f || c == '\\' || ++label > LABEL_MAX)
+		/* A backslash would be an escape in the text form of names. Everything else is
+		 * an octet of a label (RFC 2181 11); macros make spaces and 8-bit ones. */
+		if (c < ' ' || c == 0x7f || c == '\\' || ++label > LABEL_MAX)
 			return false;
 	}
 	return label > 0;
+}
+
+bool
+dnsview_name_plain(struct slice name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] <= ' ' || name.p[i] > '~')
+			return false;
+	return dnsview_name_ok(&name);
 }
 
 static const struct dns_answer *

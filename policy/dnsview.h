@@ -39,8 +39,8 @@ int dnsview_load(struct dnsview *v, struct slice answers, bool last);
 
 /*
  * enum dns_status or DNSVIEW_MISS; *rrs are items of struct dns_rr, "" unless DNS_OK.
- * A name that cannot be asked for (over 253, empty or over-long label, octets other
- * than visible ASCII) is DNS_NXDOMAIN without a want.
+ * A name that cannot be asked for (over 253, empty or over-long label, a control octet or
+ * a backslash) is DNS_NXDOMAIN without a want.
  */
 int dnsview_ask(struct dnsview *v, uint16_t type, struct slice name, struct slice *rrs);
 
@@ -52,6 +52,9 @@ __attribute__((warn_unused_result)) int dnsview_wants(const struct dnsview *v, s
 
 /* Can this be asked for? *name loses its last dot. */
 bool dnsview_name_ok(struct slice *name);
+
+/* Can be asked for and is visible ASCII only: what d= and s= of signatures may be. */
+bool dnsview_name_plain(struct slice name);
 
 /* The reverse name of an address: 4 or 16 bytes. out: >= 80 bytes. */
 struct slice dnsview_reverse(const uint8_t *ip, size_t len, char *out, size_t cap);

@@ -59,6 +59,8 @@ iprev_check(struct dnsview *v, const struct iprev_ip *ip, struct iprev *out)
 	}
 	while (seen < NAMES_MAX && wire_item_next(&names, &dns_rr_wire, &rr) == 1) {
 		seen++;
+		if (!dnsview_name_plain(rr.data))	/* it goes into Received */
+			continue;
 		st = dnsview_ask(v, type, rr.data, &rrs);
 		if (st == DNS_FAIL || st == DNSVIEW_MISS)
 			temp = true;

@@ -668,6 +668,25 @@ hint_rest(struct run *r)
 	r->missing = true;
 }
 
+/*
+ * Lower case, A-labels, no last dot. A name that is no host's by RFC 1123 but could be in
+ * DNS ("-x.example", "a:b.example" in a HELO) is asked for as it is.
+ */
+static bool
+canonical(struct slice d, char *out, size_t cap)
+{
+	if (address_domain_canonical(d, out, cap) == 0)
+		return true;
+	if (d.n == 0 || d.p[0] == '[' || !dnsview_name_plain(d))
+		return false;
+	if (d.p[d.n - 1] == '.')
+		d.n--;
+	if (slice_cstr(d, out, cap) != 0)
+		return false;
+	bytes_lower(out, d.n);
+	return true;
+}
+
 /* Fills in who is judged. False when there is no domain to judge. */
 static bool
 identity(struct run *r, const struct spf_input *in, struct spf_output *out)
@@ -680,7 +699,7 @@ identity(struct run *r, const struct spf_input *in, struct spf_output *out)
 	r->local = out->helo || at == 0 || at >= in->mail_from.n ? SLICE_LIT("postmaster") :
 	    slice_sub(in->mail_from, 0, at);
 	r->helo = in->helo;
-	if (d.n == 0 || address_domain_canonical(d, out->domain, sizeof(out->domain)) != 0 ||
+	if (!canonical(d, out->domain, sizeof(out->domain)) ||
 	    !domain_checkable(slice_str(out->domain))) {
 		out->domain[0] = '\0';
 		return false;

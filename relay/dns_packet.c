@@ -39,7 +39,7 @@ dns_name_clean(struct slice in, char out[DNS_NAME_MAX + 1])
 	for (i = 0; i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
 
-		if (c <= 32 || c > 126 || c == '\\')
+		if (c < 32 || c == 127 || c == '\\')
 			return -1;
 		if (c == '.') {
 			if (label == 0)

@@ -17,7 +17,7 @@ enum {
 };
 
 /* Lower case, without the last dot, into out; 0, or -1 when it is no DNS name: labels
- * of 1..63 printable octets without a backslash, 253 in all, not empty. */
+ * of 1..63 octets, none a control octet or a backslash, 253 in all, not empty. */
 int dns_name_clean(struct slice in, char out[DNS_NAME_MAX + 1]);
 
 /* `name` is clean. Bytes written to out, 0 when it does not fit (it always does). */

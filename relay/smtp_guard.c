@@ -68,6 +68,7 @@ guard_admit(struct session *s)
 	struct smtp_server *sv = s->sv;
 
 	s->m.front = server_trusts(sv, s->ip);
+	s->m.relayed = s->m.relayed || s->m.front;
 	s->exempt = s->m.front || server_exempts(sv, s->ip);
 	if (!s->exempt && network_addr(slice_str(s->ip), s->addr) == 0 &&
 	    !addr_is_loopback(s->addr) && !guard_count(s))

@@ -259,6 +259,44 @@ machine_path(struct slice arg, struct slice keyword, struct address *a, struct s
 	return address_path(arg, true, a, box, rest) == 0;
 }
 
+/*
+ * A sender that is no address by RFC 5321 ("<foo@>", "<@example.org>", "<a@b..c>"). Front
+ * servers that take such mail are many; what they have said 250 to is not ours to refuse
+ * (P2). Whoever speaks to us directly hears 501.
+ */
+static bool
+machine_foreign_sender(const struct smtp_machine *m, struct slice arg, struct slice *box,
+    struct slice *rest)
+{
+	size_t end;
+
+	arg = slice_trim(slice_sub(arg, sizeof("FROM:") - 1, arg.n));
+	end = slice_find(arg, '>');
+	if (!m->relayed || end >= arg.n || end >= ADDRESS_PATH_MAX || arg.p[0] != '<' || end == 1)
+		return false;
+	*box = slice_sub(arg, 1, end);
+	*rest = slice_sub(arg, end + 1, arg.n);
+	if (rest->n > 0 && rest->p[0] != ' ')
+		return false;
+	*rest = slice_trim(*rest);
+	for (size_t i = 0; i < box->n; i++)
+		if (box->p[i] <= ' ' || box->p[i] > '~' || box->p[i] == '<' || box->p[i] == '"')
+			return false;
+	return true;
+}
+
+/* The sender of MAIL. */
+static bool
+machine_sender(const struct smtp_machine *m, struct slice arg, struct address *a,
+    struct slice *box, struct slice *rest)
+{
+	if (machine_path(arg, SLICE_LIT("FROM:"), a, box, rest) &&
+	    (box->n == 0 || a->domain.n > 0))
+		return true;
+	*a = (struct address){ 0 };
+	return machine_foreign_sender(m, arg, box, rest);
+}
+
 static struct smtp_step
 cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
@@ -273,8 +311,7 @@ cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	}
 	if (!slice_istarts(arg, SLICE_LIT("FROM:")))
 		return machine_wrong(m, st, reply, "501 5.5.4 MAIL FROM:<address> is meant");
-	if (!machine_path(arg, SLICE_LIT("FROM:"), &a, &box, &rest) ||
-	    (box.n > 0 && a.domain.n == 0))
+	if (!machine_sender(m, arg, &a, &box, &rest))
 		return machine_wrong(m, st, reply, "501 5.1.7 this is not an address");
 	machine_reset(m);
 	switch (smtp_mail_params(rest, m->conf->message_size_max, &p)) {

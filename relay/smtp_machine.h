@@ -67,6 +67,7 @@ struct smtp_machine {
 	bool		 lmtp;		/* LHLO, and a reply for each recipient (RFC 2033) */
 	bool		 tls_offered, tls_active;
 	bool		 front;		/* the peer may say who its client is (XCLIENT) */
+	bool		 relayed;	/* the client spoke to a front of ours, which took the mail */
 	bool		 extended;	/* EHLO, not HELO */
 	bool		 body_8bit;	/* BODY=8BITMIME */
 	bool		 utf8;		/* SMTPUTF8 */

@@ -379,6 +379,7 @@ session_proxy(struct session *s, struct slice in)
 		break;
 	case PROXY_CLIENT:
 		(void)snprintf(s->ip, sizeof(s->ip), "%s", ip);
+		s->m.relayed = true;
 		guard_admit(s);
 		return used;
 	case PROXY_LOCAL:

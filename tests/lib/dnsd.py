@@ -16,7 +16,9 @@ import dns.rrset
 
 class Dns:
     """zones: {"name": {"TXT": ["v=spf1 ..."], "MX": ["10 mx.example."], ...}}.
-    A value "SERVFAIL" or "DROP" for a name answers so; delay is in seconds."""
+    A value "SERVFAIL" or "DROP" for a name answers so; delay is in seconds. A TXT value is
+    text, bytes, or a tuple of the strings it is made of. Names are as they are written,
+    whatever octets they hold."""
 
     def __init__(self, zones, delay=0.0):
         self.zones = {k.lower().rstrip("."): v for k, v in zones.items()}
@@ -81,7 +83,7 @@ class Dns:
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
         q = query.question[0]
-        name = q.name.to_text(omit_final_dot=True).lower()
+        name = b".".join(q.name.labels).rstrip(b".").decode("utf-8", "surrogateescape").lower()
         kind = dns.rdatatype.to_text(q.rdtype)
         with self.lock:
             self.asked.append((name, kind))
@@ -96,16 +98,9 @@ class Dns:
         elif not known:
             reply.set_rcode(dns.rcode.NXDOMAIN)
         elif records:
-            for rr_kind in (kind, "CNAME"):
-                values = records.get(rr_kind)
-                if not values:
-                    continue
-                if rr_kind == "TXT":
-                    values = [_quote(v) for v in values]
-                reply.answer.append(dns.rrset.from_text(q.name, 300, "IN", rr_kind, *values))
-                break
+            self._fill(reply, q.name, kind, records)
         if tcp:
-            return reply.to_wire()
+            return reply.to_wire(max_size=65535)
         try:
             return reply.to_wire(max_size=max(query.payload or 512, 512))
         except dns.exception.TooBig:
@@ -114,9 +109,29 @@ class Dns:
             return short.to_wire()
 
 
-def _quote(text):
-    parts = [text[i:i + 250] for i in range(0, len(text), 250)] or [""]
-    return " ".join('"%s"' % p.replace("\\", "\\\\").replace('"', '\\"') for p in parts)
+    def _fill(self, reply, owner, kind, records):
+        """The records of that kind, or an alias and what it leads to, as a resolver does."""
+        for _ in range(8):
+            values = records.get(kind) if isinstance(records, dict) else None
+            alias = records.get("CNAME") if isinstance(records, dict) else None
+            if values:
+                values = [_quote(v) for v in values] if kind == "TXT" else values
+                reply.answer.append(dns.rrset.from_text(owner, 300, "IN", kind, *values))
+            if values or not alias:
+                return
+            reply.answer.append(dns.rrset.from_text(owner, 300, "IN", "CNAME", *alias))
+            owner = dns.name.from_text(alias[0])
+            with self.lock:
+                records = self.zones.get(owner.to_text(omit_final_dot=True).lower())
+
+
+def _quote(value):
+    """Strings in quotes, every octet that is not a plain one as \\DDD."""
+    if not isinstance(value, tuple):
+        value = tuple(value[i:i + 250] for i in range(0, len(value), 250)) or ("",)
+    parts = [p.encode() if isinstance(p, str) else p for p in value]
+    return " ".join('"%s"' % "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else "\\%03d" % c
+                                     for c in p) for p in parts)
 
 
 def reverse(ip):

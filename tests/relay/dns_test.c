@@ -509,8 +509,8 @@ test_name_clean(void **state)
 {
 	static const struct { const char *in, *out; } c[] = {
 		{ "Example.ORG.", "example.org" }, { "_dmarc.x", "_dmarc.x" }, { "a", "a" },
-		{ ".", NULL }, { "", NULL }, { "a..b", NULL }, { ".a", NULL }, { "a b", NULL },
-		{ "a\\.b", NULL }, { "\xc3\xa9.it", NULL },
+		{ ".", NULL }, { "", NULL }, { "a..b", NULL }, { ".a", NULL }, { "A b", "a b" },
+		{ "a\\.b", NULL }, { "\xc3\xa9.it", "\xc3\xa9.it" }, { "a\t", NULL },
 		{ "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff1234.x", NULL },
 		{ "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff123.x",
 		  "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff123.x" },
