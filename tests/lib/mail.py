@@ -5,6 +5,7 @@ import base64
 import hashlib
 import random
 import smtplib
+import socket
 import subprocess
 
 import dkim
@@ -60,6 +61,54 @@ def send(port, sender, rcpts, data, source="127.0.0.5", helo="mail.sender.exampl
             c.quit()
         except (smtplib.SMTPException, OSError):
             pass
+
+
+class Session:
+    """One connection for many messages, of exactly these bytes: the commands of each in
+    one piece, content by BDAT or by DATA (dots are seen to)."""
+
+    def __init__(self, port, source="127.0.0.5", helo="mail.sender.example", verb="EHLO"):
+        self.sock = socket.create_connection(("127.0.0.1", port), 60, source_address=(source, 0))
+        self.file = self.sock.makefile("rb")
+        self.reply()
+        self.say("%s %s" % (verb, helo))
+
+    def reply(self):
+        out = []
+        while True:
+            line = self.file.readline()
+            out.append(line)
+            if line[3:4] != b"-":
+                return b"".join(out).decode("utf-8", "replace")
+
+    def say(self, *lines):
+        """The last of the replies."""
+        self.sock.sendall(b"".join(l.encode() + b"\r\n" if isinstance(l, str) else l for l in lines))
+        return [self.reply() for _ in lines][-1]
+
+    def xclient(self, addr, helo):
+        return self.say("XCLIENT ADDR=" + ("IPV6:" + addr if ":" in addr else addr), "EHLO " + helo)
+
+    def send(self, sender, rcpt, data, chunked=True, options=""):
+        """The reply to the content, or the first that refuses."""
+        start = ["MAIL FROM:<%s>%s" % (sender, options), "RCPT TO:<%s>" % rcpt]
+        if chunked:
+            self.sock.sendall("\r\n".join(start + ["BDAT %d LAST\r\n" % len(data)]).encode() + data)
+            replies = [self.reply() for _ in range(3)]
+            if replies[0][0] != "2" or replies[1][0] != "2":
+                self.say("RSET")
+            return next((x for x in replies if x[0] != "2"), replies[2])
+        for line in start + ["DATA"]:
+            got = self.say(line)
+            if got[0] not in "23":
+                self.say("RSET")
+                return got
+        stuffed = (b"\r\n" + data).replace(b"\r\n.", b"\r\n..")[2:]
+        return self.say(stuffed + (b"" if data.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
 
 
 def below_trace(arrived, original):
