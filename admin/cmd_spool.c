@@ -48,6 +48,8 @@ part_name(enum store_part p)
 		return "prg";
 	case STORE_INDEX:
 		return "idx";
+	case STORE_NEW:
+		return "new";
 	case STORE_PART_MAX:
 		break;
 	}

@@ -184,6 +184,8 @@ struct conf {
 
 	/* spool */
 	uint64_t segment_size;
+	unsigned compact_below;		/* percent of recipients unsettled; 0 never */
+	unsigned held_compression;	/* zstd level; 0 off */
 	uint64_t disk_reserve;		/* free bytes below which new mail gets 452 */
 	uint64_t disk_bulk_reserve;	/* ... mail of class 3 */
 	uint64_t disk_warn;		/* ... nothing but a line in the log */

@@ -317,6 +317,14 @@ const struct conf_key conf_keys[] = {
 	  .group = "Spool",
 	  .help = "Size at which a spool file is closed and the next begun. Space comes back "
 	    "file by file." },
+	{ .name = "compact-below", ROOT(compact_below), COUNT("50", 0, 95),
+	  .help = "Percentage: a closed spool file of whose recipients fewer are unsettled is "
+	    "written again without the settled messages, to return their space. 0 keeps every "
+	    "file until its last message is settled." },
+	{ .name = "held-compression", ROOT(held_compression), COUNT("3", 0, 19),
+	  .help = "Level of zstd by which the messages of a closed file of held mail are "
+	    "compressed; 0 leaves them as they are. Levels above 9 take much time and memory "
+	    "for little." },
 	{ .name = "disk-reserve", ROOT(disk_reserve), SIZE("512M", 0, 16 * TB),
 	  .help = "Free space on the disk of state-dir below which new mail gets 452." },
 	{ .name = "disk-bulk-reserve", ROOT(disk_bulk_reserve), SIZE("1G", 0, 16 * TB),

@@ -13,6 +13,7 @@
 
 enum {
 	RECORD_VERSION = 1,
+	SEGMENT_VERSION = 2,	/* of the head; 1: never rewritten */
 	SEGMENT_HEAD = 64,	/* bytes; of the log and of the progress log */
 	RECORD_HEAD = 64,
 	RECORD_ALIGN = 8,
@@ -33,20 +34,22 @@ struct segment_head {
 	uint64_t	stamp;		/* random, names this segment's files */
 	uint8_t		cls;		/* enum store_class */
 	int64_t		created_ms;	/* wall clock */
+	uint32_t	generation;	/* how often the log was rewritten (spool_rewrite.c) */
+	bool		packed;		/* bodies were compressed where that helps */
 };
 void segment_head_put(uint8_t out[SEGMENT_HEAD], const struct segment_head *h);
 int segment_head_get(const uint8_t in[SEGMENT_HEAD], struct segment_head *h);
 
-enum record_type { RECORD_MESSAGE = 1, RECORD_ABANDON = 2 };
-enum { RECORD_ZSTD = 1 };	/* flags: the body is compressed (not written yet) */
+enum record_type { RECORD_MESSAGE = 1, RECORD_ABANDON = 2, RECORD_SETTLED = 3 };
+enum { RECORD_ZSTD = 1 };	/* flags: the body is one zstd frame (squeeze.h) */
 
 struct record {
 	uint8_t		type;		/* enum record_type */
 	uint16_t	flags;
 	uint64_t	stamp;
 	struct msgid	id;
-	uint16_t	nrcpt;
-	uint32_t	env_len;	/* bytes; of ABANDON: its payload */
+	uint16_t	nrcpt;		/* of SETTLED: 0 */
+	uint32_t	env_len;	/* bytes; of ABANDON and SETTLED: the payload */
 	uint64_t	body_len;	/* bytes stored */
 	uint32_t	size;		/* bytes of the content */
 	uint32_t	stable;		/* offset/8 known to be synced when this was written */
@@ -72,6 +75,12 @@ enum { ABANDON_BYTES = 16 };
 void abandon_put(uint8_t out[ABANDON_BYTES], struct abandon a);
 struct abandon abandon_get(const uint8_t in[ABANDON_BYTES]);
 
+/*
+ * What a rewritten log still says of recipients of whom all is settled: a run of
+ * entries, their ordinals beginning at first_entry. SETTLED_BYTES each.
+ */
+enum { SETTLED_BYTES = 72, SETTLED_MAX = 256 /* in one record */ };
+
 enum progress_kind { PROGRESS_LEG, PROGRESS_VOID /* the client was told to come again */ };
 
 struct progress {
@@ -96,7 +105,8 @@ struct entry {
 	uint8_t		 kind, triage;
 	bool		 hold_only;
 	bool		 empty;		/* counts for nothing: damaged, or void */
-	uint32_t	 off8;		/* of its record in the log, in units of 8 */
+	uint32_t	 off8;		/* of its record in the log, in units of 8; 0: not there,
+					 * its message was settled when the log was rewritten */
 	uint32_t	 size;
 	uint64_t	 user;
 	uint32_t	 sender;	/* spool_sender, 24 bits; 0 not known: of an older version */
@@ -106,6 +116,9 @@ struct entry {
 };
 void entry_put(uint8_t out[ENTRY_BYTES], const struct entry *e);
 void entry_get(const uint8_t in[ENTRY_BYTES], struct entry *e);
+/* One of a SETTLED record: the entry without slot and place, and its group. */
+void settled_put(uint8_t out[SETTLED_BYTES], const struct entry *e, uint64_t group);
+void settled_get(const uint8_t in[SETTLED_BYTES], struct entry *e, uint64_t *group);
 uint32_t entry_check(const struct entry *e);
 
 /* Seals a page that holds `count` entries from PAGE_HEAD on. */
@@ -139,6 +152,8 @@ struct index_head {
 	uint32_t	crc_rows;
 	uint32_t	table_n;	/* pairs in each table behind the rows; 0: there are none */
 	bool		sender_gap;	/* some entries do not know their sender */
+	uint32_t	generation;	/* of the log that its offsets mean */
+	uint32_t	bodies;		/* entries whose message is in the log */
 };
 void index_head_put(uint8_t out[PAGE_BYTES], const struct index_head *h);
 int index_head_get(const uint8_t in[PAGE_BYTES], struct index_head *h);

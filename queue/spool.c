@@ -119,6 +119,8 @@ take_conf(struct spool *sp, const struct conf *c)
 {
 	sp->segment_size = c->segment_size < 64 * 1024 ? 64 * 1024 : c->segment_size;
 	sp->disk_reserve = c->disk_reserve;
+	sp->compact_below = c->compact_below;
+	sp->held_compression = c->held_compression;
 	sp->cache_bytes_max = SPOOL_CACHE_BYTES;
 	if (c->body_memory_max > 0 && c->body_memory_max / 4 < SPOOL_CACHE_BYTES)
 		sp->cache_bytes_max = c->body_memory_max / 4;
@@ -147,6 +149,7 @@ init_lists(struct spool *sp)
 	sp->watchdog = timer_new(sp->loop, commit_watch, sp);
 	sp->flusher = timer_new(sp->loop, on_flusher, sp);
 	sp->ticker = timer_new(sp->loop, house_tick, sp);
+	sp->rewrite.timer = timer_new(sp->loop, rewrite_turn, sp);
 	buf_init(&sp->totals, SPOOL_META_MAX);
 	sp->next_segment = 1;
 }
@@ -158,6 +161,7 @@ spool_free(struct spool *sp)
 	timer_free(&sp->watchdog);
 	timer_free(&sp->flusher);
 	timer_free(&sp->ticker);
+	rewrite_free(sp);
 	cache_clear(sp);
 	while (sp->nseg > 0)
 		seg_free(sp, sp->seg[--sp->nseg]);
@@ -209,6 +213,7 @@ settle_all(struct spool *sp)
 		commit_finish(sp);
 	if (sp->read_only)
 		return true;
+	rewrite_stop(sp);
 	on_flusher(sp);
 	if (sp->ops->drain(sp->store, WAIT_MS) != 0)
 		return false;
@@ -287,6 +292,10 @@ spool_set(struct spool *sp, struct spool_ref ref, enum leg_kind leg,
 
 	if (s == NULL || sp->read_only || now->state >= LEG_STATE_MAX || leg >= LEG_KIND_MAX ||
 	    index_get(sp, s, ref.entry, &was) != 0 || was.empty)
+		return -1;
+	/* Its message is not kept any more: nothing could be delivered. */
+	if (!leg_settled(now->state) && (was.off8 == 0 ||
+	    (entry_settled(&was) && !rewrite_revive(sp, s))))
 		return -1;
 	struct progress p = {
 		.kind = PROGRESS_LEG, .leg = (uint8_t)leg, .now = *now, .entry = ref.entry,

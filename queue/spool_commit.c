@@ -343,6 +343,7 @@ add_entries(struct spool *sp, struct commit *c, struct spool_ref *ref)
 		e->empty = c->answered;
 		CHECK(at == s->count && index_put(sp, s, at, e) == 0);
 		s->count++;
+		s->bodies++;
 		if (c->answered)
 			progress_log(sp, s, &(struct progress){ .kind = PROGRESS_VOID,
 			    .entry = at, .check = entry_check(e) });

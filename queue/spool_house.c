@@ -162,6 +162,7 @@ encode_tail(struct checkpoint *k)
 		.due = { index_due(s, LEG_HOLD), index_due(s, LEG_FORWARD) },
 		.crc_rows = crc32c(0, k->tail + PAGE_BYTES, k->ntail - PAGE_BYTES),
 		.table_n = k->table_n, .sender_gap = s->sender_gap,
+		.generation = s->generation, .bodies = s->bodies,
 	};
 	index_head_put(k->tail, &h);
 }
@@ -243,6 +244,9 @@ bool
 house_checkpoint(struct spool *sp, struct seg *s)
 {
 	if (sp->ckpt.step != CHECKPOINT_IDLE || sp->read_only)
+		return false;
+	/* All offsets are about to change, in one step. */
+	if (sp->rewrite.step == REWRITE_ADOPT && sp->rewrite.seg == s)
 		return false;
 	if (s->state != SEG_SEALED || (s->ndirty == 0 && s->index_valid && !s->table_lost))
 		return true;
@@ -332,14 +336,15 @@ static bool
 may_drop(const struct spool *sp, const struct seg *s)
 {
 	return s->state == SEG_SEALED && s->live == 0 && sp->ckpt.seg != s &&
-	    s->prg_inflight == 0 && !s->prg_syncing && !s->flush_listed;
+	    !rewrite_holds(sp, s) && s->prg_inflight == 0 && !s->prg_syncing && !s->flush_listed;
 }
 
 static bool
 any_failed(const struct spool *sp)
 {
 	for (size_t i = 0; i < sp->nseg; i++)
-		if (sp->seg[i]->failed && sp->seg[i]->state < SEG_SEALED)
+		if (sp->seg[i]->failed && !sp->seg[i]->keep &&
+		    sp->seg[i]->state < SEG_SEALED)
 			return true;
 	return false;
 }
@@ -422,6 +427,8 @@ house_tick(void *arg)
 		if (tick_seg(sp, sp->seg[i], now))
 			more = true;
 	house_relieve(sp);
+	if (rewrite_tick(sp, now))
+		more = true;
 	house_drop(sp);
 	if (more || sp->totals_dirty)
 		house_wake(sp);

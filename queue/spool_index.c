@@ -70,7 +70,7 @@ list_clean(struct spool *sp, struct page *p)
 	struct page *head = &sp->clean;
 
 	unlist(sp, p);
-	if (p->dirty || !p->seg->index_valid)
+	if (p->dirty || !p->seg->index_valid || rewrite_holds(sp, p->seg))
 		return;
 	p->prev = head->prev;
 	p->next = head;

@@ -32,7 +32,14 @@ enum {
 	SPOOL_CACHE_BYTES = 64 << 20,
 	SPOOL_CACHE_FDS = 4096,		/* and at most a quarter of what the process may open */
 	SPOOL_CACHE_HASH = 8192,
-	SPOOL_META_MAX = 64 << 20
+	SPOOL_META_MAX = 64 << 20,
+	SPOOL_COPY_BYTES = 1 << 20,	/* of a log that is rewritten, in one step */
+	SPOOL_COPY_ITEMS = 1024,	/* in one step */
+	SPOOL_PLAN_ENTRIES = 4096,	/* looked at in one turn of the loop */
+	SPOOL_COPY_REST = 3,		/* after a step: a pause so many times as long */
+	SPOOL_PACK_AGE_MS = 10000,	/* after its last append a held segment is compressed */
+	SPOOL_REWRITE_AGAIN_MS = 60000,	/* after a failure */
+	SPOOL_REWRITE_MIN = 16 * 1024	/* logs smaller than this are left alone */
 };
 
 struct seg;
@@ -77,6 +84,11 @@ struct seg {
 	bool		 failed;	/* an append failed: good_end is its end */
 	bool		 keep;		/* unreadable: its files are not touched */
 	bool		 shadow;	/* being rebuilt aside: counts for nothing */
+	bool		 packed;	/* compressing its bodies again would not help */
+	uint32_t	 generation;	/* of its log */
+	uint32_t	 bodies;	/* entries whose message is in the log */
+	uint32_t	 tried_live;	/* live when rewriting it was not worth it; 0 never tried */
+	int64_t		 rewrite_ms;	/* monotonic: not rewritten before */
 	bool		 index_valid;	/* the index file may stand for pages not in memory */
 	bool		 sender_gap;	/* the table of senders does not know all */
 	bool		 table_lost;	/* to be made again by a checkpoint */
@@ -177,6 +189,45 @@ struct match {			/* what a table said last */
 	uint64_t	 reads;		/* pages, since start */
 };
 
+enum read_result { READ_OK, READ_DAMAGED, READ_TRY_LATER };
+
+enum rewrite_step {
+	REWRITE_IDLE,
+	REWRITE_PLAN,	/* looking at the entries, on the loop */
+	REWRITE_COPY,	/* on a thread */
+	REWRITE_WRITE,	/* the chunk is on its way */
+	REWRITE_REST,	/* commits go first */
+	REWRITE_ADOPT,	/* the new log takes the place of the old one */
+	REWRITE_DISCARD
+};
+
+struct rewrite_item {		/* of the new log, in order: a message, or a run of settled entries */
+	uint32_t off8;		/* in the old log; 0: settled */
+	uint32_t new8;
+	uint32_t first, n;	/* entries */
+};
+
+/* One segment at a time. In REWRITE_COPY it belongs to the thread, but for `spoiled`. */
+struct rewrite {
+	enum rewrite_step step;
+	struct seg	*seg;
+	bool		 spoiled;	/* the plan is not true any more */
+	unsigned	 level;		/* of compression; 0 none */
+	bool		 pack_only;	/* for compression alone */
+	uint32_t	 planned;	/* entries looked at */
+	struct rewrite_item *item;
+	size_t		 n, cap;
+	size_t		 from, to;	/* items of the chunk */
+	uint64_t	 estimate;	/* bytes that stay */
+	uint64_t	 end;		/* of the new log */
+	struct buf	 settled;	/* records of the chunk's settled runs, in order */
+	struct buf	 out;		/* the chunk */
+	enum read_result result;
+	size_t		 bad;		/* item that could not be copied */
+	int64_t		 began_us;	/* of the chunk */
+	struct timer	*timer;
+};
+
 struct spool {
 	struct loop		*loop;
 	const struct store_ops	*ops;
@@ -210,6 +261,11 @@ struct spool {
 	uint32_t		 window_first, window_n;
 	struct checkpoint	 ckpt;
 	struct match		 match;
+
+	struct rewrite		 rewrite;
+	unsigned		 compact_below;	/* percent */
+	unsigned		 held_compression;
+	uint64_t		 rewritten;	/* logs, since start */
 
 	struct seg		*flush;		/* segments with progress of this turn */
 	size_t			 chunk_bytes;
@@ -312,6 +368,23 @@ bool house_checkpoint(struct spool *sp, struct seg *s);	/* false: one is running
 void house_relieve(struct spool *sp);	/* too many changed pages */
 void house_drop(struct spool *sp);
 
+/* spool_rewrite.c: compaction and compression */
+bool rewrite_tick(struct spool *sp, int64_t now);	/* true: there is more to do later */
+void rewrite_turn(void *arg);		/* of its timer */
+void rewrite_stop(struct spool *sp);	/* on closing: what has not begun to count is dropped */
+void rewrite_free(struct spool *sp);
+static inline bool
+rewrite_holds(const struct spool *sp, const struct seg *s)
+{
+	return sp->rewrite.step != REWRITE_IDLE && sp->rewrite.seg == s;
+}
+/* A recipient who was settled shall not be any more; false: it is too late for that. */
+bool rewrite_revive(struct spool *sp, const struct seg *s);
+
+/* spool_copy.c: on a thread */
+void copy_chunk(void *arg);		/* struct spool; fills rewrite.out */
+void copy_settled(struct spool *sp, struct seg *s, const struct rewrite_item *it);	/* loop */
+
 /* spool_recover.c */
 int recover_all(struct spool *sp);
 int recover_pages(struct spool *sp, struct seg *s);	/* the index file cannot be trusted */
@@ -319,7 +392,10 @@ int recover_pages(struct spool *sp, struct seg *s);	/* the index file cannot be 
 /* spool_read.c */
 void cache_put(struct spool *sp, struct commit *c);
 void cache_settled(struct spool *sp, uint64_t segment, uint32_t off8);	/* one recipient */
+void cache_forget(struct spool *sp, uint64_t segment);
 void cache_clear(struct spool *sp);
+/* The bytes are kept for a human; the recipients of the record hear of it. */
+void read_damaged(struct spool *sp, struct seg *s, uint32_t entry, uint32_t off8);
 bool cache_evict(struct spool *sp);	/* the oldest; false when empty */
 
 #endif

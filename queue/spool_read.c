@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/spool_priv.h"
+#include "queue/squeeze.h"
 
 static struct cached **
 cache_slot(struct spool *sp, uint64_t segment, uint32_t off8)
@@ -101,6 +102,19 @@ cache_evict(struct spool *sp)
 	return true;
 }
 
+/* Its offsets mean something else from now on. */
+void
+cache_forget(struct spool *sp, uint64_t segment)
+{
+	struct cached *c = sp->cache.next, *next;
+
+	for (; c != &sp->cache; c = next) {
+		next = c->next;
+		if (c->segment == segment)
+			cache_free(sp, c);
+	}
+}
+
 void
 cache_clear(struct spool *sp)
 {
@@ -136,8 +150,6 @@ take_raw(struct spool_message *m, struct slice env)
 	    envelope_get(buf_slice(&m->raw), &m->env) == 0 ? 0 : -1;
 }
 
-enum read_result { READ_OK, READ_DAMAGED, READ_TRY_LATER };
-
 static enum read_result
 read_meta(struct spool *sp, struct seg *s, uint64_t off, struct record *r,
     struct spool_message *m)
@@ -165,6 +177,24 @@ read_meta(struct spool *sp, struct seg *s, uint64_t off, struct record *r,
 	return rc;
 }
 
+/* Puts the content in the place of the stored bytes. */
+static enum read_result
+unpack_body(struct slice stored, uint64_t size, int *fd)
+{
+	int plain = body_create();
+
+	if (plain < 0)
+		return READ_TRY_LATER;
+	if (squeeze_unpack(stored, size, plain) != 0 || body_seal(plain) != 0) {
+		enum read_result rc = errno == EBADMSG ? READ_DAMAGED : READ_TRY_LATER;
+		close(plain);
+		return rc;
+	}
+	close(*fd);
+	*fd = plain;
+	return READ_OK;
+}
+
 static enum read_result
 read_body(struct spool *sp, struct seg *s, uint64_t off, const struct record *r, int *fd)
 {
@@ -179,9 +209,14 @@ read_body(struct spool *sp, struct seg *s, uint64_t off, const struct record *r,
 	}
 	if (body_map(*fd, &map) != 0)
 		return READ_TRY_LATER;
-	bool same = map.n == r->body_len && crc32c(0, map.p, map.n) == r->crc_body;
+	enum read_result rc = map.n == r->body_len && crc32c(0, map.p, map.n) == r->crc_body ?
+	    READ_OK : READ_DAMAGED;
+	if (rc == READ_OK && (r->flags & RECORD_ZSTD) != 0)
+		rc = unpack_body(map, r->size, fd);
+	else if (rc == READ_OK && r->size != r->body_len)
+		rc = READ_DAMAGED;
 	body_unmap(&map);
-	return same ? READ_OK : READ_DAMAGED;
+	return rc;
 }
 
 static void
@@ -197,18 +232,19 @@ fail_legs(struct spool *sp, struct spool_ref ref, const struct entry *e)
 	}
 }
 
-/* The bytes are kept for a human; the recipients of this record hear of it. */
-static void
-on_damage(struct spool *sp, struct seg *s, struct spool_ref ref, uint32_t off8)
+void
+read_damaged(struct spool *sp, struct seg *s, uint32_t entry, uint32_t off8)
 {
 	uint64_t off = (uint64_t)off8 * RECORD_ALIGN, end = s->end;
-	uint32_t first = ref.entry, i;
+	uint32_t first = entry, i;
 	struct entry e;
 
 	while (first > 0 && index_get(sp, s, first - 1, &e) == 0 && e.off8 == off8)
 		first--;
 	for (i = first; index_get(sp, s, i, &e) == 0 && e.off8 == off8; i++)
 		fail_legs(sp, (struct spool_ref){ s->no, i }, &e);
+	while (index_get(sp, s, i, &e) == 0 && e.off8 == 0)
+		i++;
 	if (index_get(sp, s, i, &e) == 0 && (uint64_t)e.off8 * RECORD_ALIGN > off)
 		end = (uint64_t)e.off8 * RECORD_ALIGN;
 	spool_set_aside(sp, s, off, end - off, "record");
@@ -251,6 +287,10 @@ spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_
 	buf_init(&out->raw, ENVELOPE_MAX);
 	if (s == NULL || index_get(sp, s, ref.entry, &e) != 0 || e.empty)
 		return -1;
+	if (e.off8 == 0) {	/* settled, and its message is not kept any more */
+		errno = ENOENT;
+		return -1;
+	}
 	const struct cached *c = cache_find(sp, s->no, e.off8);
 	if (c != NULL && read_fresh(c, with_body, out) == 0)
 		return 0;
@@ -266,7 +306,7 @@ spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_
 		return 0;
 	spool_message_fini(out);
 	if (rc == READ_DAMAGED) {
-		on_damage(sp, s, ref, e.off8);
+		read_damaged(sp, s, ref.entry, e.off8);
 		errno = EBADMSG;
 	} else {
 		log_error("spool-read", "segment=%llu off=%llu", (unsigned long long)s->no,

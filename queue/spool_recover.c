@@ -124,14 +124,24 @@ fill_holes(struct spool *sp, struct seg *s, uint32_t upto)
 static void
 add_entry(struct spool *sp, struct seg *s, struct entry *e, uint64_t group)
 {
-	int slot = balance_slot(s, group);
+	int slot = e->empty ? 0 : balance_slot(s, group);
 
-	e->empty = slot < 0;
+	e->empty = e->empty || slot < 0;
 	e->slot = slot < 0 ? 0 : (uint16_t)slot;
 	index_reserve(s, s->count + 1);
 	CHECK(index_put(sp, s, s->count, e) == 0);	/* a fresh one needs no disk */
 	s->count++;
+	s->bodies += e->off8 != 0;
 	balance_add(sp, s, e, 1);
+}
+
+static void
+note_id(struct seg *s, const struct msgid *id)
+{
+	if (memcmp(id->b, s->min.b, MSGID_LEN) < 0)
+		s->min = *id;
+	if (memcmp(id->b, s->max.b, MSGID_LEN) > 0)
+		s->max = *id;
 }
 
 /* Entries of one whole record, as they were born. */
@@ -160,11 +170,25 @@ add_record(struct spool *sp, struct seg *s, uint64_t off, const struct record *r
 		};
 		add_entry(sp, s, &e, spool_group(rcpt.domain, rcpt.shard));
 	}
-	if (memcmp(r->id.b, s->min.b, MSGID_LEN) < 0)
-		s->min = r->id;
-	if (memcmp(r->id.b, s->max.b, MSGID_LEN) > 0)
-		s->max = r->id;
+	note_id(s, &r->id);
 	return 0;
+}
+
+/* Entries of messages of whom all was settled when the log was rewritten. */
+static bool
+add_settled(struct spool *sp, struct seg *s, const struct record *r, const uint8_t *p)
+{
+	struct entry e;
+	uint64_t group;
+
+	if (fill_holes(sp, s, r->first_entry) != 0)
+		return false;
+	for (uint32_t n = r->env_len / SETTLED_BYTES; n > 0; n--, p += SETTLED_BYTES) {
+		settled_get(p, &e, &group);
+		add_entry(sp, s, &e, group);
+		note_id(s, &e.id);
+	}
+	return true;
 }
 
 /* What a newer segment said about one that failed. */
@@ -207,6 +231,8 @@ take_record(struct scan *c, uint64_t off, const struct record *r, struct abandon
 			note_abandon(l, p);
 		return true;
 	}
+	if (r->type == RECORD_SETTLED)
+		return add_settled(c->sp, c->seg, r, p);
 	/* The body is read through the same window, so the meta part is copied. */
 	uint8_t *meta = mem_new(meta_len);
 	memcpy(meta, p, meta_len);
@@ -267,6 +293,9 @@ scan_log(struct scan *c, struct abandons *l)
 	struct record r;
 
 	s->good_end = SEGMENT_HEAD;
+	/* A rewritten log was stable as a whole before it took its place. */
+	if (s->generation > 0)
+		stable = c->size;
 	while (off + RECORD_HEAD <= c->size && !(s->shadow && c->io_error)) {
 		const uint8_t *p = scan_at(c, off, RECORD_HEAD);
 		if (p == NULL || record_get(p, s->stamp, &r) != 0) {
@@ -363,6 +392,8 @@ find_stamp(struct spool *sp, struct seg *s, bool *head_good)
 			s->stamp = h.stamp;
 			s->cls = h.cls;
 			s->created_ms = h.created_ms;
+			s->generation = h.generation;
+			s->packed = h.packed;
 			*head_good = i == 0;	/* the name may be wrong, the bytes are not */
 			return true;
 		}
@@ -423,6 +454,8 @@ take_head(struct seg *s, const struct index_head *h)
 	s->end = s->good_end = h->log_end;
 	s->covered = h->covered;
 	s->created_ms = h->created_ms;
+	s->generation = h->generation;
+	s->bodies = h->bodies;
 	s->min = h->min;
 	s->max = h->max;
 	s->state = SEG_SEALED;
@@ -448,7 +481,8 @@ recover_index(struct spool *sp, struct seg *s, bool head_good, uint64_t log_limi
 
 	if (sp->ops->read(sp->store, s->no, STORE_INDEX, 0, b, PAGE_BYTES) != PAGE_BYTES ||
 	    index_head_get(b, &h) != 0 || h.segment != s->no ||
-	    (head_good && h.stamp != s->stamp) || h.log_end > log_limit)
+	    (head_good && (h.stamp != s->stamp || h.generation != s->generation)) ||
+	    h.log_end > log_limit)
 		return -1;
 	if (load_rows(sp, s, &h) != 0)
 		return -1;
@@ -474,7 +508,7 @@ reset_seg(struct spool *sp, struct seg *s)
 	free(s->row);
 	s->row = NULL;
 	s->nrow = s->caprow = s->lastrow = 0;
-	s->count = s->live = s->next_entry = 0;
+	s->count = s->live = s->next_entry = s->bodies = 0;
 	s->index_valid = false;
 	s->table_n = 0;
 	s->table_lost = false;
@@ -496,8 +530,12 @@ recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 		s->keep = errno != ENOENT;
 		return !s->keep;
 	}
-	if (l != NULL)
-		c.size = abandoned_end(l, s->no, c.size);
+	if (l != NULL) {
+		uint64_t end = abandoned_end(l, s->no, c.size);
+		/* The word about it must outlive it until it is cut. */
+		s->failed = end < c.size;
+		c.size = end;
+	}
 	scan_log(&c, l);
 	s->end = s->good_end;
 	s->next_entry = s->count;
@@ -514,12 +552,22 @@ recover_log(struct spool *sp, struct seg *s, struct abandons *l)
 }
 
 static void
+on_discarded(void *arg, enum store_result r)
+{
+	(void)arg;
+	(void)r;	/* logged; the next rewriting begins it afresh */
+}
+
+static void
 recover_segment(struct spool *sp, uint64_t no, struct abandons *l)
 {
 	struct seg *s = seg_new(sp, no);
 	bool head_good;
 
 	seg_insert(sp, s);
+	/* A crash while it was rewritten. */
+	if (!sp->read_only && sp->ops->size(sp->store, no, STORE_NEW) >= 0)
+		sp->ops->discard(sp->store, no, on_discarded, sp);
 	bool stamped = find_stamp(sp, s, &head_good);
 	if (recover_index(sp, s, head_good, UINT64_MAX) == 0)
 		return;

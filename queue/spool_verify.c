@@ -9,11 +9,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/body.h"
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "queue/spool_priv.h"
 #include "queue/spool_verify_priv.h"
+#include "queue/squeeze.h"
 
 static const char what_torn[] = "the write of this record was cut short";
 
@@ -169,6 +172,22 @@ body_holds(struct verify *v, struct window *w, uint64_t off, const struct record
 	return crc == r->crc_body;
 }
 
+/* Recipients of whom all was settled when the log was rewritten. */
+static const char *
+know_settled(struct verify *v, const struct record *r, const uint8_t *p)
+{
+	uint32_t n = r->env_len / SETTLED_BYTES;
+
+	if (r->first_entry < v->nknown || !known_reach(v, (uint64_t)r->first_entry + n))
+		return "the numbers of its recipients are impossible";
+	for (uint32_t i = 0; i < n; i++, p += SETTLED_BYTES) {
+		struct known *k = &v->known[r->first_entry + i];
+		settled_get(p, &k->e, &k->group);
+		k->there = true;
+	}
+	return NULL;
+}
+
 static const char *
 note_abandon(struct verify *v, const struct record *r, const uint8_t *p)
 {
@@ -177,6 +196,27 @@ note_abandon(struct verify *v, const struct record *r, const uint8_t *p)
 	v->abandon = mem_resize(v->abandon, v->nabandon + 1, sizeof(*v->abandon));
 	v->abandon[v->nabandon++] = abandon_get(p);
 	return NULL;
+}
+
+/* The stored bytes hold; does their content? */
+static const char *
+check_packed(struct verify *v, uint64_t off, const struct record *r)
+{
+	int stored = v->ops->read_body(v->store, v->r.segment, off, r->body_len);
+	int plain = body_create();
+	const char *what = "the body cannot be read";
+	struct slice map;
+
+	if (stored >= 0 && plain >= 0 && body_map(stored, &map) == 0) {
+		what = squeeze_unpack(map, r->size, plain) == 0 ? NULL :
+		    errno == EBADMSG ? "the body cannot be unpacked" : what;
+		body_unmap(&map);
+	}
+	if (stored >= 0)
+		close(stored);
+	if (plain >= 0)
+		close(plain);
+	return what;
 }
 
 /* The record whose head is good. NULL, or what is wrong. */
@@ -197,6 +237,8 @@ check_record(struct verify *v, struct window *w, uint64_t off, const struct reco
 	}
 	if (r->type == RECORD_ABANDON)
 		return note_abandon(v, r, p);
+	if (r->type == RECORD_SETTLED)
+		return know_settled(v, r, p);
 	if (r->nrcpt == 0)
 		return "a message without recipients";
 	const char *what = know_record(v, off, r, p);
@@ -205,9 +247,9 @@ check_record(struct verify *v, struct window *w, uint64_t off, const struct reco
 	if (!body_holds(v, w, off + RECORD_HEAD + meta_len, r))
 		return w->io_error ? "the body cannot be read" :
 		    "the body does not match its checksum";
-	if (r->flags == 0 && r->size != r->body_len)
-		return "the size is not that of the body";
-	return NULL;
+	if ((r->flags & RECORD_ZSTD) != 0)
+		return check_packed(v, off + RECORD_HEAD + meta_len, r);
+	return r->size != r->body_len ? "the size is not that of the body" : NULL;
 }
 
 /* ---- the log ---- */
@@ -250,6 +292,9 @@ check_log(struct verify *v, uint64_t size)
 	struct window w;
 	struct record r;
 
+	/* A rewritten log was stable as a whole before it took its place. */
+	if (v->generation > 0 && v->generation != UINT32_MAX)
+		v->stable = size;
 	window_init(v, &w, STORE_LOG, size);
 	while (off + RECORD_HEAD <= size && !v->stopped) {
 		const uint8_t *p = window_at(v, &w, off, RECORD_HEAD);
@@ -323,9 +368,14 @@ conclude(struct verify *v)
 		nlog++;
 	for (uint32_t i = 0; i < v->nknown; i++) {
 		const struct known *k = &v->known[i];
-		if (k->e.empty || k->e.off8 == 0)
+		if (k->e.empty || (k->e.off8 == 0 && !k->there))
 			continue;
 		bool open = !entry_settled(&k->e);
+		if (k->e.off8 == 0) {
+			v->r.recipients++;
+			v->r.unsettled += open;
+			continue;
+		}
 		struct spool_finding *f = find_at(v, nlog, (uint64_t)k->e.off8 * RECORD_ALIGN);
 		if (f == NULL && k->there) {
 			v->r.recipients++;
@@ -394,6 +444,8 @@ check_heads(struct verify *v, const int64_t size[STORE_PART_MAX])
 		if (!have) {
 			v->stamp = h.stamp;
 			v->r.cls = h.cls;
+			if (p == STORE_LOG)
+				v->generation = h.generation;
 		}
 		have = true;
 	}
@@ -441,6 +493,7 @@ check_segment(struct verify *v, uint64_t no)
 	v->nknown = 0;
 	v->nfinding = 0;
 	v->stable = v->prg_size = v->covered = 0;
+	v->generation = UINT32_MAX;
 	v->prg_lost = false;
 	for (int p = 0; p < STORE_PART_MAX; p++)
 		size[p] = v->ops->size(v->store, no, (enum store_part)p);
@@ -460,6 +513,9 @@ check_segment(struct verify *v, uint64_t no)
 			    "nothing in this file can be told from noise");
 		goto out;
 	}
+	if (!v->live && size[STORE_NEW] >= 0)
+		verify_found(v, STORE_NEW, 0, (uint64_t)size[STORE_NEW], false,
+		    "this log was being rewritten; start-up removes what is here of the new one");
 	if (v->live)
 		v->r.index = INDEX_UNCHECKED;
 	else
@@ -495,7 +551,7 @@ on_segment(void *arg, uint64_t segment)
 
 	l->no = mem_resize(l->no, l->n + 1, sizeof(*l->no));
 	l->no[l->n++] = segment;
-	for (int p = 0; p < STORE_PART_MAX; p++) {
+	for (int p = 0; p < STORE_NEW; p++) {
 		int64_t size = l->v->ops->size(l->v->store, segment, (enum store_part)p);
 		l->v->total += size > 0 ? (uint64_t)size : 0;
 	}

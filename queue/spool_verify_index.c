@@ -19,7 +19,7 @@ apply(struct verify *v, const struct progress *p, uint64_t off, size_t n)
 	struct known *k = p->entry < v->nknown ? &v->known[p->entry] : NULL;
 
 	v->r.progress++;
-	if (k != NULL && k->e.off8 != 0) {
+	if (k != NULL && (k->e.off8 != 0 || k->there)) {
 		if (entry_check(&k->e) != p->check) {
 			verify_found(v, STORE_PROGRESS, off, n, true,
 			    "this speaks of a recipient that is another in the log");
@@ -137,6 +137,12 @@ verify_index_head(struct verify *v, struct index_head *h)
 		what = "this index belongs to another log";
 	else if (h->count > VERIFY_ENTRIES_MAX)
 		what = "the index has more recipients than a segment can have";
+	/* A crash between the new log and its index. */
+	if (what == NULL && v->generation != UINT32_MAX && h->generation != v->generation) {
+		verify_found(v, STORE_INDEX, 0, PAGE_BYTES, false,
+		    "the log was rewritten; its index is built again at start");
+		return 0;
+	}
 	if (what == NULL) {
 		v->r.index = INDEX_GOOD;
 		return 1;

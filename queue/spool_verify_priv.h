@@ -44,6 +44,7 @@ struct verify {
 	/* of the segment in hand */
 	struct spool_segment_report r;
 	uint64_t		 stamp;
+	uint32_t		 generation;	/* of the log; UINT32_MAX unknown */
 	struct known		*known;		/* by ordinal; capknown of them; owned */
 	uint32_t		 nknown, capknown;
 	struct spool_finding	*finding;	/* owned */

@@ -34,7 +34,8 @@ const char *store_result_name(enum store_result r);
 
 enum store_class { STORE_HELD, STORE_RELAY, STORE_CLASS_MAX };	/* retention: long, short */
 
-enum store_part { STORE_LOG, STORE_PROGRESS, STORE_INDEX, STORE_PART_MAX };
+enum store_part { STORE_LOG, STORE_PROGRESS, STORE_INDEX, STORE_NEW /* a log being rewritten */,
+	STORE_PART_MAX };
 
 struct store;
 
@@ -51,6 +52,10 @@ struct store_span {		/* a piece of the index file */
 };
 
 typedef void store_done_fn(void *arg, enum store_result r);
+typedef void store_work_fn(void *arg);
+
+/* Threads for work: what somebody waits for, and what has time. */
+enum store_work { STORE_WORK_READ, STORE_WORK_COPY };
 
 struct store_health {
 	uint64_t bytes_free;	/* of the store's file system, for us */
@@ -64,7 +69,7 @@ struct store_health {
  * completes on the loop, never inside the call. Appends complete in the order of
  * their calls, so does everything else among itself; appends and the rest do not
  * wait for each other. After a failed append the back end refuses what is queued
- * for that segment behind it. Reading is synchronous.
+ * for that segment behind it. Reading is synchronous; `work` does it off the loop.
  */
 struct store_ops {
 	const char *name;
@@ -102,6 +107,21 @@ struct store_ops {
 
 	/* No more appends: the log ends at `end`, preallocated space is returned. */
 	void	(*seal)(struct store *s, uint64_t segment, uint64_t end,
+		    store_done_fn *done, void *arg);
+
+	/* Writes STORE_NEW of a sealed segment at `off` and syncs; 0 begins it afresh. */
+	void	(*rewrite)(struct store *s, uint64_t segment, uint64_t off, struct slice bytes,
+		    store_done_fn *done, void *arg);
+	/* STORE_NEW becomes the log, in one step that a crash cannot halve. Until the
+	 * completion all reads of STORE_LOG see the old one, afterwards the new one; after
+	 * an error the old one. */
+	void	(*adopt)(struct store *s, uint64_t segment, store_done_fn *done, void *arg);
+	/* STORE_NEW is gone on completion; success when there was none. */
+	void	(*discard)(struct store *s, uint64_t segment, store_done_fn *done, void *arg);
+
+	/* Calls fn(arg) on a thread of the back end, then done(arg, STORE_OK_LOCAL) on the
+	 * loop. fn may use read, read_body and size, and nothing else of the loop's. */
+	void	(*work)(struct store *s, enum store_work w, store_work_fn *fn,
 		    store_done_fn *done, void *arg);
 
 	/* All parts are gone on completion; one that does not exist is success. */

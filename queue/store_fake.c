@@ -20,6 +20,7 @@ struct fake_call {		/* one asynchronous call on its way */
 	enum store_result	 override;	/* STORE_RESULT_MAX: what the inner one said */
 	int64_t			 not_before_us;
 	struct store_piece	 piece[8];
+	store_work_fn		*work;
 };
 
 struct store {
@@ -28,7 +29,7 @@ struct store {
 	const struct store_ops	*inner_ops;
 	struct store		*inner;
 	struct timer		*timer;
-	struct fake_call	*head[2], **tail[2];	/* appends; all else: each in order */
+	struct fake_call	*head[3], **tail[3];	/* appends; work; all else: each in order */
 	bool			 closing;
 };
 
@@ -60,7 +61,7 @@ match(struct store *s, enum fake_op op)
 static void
 pump(struct store *s)
 {
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 3; i++)
 		while (s->head[i] != NULL && s->head[i]->arrived) {
 			struct fake_call *c = s->head[i];
 			bool wait = (c->hang && !s->script->release) ||
@@ -72,6 +73,8 @@ pump(struct store *s)
 			s->head[i] = c->next;
 			if (s->head[i] == NULL)
 				s->tail[i] = &s->head[i];
+			if (c->work != NULL)
+				c->work(c->arg);
 			c->done(c->arg, c->override == STORE_RESULT_MAX ?
 			    c->result : c->override);
 			free(c);
@@ -99,7 +102,7 @@ static struct fake_call *
 begin(struct store *s, enum fake_op op, store_done_fn *done, void *arg, struct fake_rule **rule)
 {
 	struct fake_call *c = mem_new(sizeof(*c));
-	int list = op == FAKE_APPEND ? 0 : 1;
+	int list = op == FAKE_APPEND ? 0 : op == FAKE_WORK ? 1 : 2;
 	struct fake_rule *r = match(s, op);
 
 	*c = (struct fake_call){ .store = s, .done = done, .arg = arg,
@@ -139,6 +142,7 @@ fake_open(struct loop *l, const char *where, bool read_only)
 	s->timer = timer_new(l, on_timer, s);
 	s->tail[0] = &s->head[0];
 	s->tail[1] = &s->head[1];
+	s->tail[2] = &s->head[2];
 	return s;
 }
 
@@ -150,6 +154,7 @@ fake_close(struct store **sp)
 	if (s == NULL)
 		return;
 	s->closing = true;
+	pump(s);
 	s->inner_ops->close(&s->inner);
 	pump(s);
 	timer_free(&s->timer);
@@ -165,7 +170,7 @@ fake_drain(struct store *s, int timeout_ms)
 	for (;;) {
 		int rc = s->inner_ops->drain(s->inner, timeout_ms);
 		pump(s);
-		if (rc == 0 && s->head[0] == NULL && s->head[1] == NULL)
+		if (rc == 0 && s->head[0] == NULL && s->head[1] == NULL && s->head[2] == NULL)
 			return 0;
 		if (clock_mono_us() >= end || rc != 0 || timeout_ms <= 0)
 			return -1;
@@ -254,6 +259,48 @@ fake_seal(struct store *s, uint64_t segment, uint64_t end, store_done_fn *done, 
 }
 
 static void
+fake_rewrite(struct store *s, uint64_t segment, uint64_t off, struct slice bytes,
+    store_done_fn *done, void *arg)
+{
+	struct fake_call *k = begin(s, FAKE_REWRITE, done, arg, NULL);
+
+	if (k != NULL)
+		s->inner_ops->rewrite(s->inner, segment, off, bytes, on_inner, k);
+}
+
+static void
+fake_adopt(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	struct fake_call *k = begin(s, FAKE_ADOPT, done, arg, NULL);
+
+	if (k != NULL)
+		s->inner_ops->adopt(s->inner, segment, on_inner, k);
+}
+
+static void
+fake_discard(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	struct fake_call *k = begin(s, FAKE_DISCARD, done, arg, NULL);
+
+	if (k != NULL)
+		s->inner_ops->discard(s->inner, segment, on_inner, k);
+}
+
+/* On the loop, so that rules for its reads count in order; a rule for the work itself
+ * delays it or hangs it. */
+static void
+fake_work(struct store *s, enum store_work w, store_work_fn *fn, store_done_fn *done, void *arg)
+{
+	struct fake_call *k = begin(s, FAKE_WORK, done, arg, NULL);
+
+	(void)w;
+	CHECK(k != NULL);
+	k->work = fn;
+	k->arrived = true;
+	timer_arm(s->timer, 0);
+}
+
+static void
 fake_drop(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
 {
 	struct fake_call *k = begin(s, FAKE_DROP, done, arg, NULL);
@@ -333,6 +380,10 @@ const struct store_ops store_fake = {
 	.progress = fake_progress,
 	.index = fake_index,
 	.seal = fake_seal,
+	.rewrite = fake_rewrite,
+	.adopt = fake_adopt,
+	.discard = fake_discard,
+	.work = fake_work,
 	.drop = fake_drop,
 	.put_meta = fake_put_meta,
 	.get_meta = fake_get_meta,

@@ -269,6 +269,40 @@ local_put_meta(struct store *s, const char *name, struct slice bytes, store_done
 	work_submit(s, WORKER_REST, j);
 }
 
+static void
+local_rewrite(struct store *s, uint64_t segment, uint64_t off, struct slice bytes,
+    store_done_fn *done, void *arg)
+{
+	struct job *j = job_new(s, JOB_REWRITE, segment, done, arg);
+
+	j->off = off;
+	j->bytes = bytes;
+	work_submit(s, WORKER_REST, j);
+}
+
+static void
+local_adopt(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	work_submit(s, WORKER_REST, job_new(s, JOB_ADOPT, segment, done, arg));
+}
+
+static void
+local_discard(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	work_submit(s, WORKER_REST, job_new(s, JOB_DISCARD, segment, done, arg));
+}
+
+/* Reading is for anybody who may open the store. */
+static void
+local_work(struct store *s, enum store_work w, store_work_fn *fn, store_done_fn *done, void *arg)
+{
+	struct job *j = job_new(s, JOB_WORK, 0, done, arg);
+
+	j->kind = JOB_WORK;
+	j->work = fn;
+	work_submit(s, w == STORE_WORK_READ ? WORKER_READ : WORKER_COPY, j);
+}
+
 static int
 local_get_meta(struct store *s, const char *name, struct buf *out)
 {
@@ -394,6 +428,10 @@ const struct store_ops store_local = {
 	.progress = local_progress,
 	.index = local_index,
 	.seal = local_seal,
+	.rewrite = local_rewrite,
+	.adopt = local_adopt,
+	.discard = local_discard,
+	.work = local_work,
 	.drop = local_drop,
 	.put_meta = local_put_meta,
 	.get_meta = local_get_meta,

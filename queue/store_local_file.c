@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "queue/store_local_priv.h"
 
-static const char *const part_suffix[STORE_PART_MAX] = { "log", "prg", "idx" };
+static const char *const part_suffix[STORE_PART_MAX] = { "log", "prg", "idx", "new" };
 
 static void
 part_name(char out[32], uint64_t segment, enum store_part part)
@@ -48,7 +48,7 @@ find_slot(struct store *s, uint64_t segment, enum store_part part)
 
 	for (size_t i = 0; i < STORE_FILES_MAX; i++) {
 		struct store_file *f = &s->file[i];
-		if (f->fd >= 0 && f->segment == segment && f->part == part)
+		if (f->fd >= 0 && !f->stale && f->segment == segment && f->part == part)
 			return f;
 		if (f->refs > 0 || (best != NULL && best->fd < 0))
 			continue;
@@ -70,7 +70,7 @@ files_get(struct store *s, uint64_t segment, enum store_part part, bool create)
 		errno = EMFILE;
 		goto out;
 	}
-	if (f->fd < 0 || f->segment != segment || f->part != part) {
+	if (f->fd < 0 || f->stale || f->segment != segment || f->part != part) {
 		part_name(name, segment, part);
 		int fd = openat(s->seg, name, O_CLOEXEC | O_NOFOLLOW |
 		    (s->read_only ? O_RDONLY : O_RDWR | (create ? O_CREAT : 0)), 0600);
@@ -95,20 +95,27 @@ files_put(struct store *s, struct store_file *f)
 	if (f == NULL)
 		return;
 	pthread_mutex_lock(&s->files_lock);
-	f->refs--;
+	if (--f->refs == 0 && f->stale) {
+		close(f->fd);
+		*f = (struct store_file){ .fd = -1 };
+	}
 	pthread_mutex_unlock(&s->files_lock);
 }
 
 void
-files_forget(struct store *s, uint64_t segment)
+files_forget(struct store *s, uint64_t segment, enum store_part part)
 {
 	pthread_mutex_lock(&s->files_lock);
 	for (size_t i = 0; i < STORE_FILES_MAX; i++) {
 		struct store_file *f = &s->file[i];
-		if (f->fd >= 0 && f->segment == segment && f->refs == 0) {
-			close(f->fd);
-			f->fd = -1;
-		}
+		if (f->fd < 0 || f->segment != segment ||
+		    (part != STORE_PART_MAX && f->part != part))
+			continue;
+		f->stale = true;
+		if (f->refs > 0)
+			continue;
+		close(f->fd);
+		*f = (struct store_file){ .fd = -1 };
 	}
 	pthread_mutex_unlock(&s->files_lock);
 }
@@ -382,7 +389,7 @@ do_drop(struct store *s, const struct job *j)
 {
 	char name[32];
 
-	files_forget(s, j->segment);
+	files_forget(s, j->segment, STORE_PART_MAX);
 	/* Log last: what is left of a half-dropped segment must still say that it was one. */
 	for (int part = STORE_PART_MAX - 1; part >= 0; part--) {
 		part_name(name, j->segment, (enum store_part)part);
@@ -390,6 +397,72 @@ do_drop(struct store *s, const struct job *j)
 			return -1;
 	}
 	return fsync(s->seg);
+}
+
+static int
+do_rewrite(struct store *s, const struct job *j)
+{
+	struct store_file *f = files_get(s, j->segment, STORE_NEW, true);
+	int rc = -1;
+
+	if (f == NULL)
+		return -1;
+	if ((j->off > 0 || ftruncate(f->fd, 0) == 0) &&
+	    file_write(f->fd, j->bytes.p, j->bytes.n, j->off) == 0 && fdatasync(f->fd) == 0)
+		rc = 0;
+	int e = errno;
+	files_put(s, f);
+	errno = e;
+	return rc;
+}
+
+/*
+ * The old log stays open, and is what reads find, until the loop hears of it. Once the
+ * rename succeeded there is no way back: whether it is stable is for the next start,
+ * which can do with either log.
+ */
+static int
+do_adopt(struct store *s, struct job *j)
+{
+	char from[32], to[32];
+
+	part_name(from, j->segment, STORE_NEW);
+	part_name(to, j->segment, STORE_LOG);
+	j->old = files_get(s, j->segment, STORE_LOG, false);
+	if (j->old == NULL)
+		return -1;
+	if (renameat(s->seg, from, s->seg, to) != 0) {
+		int e = errno;
+		files_put(s, j->old);
+		j->old = NULL;
+		errno = e;
+		return -1;
+	}
+	if (fsync(s->seg) != 0)
+		log_error("spool-housekeeping", "job=adopt segment=%llu errno=%d",
+		    (unsigned long long)j->segment, errno);
+	files_forget(s, j->segment, STORE_NEW);
+	return 0;
+}
+
+void
+file_adopted(struct store *s, struct job *j)
+{
+	if (j->old == NULL)
+		return;
+	files_forget(s, j->segment, STORE_LOG);
+	files_put(s, j->old);
+	j->old = NULL;
+}
+
+static int
+do_discard(struct store *s, const struct job *j)
+{
+	char name[32];
+
+	files_forget(s, j->segment, STORE_NEW);
+	part_name(name, j->segment, STORE_NEW);
+	return unlinkat(s->seg, name, 0) == 0 || errno == ENOENT ? 0 : -1;
 }
 
 static int
@@ -440,6 +513,19 @@ file_job(struct store *s, struct job *j)
 		break;
 	case JOB_META:
 		rc = do_meta(s, j);
+		break;
+	case JOB_REWRITE:
+		rc = do_rewrite(s, j);
+		break;
+	case JOB_ADOPT:
+		rc = do_adopt(s, j);
+		break;
+	case JOB_DISCARD:
+		rc = do_discard(s, j);
+		break;
+	case JOB_WORK:
+		j->work(j->arg);
+		rc = 0;
 		break;
 	case JOB_REFUSE:
 	case JOB_APPEND:

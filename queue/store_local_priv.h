@@ -19,11 +19,14 @@ enum {
 	STORE_CHUNK = 1 << 20,		/* a body is copied in pieces of this */
 	STORE_PIECES_MAX = 4,		/* of one append */
 	STORE_FAILED_MAX = 64,		/* abandoned segments remembered */
+	STORE_THREADS_MAX = 4,		/* of one worker */
+	STORE_READERS = 3,		/* so that one bad sector does not stop all reads */
 	STORE_CLOSE_MS = 10000
 };
 
 enum job_kind {
-	JOB_APPEND, JOB_CREATE, JOB_PROGRESS, JOB_INDEX, JOB_SEAL, JOB_DROP, JOB_META, JOB_REFUSE
+	JOB_APPEND, JOB_CREATE, JOB_PROGRESS, JOB_INDEX, JOB_SEAL, JOB_DROP, JOB_META, JOB_REFUSE,
+	JOB_REWRITE, JOB_ADOPT, JOB_DISCARD, JOB_WORK
 };
 
 struct job {
@@ -39,6 +42,8 @@ struct job {
 	bool			 sync;
 	char			 head[64];	/* create */
 	char			 name[64];	/* meta */
+	store_work_fn		*work;
+	struct store_file	*old;		/* adopt: the log as it was, held open */
 	store_done_fn		*done;
 	void			*arg;
 	enum store_result	 result;
@@ -46,8 +51,8 @@ struct job {
 
 struct worker {
 	struct store	*store;
-	pthread_t	 thread;
-	bool		 running;
+	pthread_t	 thread[STORE_THREADS_MAX];
+	unsigned	 nthread;		/* running */
 	pthread_cond_t	 wake;
 	struct job	*head, **tail;		/* under store->lock */
 	size_t		 queued;		/* jobs in that list */
@@ -62,11 +67,12 @@ struct store_file {			/* an open part of a segment */
 	uint64_t	segment;
 	enum store_part	part;
 	int		fd;		/* -1: slot is free */
+	bool		stale;		/* not that file any more: closed by its last user */
 	unsigned	refs;		/* users now */
 	uint64_t	used;		/* tick of last use */
 };
 
-enum worker_kind { WORKER_LOG, WORKER_REST, WORKER_MAX };
+enum worker_kind { WORKER_LOG, WORKER_REST, WORKER_READ, WORKER_COPY, WORKER_MAX };
 
 struct store {
 	struct loop	*loop;
@@ -100,7 +106,9 @@ int work_drain(struct store *s, int timeout_ms);
 /* store_local_file.c: what a job does to the files; any thread */
 struct store_file *files_get(struct store *s, uint64_t segment, enum store_part part, bool create);
 void files_put(struct store *s, struct store_file *f);
-void files_forget(struct store *s, uint64_t segment);	/* before unlinking */
+/* Whoever uses it goes on; nobody gets it any more. A part, or STORE_PART_MAX for all. */
+void files_forget(struct store *s, uint64_t segment, enum store_part part);
+void file_adopted(struct store *s, struct job *j);	/* on the loop, before its completion */
 void files_close(struct store *s);
 enum store_result file_result(int error);
 int file_write(int fd, const void *p, size_t n, uint64_t off);

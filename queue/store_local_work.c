@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Two threads write: one appends and syncs logs, so that a commit never waits for
- * housekeeping; the other does all the rest. They start when the loop first turns
+ * housekeeping; the other does all the rest. Others read: for deliveries, and for logs
+ * that are rewritten. They start when the loop first turns
  * (after the role gave up its privileges); until then jobs wait, or are run by
  * drain itself, which is how start-up recovers without a thread.
  */
@@ -140,6 +141,8 @@ complete(struct store *s)
 	while (j != NULL) {
 		struct job *next = j->next;
 		s->pending--;
+		if (j->kind == JOB_ADOPT)
+			file_adopted(s, j);
 		j->done(j->arg, j->result);
 		free(j->span);
 		free(j);
@@ -167,7 +170,7 @@ run_inline(struct store *s)
 
 	for (int i = 0; i < WORKER_MAX; i++) {
 		struct worker *w = &s->worker[i];
-		while (!w->running && w->head != NULL) {
+		while (w->nthread == 0 && w->head != NULL) {
 			size_t n;
 			struct job *first = take_batch(w, &n);
 			run_batch(w, first, n);
@@ -191,8 +194,12 @@ start_threads(void *arg)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (int i = 0; i < WORKER_MAX; i++) {
 		struct worker *w = &s->worker[i];
-		int e = pthread_create(&w->thread, NULL, worker_main, w);
-		w->running = e == 0;
+		unsigned n = i == WORKER_READ ? STORE_READERS : 1;
+		int e = 0;
+		while (w->nthread < n && e == 0) {
+			e = pthread_create(&w->thread[w->nthread], NULL, worker_main, w);
+			w->nthread += e == 0;
+		}
 		if (e != 0)
 			log_error("spool-thread", "errno=%d effect=\"syncs block the loop\"", e);
 	}
@@ -211,10 +218,10 @@ work_submit(struct store *s, enum worker_kind k, struct job *j)
 	w->tail = &j->next;
 	w->queued++;
 	s->pending++;
-	if (w->running && !w->gathering)
+	if (w->nthread > 0 && !w->gathering)
 		pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&s->lock);
-	if (!w->running)
+	if (w->nthread == 0)
 		timer_arm(s->starter, 0);
 }
 
@@ -286,14 +293,15 @@ stop_threads(struct store *s)
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	for (int i = 0; i < WORKER_MAX; i++)
-		pthread_cond_signal(&s->worker[i].wake);
+		pthread_cond_broadcast(&s->worker[i].wake);
 	pthread_mutex_unlock(&s->lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += STORE_CLOSE_MS / 1000;
 	for (int i = 0; i < WORKER_MAX; i++) {
 		struct worker *w = &s->worker[i];
-		if (w->running && pthread_timedjoin_np(w->thread, NULL, &until) != 0)
-			stuck = true;
+		for (unsigned k = 0; k < w->nthread; k++)
+			if (pthread_timedjoin_np(w->thread[k], NULL, &until) != 0)
+				stuck = true;
 	}
 	return !stuck;
 }
@@ -312,7 +320,7 @@ work_fini(struct store *s)
 		return;
 	}
 	for (int i = 0; i < WORKER_MAX; i++)
-		s->worker[i].running = false;
+		s->worker[i].nthread = 0;
 	run_inline(s);
 	complete(s);
 	watch_free(&s->watch);

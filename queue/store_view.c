@@ -136,7 +136,7 @@ view_list(struct store *s, void (*fn)(void *arg, uint64_t segment), void *arg)
 static int
 part_fd(struct store *s, uint64_t segment, enum store_part part)
 {
-	static const char *const suffix[STORE_PART_MAX] = { "log", "prg", "idx" };
+	static const char *const suffix[STORE_PART_MAX] = { "log", "prg", "idx", "new" };
 	struct view_file *f = &s->file[0];
 	char name[32];
 
@@ -294,6 +294,37 @@ view_seal(struct store *s, uint64_t segment, uint64_t end, store_done_fn *done, 
 }
 
 static void
+view_rewrite(struct store *s, uint64_t segment, uint64_t off, struct slice bytes,
+    store_done_fn *done, void *arg)
+{
+	(void)s, (void)segment, (void)off, (void)bytes;
+	done(arg, STORE_DOWN);
+}
+
+static void
+view_adopt(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	(void)s, (void)segment;
+	done(arg, STORE_DOWN);
+}
+
+static void
+view_discard(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
+{
+	(void)s, (void)segment;
+	done(arg, STORE_DOWN);
+}
+
+/* No thread and no loop here: at once. */
+static void
+view_work(struct store *s, enum store_work w, store_work_fn *fn, store_done_fn *done, void *arg)
+{
+	(void)s, (void)w;
+	fn(arg);
+	done(arg, STORE_OK_LOCAL);
+}
+
+static void
 view_drop(struct store *s, uint64_t segment, store_done_fn *done, void *arg)
 {
 	(void)s, (void)segment;
@@ -326,6 +357,10 @@ const struct store_ops store_view = {
 	.progress = view_progress,
 	.index = view_index,
 	.seal = view_seal,
+	.rewrite = view_rewrite,
+	.adopt = view_adopt,
+	.discard = view_discard,
+	.work = view_work,
 	.drop = view_drop,
 	.put_meta = view_put_meta,
 	.get_meta = view_get_meta,

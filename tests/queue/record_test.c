@@ -77,11 +77,12 @@ static void
 test_heads(void **state)
 {
 	const struct segment_head h = { .segment = 42, .stamp = STAMP, .cls = STORE_RELAY,
-	    .created_ms = 1700000000000 };
+	    .created_ms = 1700000000000, .generation = 3, .packed = true };
 	const struct index_head x = {
 		.segment = 42, .stamp = STAMP, .cls = STORE_HELD, .count = 1000, .live = 7,
 		.log_end = 1 << 30, .covered = 4096, .min = some_id(1), .max = some_id(9),
 		.due = { 5, INT64_MAX }, .created_ms = 99, .nrow = 3, .crc_rows = 0xdeadbeef,
+		.generation = 3, .bodies = 500,
 	};
 	uint8_t b[SEGMENT_HEAD], *p = malloc(PAGE_BYTES);
 	struct segment_head got;
@@ -94,6 +95,9 @@ test_heads(void **state)
 	assert_int_equal(got.stamp, STAMP);
 	assert_int_equal(got.cls, STORE_RELAY);
 	assert_int_equal(got.created_ms, h.created_ms);
+	assert_int_equal(got.generation, 3);
+	assert_true(got.packed);
+	assert_int_equal(b[8], 2);	/* older releases leave it alone */
 	for (int bit = 0; bit < SEGMENT_HEAD * 8; bit++) {
 		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_int_equal(segment_head_get(b, &got), -1);
@@ -104,6 +108,8 @@ test_heads(void **state)
 	assert_int_equal(xgot.count, 1000);
 	assert_int_equal(xgot.live, 7);
 	assert_int_equal(xgot.covered, 4096);
+	assert_int_equal(xgot.generation, 3);
+	assert_int_equal(xgot.bodies, 500);
 	assert_int_equal(xgot.due[LEG_HOLD], 5);
 	assert_true(xgot.due[LEG_FORWARD] == INT64_MAX);
 	assert_memory_equal(xgot.max.b, x.max.b, MSGID_LEN);
@@ -113,6 +119,44 @@ test_heads(void **state)
 		p[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	free(p);
+}
+
+static void
+test_settled(void **state)
+{
+	const struct record good = { .type = RECORD_SETTLED, .stamp = STAMP, .first_entry = 7,
+	    .env_len = 3 * SETTLED_BYTES };
+	const struct entry e = { .id = some_id(4), .rcpt = 9, .slot = 5, .kind = 1, .triage = 3,
+	    .off8 = 77, .size = 1234, .user = 42, .received_ms = 1700000000000, .note = 13,
+	    .leg = { { .state = LEG_DELIVERED, .attempts = 2, .code = 250 },
+		     { .state = LEG_SKIPPED } } };
+	uint8_t b[RECORD_HEAD], p[SETTLED_BYTES];
+	struct record bad = good, got;
+	struct entry back;
+	uint64_t group;
+
+	(void)state;
+	record_put(b, &good);
+	assert_int_equal(record_get(b, STAMP, &got), 0);
+	assert_int_equal(record_len(&got), RECORD_HEAD + 3 * SETTLED_BYTES);
+	for (int i = 0; i < 4; i++) {
+		bad = good;
+		bad.nrcpt = i == 0;
+		bad.body_len = i == 1;
+		bad.env_len += i == 2 ? 8 : i == 3 ? SETTLED_MAX * SETTLED_BYTES : 0;
+		record_put(b, &bad);
+		assert_int_equal(record_get(b, STAMP, &got), -1);
+	}
+	settled_put(p, &e, 0xfeedfacecafe);
+	settled_get(p, &back, &group);
+	assert_true(group == 0xfeedfacecafe);
+	assert_int_equal(back.off8, 0);
+	assert_int_equal(back.slot, 0);
+	assert_int_equal(entry_check(&back), entry_check(&e));
+	assert_int_equal(back.leg[LEG_HOLD].state, LEG_DELIVERED);
+	assert_int_equal(back.leg[LEG_HOLD].code, 250);
+	assert_int_equal(back.note, 13);
+	assert_int_equal(back.size, 1234);
 }
 
 static void
@@ -301,6 +345,7 @@ main(void)
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_record_bounds),
 		cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_settled),
 		cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_entry),
 		cmocka_unit_test(test_page),
