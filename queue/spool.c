@@ -217,8 +217,10 @@ settle_all(struct spool *sp)
 	on_flusher(sp);
 	if (sp->ops->drain(sp->store, WAIT_MS) != 0)
 		return false;
-	for (size_t i = 0; i < sp->nseg; i++)
+	for (size_t i = 0; i < sp->nseg; i++) {
 		house_close_seg(sp, sp->seg[i]);
+		house_seal(sp, sp->seg[i]);	/* one that was read from its log */
+	}
 	on_flusher(sp);
 	for (size_t i = 0; i < sp->nseg; i++)
 		progress_sync(sp, sp->seg[i]);
