@@ -132,6 +132,10 @@ struct conf {
 	unsigned tarpit_after;	/* errors and refusals answered at once */
 	int64_t	 tarpit_delay_ms;	/* ... then each of them after so long; 0: never */
 	int64_t	 greet_pause_ms;	/* before the banner; 0: none */
+	char	**blocklist;	size_t nblocklist;	/* zones */
+	bool	 blocklist_refuse;	/* dns-blocklist-action = defer | refuse */
+	bool	 greylist;
+	int64_t	 greylist_delay_ms, greylist_window_ms, greylist_keep_ms;
 	char	**exempt_network;	size_t nexempt_network;	/* as trusted_relay */
 	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */
 	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */

@@ -35,6 +35,7 @@ static const char *const failover_modes[] = { "off", "on", NULL };
 static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
 static const char *const hold_reject[] = { "hold", "reject", NULL };
+static const char *const blocklist_actions[] = { "defer", "refuse", NULL };
 static const char *const listen_protocols[] = { "smtp", "lmtp", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
 static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
@@ -106,8 +107,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "recipients-max", ROOT(recipients_max), COUNT("100", 1, 10000),
 	  .help = "Recipients of one transaction; more get 452 and come in the next one. RFC 5321 "
 	    "4.5.3.1.8 asks for at least 100." },
-	{ .name = "sessions-max", ROOT(sessions_max), COUNT("1000", 1, 100000),
-	  .help = "Open SMTP sessions per relay process; more get 421." },
+	{ .name = "sessions-max", ROOT(sessions_max), COUNT("5000", 1, 100000),
+	  .help = "Open SMTP sessions per relay process. One more takes the place of the session "
+	    "that has been idle longest, or gets 421 when all are at work. An idle session takes up "
+	    "to 8 KiB of memory, one with TLS up to 48 KiB." },
 	{ .name = "errors-max", ROOT(errors_max), COUNT("20", 1, 10000),
 	  .help = "Bad commands in one session before 421." },
 	{ .name = "messages-max", ROOT(messages_max), COUNT("1000", 1, 1000000),
@@ -145,6 +148,24 @@ const struct conf_key conf_keys[] = {
 	{ .name = "greet-pause", ROOT(greet_pause_ms), TIME("0s", 0, MIN),
 	  .help = "Pause before the banner. Who talks in it does not speak SMTP but shouts it, "
 	    "and gets 421. 0: no pause." },
+	{ .name = "dns-blocklists", NAMES(blocklist, nblocklist),
+	  .def_words = "none", .example = "{ \"zen.example.org\" }",
+	  .help = "DNS blocklists (RFC 5782) asked about each client before the banner. One that "
+	    "does not answer within five seconds counts as silent." },
+	{ .name = "dns-blocklist-action", ROOT(blocklist_refuse), .type = CONF_CHOICE_BOOL,
+	  .def = "defer", .choices = blocklist_actions,
+	  .help = "What a listed client hears about each recipient but postmaster and abuse: 451, "
+	    "or 550." },
+	{ .name = "greylist", ROOT(greylist), .type = CONF_BOOL, .def = "no",
+	  .help = "Whether the first try of an unknown client network, sender and recipient is put "
+	    "off (RFC 6647). One-time codes come late then; in front of a store that is down "
+	    "that is a high price." },
+	{ .name = "greylist-delay", ROOT(greylist_delay_ms), TIME("5m", 0, DAY),
+	  .help = "A second try counts after this time." },
+	{ .name = "greylist-window", ROOT(greylist_window_ms), TIME("1d", MIN, 30 * DAY),
+	  .help = "... and up to this time." },
+	{ .name = "greylist-keep", ROOT(greylist_keep_ms), TIME("35d", HOUR, 400 * DAY),
+	  .help = "How long a network that came back stays known without a word from it." },
 	{ .name = "refusals-max", ROOT(refusals_max), COUNT("200", 1, 100000),
 	  .help = "Recipients refused in one session before 421: somebody is guessing addresses." },
 	{ .name = "junk-commands-max", ROOT(junk_max), COUNT("100", 1, 100000),

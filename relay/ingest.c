@@ -108,6 +108,12 @@ ingest_reload(struct ingest *g, const struct conf *c)
 	g->conf = c;
 }
 
+struct dns *
+ingest_dns(const struct ingest *g)
+{
+	return g->dns;
+}
+
 unsigned
 ingest_relay_index(const struct ingest *g)
 {

@@ -30,6 +30,7 @@ struct ingest *ingest_new(struct loop *l, const struct conf *c, struct dns *d,
     const struct ingest_links *links, unsigned relay_index);
 void ingest_reload(struct ingest *g, const struct conf *c);
 unsigned ingest_relay_index(const struct ingest *g);
+struct dns *ingest_dns(const struct ingest *g);	/* borrowed; NULL in some tests */
 void ingest_free(struct ingest **gp);	/* requests end without a call */
 
 /* An answer of a peer. True when it was of a kind that is ours. */

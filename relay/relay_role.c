@@ -230,6 +230,7 @@ relay_start(struct role *r)
 		return -1;
 	rl->ingest = ingest_new(r->loop, r->conf, rl->dns, &links, r->index);
 	rl->server = smtp_server_new(r->loop, r->conf, rl->ingest, rl->tls_server);
+	smtp_server_greylist(rl->server, role_resource(r, "greylist"));
 	rl->deliver = relay_deliver_new(rl);
 	if (rl->deliver == NULL)
 		return -1;
@@ -356,10 +357,11 @@ relay_status_inbound(struct relay *rl, struct buf *out)
 	ingest_stats(rl->ingest, &g);
 	return buf_printf(out, "\"crowded_address\":%llu,\"crowded_network\":%llu,"
 	    "\"crowded_rate\":%llu,\"evicted\":%llu,\"early_talkers\":%llu,"
-	    "\"tarpitted\":%llu,\"slow\":%llu,\"proxy_refused\":%llu,", (unsigned long long)s.crowded_address,
+	    "\"tarpitted\":%llu,\"listed\":%llu,\"greylisted\":%llu,\"slow\":%llu,\"proxy_refused\":%llu,", (unsigned long long)s.crowded_address,
 	    (unsigned long long)s.crowded_network, (unsigned long long)s.crowded_rate,
 	    (unsigned long long)s.evicted, (unsigned long long)s.early,
-	    (unsigned long long)s.tarpitted, (unsigned long long)s.slow,
+	    (unsigned long long)s.tarpitted, (unsigned long long)s.listed,
+	    (unsigned long long)s.greylisted, (unsigned long long)s.slow,
 	    (unsigned long long)s.proxy_refused) != 0 ? -1 :
 	    buf_printf(out, "\"sessions\":%u,\"sessions_total\":%llu,\"crowded\":%llu,"
 	    "\"timeouts\":%llu,\"tls\":%llu,\"tls_failed\":%llu,\"waiting_for_memory\":%u,"

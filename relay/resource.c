@@ -15,6 +15,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "relay/greylist.h"
 
 enum {
 	BACKLOG = 1024, LOG_KEY_LEN = 32,
@@ -243,6 +244,12 @@ resource_sockets(const struct conf *c, struct resource_set *s)
 			add(s, ROLE_RELAY, (int)k, name, fd);
 		}
 	}
+	int seen = greylist_create();	/* also when it is off: a reload may turn it on */
+	if (seen < 0) {
+		log_error("start", "error=\"%m\" fix=\"there must be memory for files\"");
+		return -1;
+	}
+	add(s, ROLE_RELAY, -1, "greylist", seen);
 	int fd = control_socket(c);
 	return fd < 0 ? -1 : add(s, ROLE_QUEUE, -1, "control", fd);
 }

@@ -7,8 +7,9 @@
 
 enum {
 	EVICT_LOOKS	= 64,		/* sessions looked at to make room for one */
-	EVICT_NEW_MS	= 250,		/* idle so long without a sender: may be asked to leave */
-	EVICT_BUSY_MS	= 5000,		/* ... within a transaction, or slow in a message */
+	EVICT_NEW_MS	= 100,		/* idle so long without a sender: may be asked to leave */
+	EVICT_BUSY_MS	= 2000,		/* ... within a transaction */
+	EVICT_SLOW_MS	= 1000,		/* below data-rate-min in a message for so long */
 	LATE_MAX	= CONN_SMALL	/* bytes of a reply that comes late */
 };
 
@@ -56,10 +57,52 @@ guard_count(struct session *s)
 	return false;
 }
 
-void
-guard_admitted(struct session *s)
+static void
+guard_greet(struct session *s)
 {
+	blocklist_cancel(&s->listing);
 	session_step(s, smtp_machine_greet(&s->m, &s->sv->reply));
+}
+
+static void
+guard_listed(void *arg, size_t zone)
+{
+	struct session *s = arg;
+	const struct conf *c = s->sv->conf;
+	int64_t left = s->pause_ms - clock_mono_ms();
+
+	s->listing = NULL;
+	if (zone < c->nblocklist) {
+		s->sv->stats.listed++;
+		log_info("listed", "client=%s zone=%s", s->ip, c->blocklist[zone]);
+		s->m.listed = mem_str(c->blocklist[zone]);
+	}
+	if (left > 0)
+		conn_deadline(s->conn, left);
+	else
+		guard_greet(s);
+}
+
+void
+guard_paused(struct session *s)
+{
+	if (s->listing != NULL && clock_mono_ms() < s->pause_ms + BLOCKLIST_WAIT_MS)
+		conn_deadline(s->conn, BLOCKLIST_WAIT_MS);
+	else
+		guard_greet(s);
+}
+
+static void
+guard_pause(struct session *s)
+{
+	struct smtp_server *sv = s->sv;
+
+	s->pause_ms = clock_mono_ms() + sv->conf->greet_pause_ms;
+	s->listing = blocklist_ask(ingest_dns(sv->ingest), sv->conf, s->addr, guard_listed, s);
+	if (s->listing == NULL && sv->conf->greet_pause_ms == 0)
+		guard_greet(s);
+	else
+		session_enter(s, SMTP_PAUSE);
 }
 
 void
@@ -70,14 +113,29 @@ guard_admit(struct session *s)
 	s->m.front = server_trusts(sv, s->ip);
 	s->m.relayed = s->m.relayed || s->m.front;
 	s->exempt = s->m.front || server_exempts(sv, s->ip);
-	if (!s->exempt && network_addr(slice_str(s->ip), s->addr) == 0 &&
-	    !addr_is_loopback(s->addr) && !guard_count(s))
-		return;
-	if (s->exempt || sv->conf->greet_pause_ms == 0) {
-		guard_admitted(s);
+	if (s->exempt || network_addr(slice_str(s->ip), s->addr) != 0) {
+		guard_greet(s);
 		return;
 	}
-	session_enter(s, SMTP_PAUSE);
+	if (addr_is_loopback(s->addr) || guard_count(s))
+		guard_pause(s);
+}
+
+enum smtp_rcpt_verdict
+guard_rcpt(struct session *s, const struct smtp_rcpt_answer *a)
+{
+	const struct conf *c = s->sv->conf;
+	const struct greylist_bounds b = { c->greylist_delay_ms, c->greylist_window_ms,
+		c->greylist_keep_ms };
+
+	/* Reports do not come twice from some hosts, and there is a token on their address. */
+	if (!c->greylist || s->sv->greylist == NULL || s->exempt || a->return_path ||
+	    a->verdict != SMTP_RCPT_KNOWN || s->m.mail_from[0] == '\0' ||
+	    greylist_pass(s->sv->greylist, &b, s->addr, slice_str(s->m.mail_from), a->user,
+	    clock_wall_ms()))
+		return a->verdict;
+	s->sv->stats.greylisted++;
+	return SMTP_RCPT_GREYLISTED;
 }
 
 void
@@ -111,7 +169,7 @@ guard_evictable(const struct session *s, int64_t now)
 		return idle >= EVICT_BUSY_MS;
 	case SMTP_DATA:
 	case SMTP_CHUNK:
-		return session_below_rate(s, EVICT_BUSY_MS);
+		return session_below_rate(s, EVICT_SLOW_MS);
 	case SMTP_NEW:
 	case SMTP_WAIT_RCPT:
 	case SMTP_WAIT_MEMORY:
@@ -157,6 +215,20 @@ guard_room(struct smtp_server *sv)
 	else
 		session_step(s, smtp_machine_bye(&s->m, SMTP_END_CROWD, &sv->reply));
 	return true;
+}
+
+void
+guard_memory(struct smtp_server *sv)
+{
+	struct session *s = TAILQ_FIRST(&sv->engaged), *next;
+
+	for (unsigned i = 0; s != NULL && i < EVICT_LOOKS; i++, s = next) {
+		next = TAILQ_NEXT(s, age);
+		if ((s->state != SMTP_DATA && s->state != SMTP_CHUNK) || s->exempt || !session_below_rate(s, EVICT_SLOW_MS))
+			continue;
+		sv->stats.slow++;
+		session_step(s, smtp_machine_bye(&s->m, SMTP_END_SLOW, &sv->reply));
+	}
 }
 
 void

@@ -4,7 +4,8 @@
  * client served while thousands of others hold on. Shared by the files of the sessions.
  *
  *	at the door	sessions and new connections per address, sessions per network, a
- *			pause before the banner in which only a spammer talks
+ *			pause before the banner in which only a spammer talks and blocklists
+ *			are asked
  *	all slots taken	the session that has been idle longest makes room, one that has not
  *			named a sender yet first; whoever is sending mail stays
  *	while it lasts	replies to errors come late; commands that bring no mail are counted
@@ -19,13 +20,18 @@
 
 /* The client is known as well as it will be: the banner, a pause before it, or 421. */
 void guard_admit(struct session *s);
-/* The pause before the banner is over. */
-void guard_admitted(struct session *s);
+/* The time of the pause before the banner is over. */
+void guard_paused(struct session *s);
 /* It talked in that pause. */
 void guard_early(struct session *s);
 
+/* The directory's answer about a recipient, or "not at the first try". */
+enum smtp_rcpt_verdict guard_rcpt(struct session *s, const struct smtp_rcpt_answer *a);
+
 /* A slot for one more session: true when there is one, perhaps somebody else's. */
 bool guard_room(struct smtp_server *sv);
+/* There is no room for a message: whoever holds some and sends too slowly gives it back. */
+void guard_memory(struct smtp_server *sv);
 /* It made progress: it is the last to be asked to leave. `engaged`: a sender was taken. */
 void guard_progress(struct session *s, bool engaged);
 void guard_forget(struct session *s);	/* it is closing */

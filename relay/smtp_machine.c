@@ -92,6 +92,8 @@ smtp_machine_fini(struct smtp_machine *m)
 	m->helo = NULL;
 	free(m->client);
 	m->client = NULL;
+	free(m->listed);
+	m->listed = NULL;
 }
 
 /* The reply buffer is larger than all replies of one command; a full one is our bug. */

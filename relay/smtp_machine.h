@@ -84,6 +84,7 @@ struct smtp_machine {
 	uint64_t	 chunks;	/* octets of all so far, the present one too */
 	const char	*chunk_error;	/* the reply to it, static; NULL: it is kept */
 	struct smtp_xclient *client;	/* owned; what XCLIENT said so far, NULL nothing */
+	char		*listed;	/* owned; the blocklist that names the client, or NULL */
 	char		*helo;		/* owned; NULL before EHLO */
 	char		*mail_from;	/* owned; NULL without transaction, "" null sender */
 	char		*envid;		/* owned; ENVID=, "" when not given */
@@ -114,7 +115,8 @@ struct smtp_step smtp_machine_line(struct smtp_machine *m, enum smtp_state st,
     enum smtp_lexeme lex, struct slice line, struct buf *reply);
 
 enum smtp_rcpt_verdict {
-	SMTP_RCPT_KNOWN, SMTP_RCPT_UNKNOWN, SMTP_RCPT_UNAVAILABLE
+	SMTP_RCPT_KNOWN, SMTP_RCPT_UNKNOWN, SMTP_RCPT_UNAVAILABLE,
+	SMTP_RCPT_GREYLISTED	/* known, but not at the first try */
 };
 struct smtp_rcpt_answer {
 	enum smtp_rcpt_verdict	verdict;

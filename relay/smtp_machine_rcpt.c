@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* RCPT: whose is this address, and who has to be asked. */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/dnsrr.h"
 #include "base/mem.h"
 #include "relay/smtp_machine_priv.h"
 #include "relay/smtp_param.h"
@@ -141,6 +143,17 @@ machine_route_rcpt(struct smtp_machine *m, const struct address *a, struct buf *
 	return machine_step(SMTP_WAIT_RCPT, SMTP_DO_DIRECTORY);
 }
 
+static struct smtp_step
+machine_rcpt_listed(struct smtp_machine *m, struct buf *reply)
+{
+	char text[DNS_NAME_MAX + 64];
+
+	(void)snprintf(text, sizeof(text), "%s your address is listed by %s",
+	    m->conf->blocklist_refuse ? "550 5.7.1" : "451 4.7.1", m->listed);
+	return m->conf->blocklist_refuse ? machine_rcpt_refused(m, reply, text) :
+	    machine_rcpt_deferred(m, reply, text);
+}
+
 struct smtp_step
 machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
@@ -174,6 +187,8 @@ machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, s
 	m->pending->notify = p.notify;
 	m->pending->role = slice_ieq(a.local, SLICE_LIT("postmaster")) ||
 	    slice_ieq(a.local, SLICE_LIT("abuse"));
+	if (m->listed != NULL && !m->pending->role)
+		return machine_rcpt_listed(m, reply);
 	if (a.domain.n > 0 && !a.literal && address_domain_canonical(a.domain,
 	    m->pending->domain, sizeof(m->pending->domain)) != 0)
 		return machine_rcpt_refused(m, reply, "550 5.1.2 no such domain");
@@ -212,6 +227,8 @@ smtp_machine_rcpt(struct smtp_machine *m, const struct smtp_rcpt_answer *a, stru
 		if (m->pending->role)
 			return machine_rcpt_added(m, machine_add_role(m), reply);
 		return machine_rcpt_refused(m, reply, "550 5.1.1 no such user here");
+	case SMTP_RCPT_GREYLISTED:
+		return machine_rcpt_deferred(m, reply, "451 4.7.1 come back in some minutes");
 	case SMTP_RCPT_UNAVAILABLE:
 		break;
 	}

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "relay/smtp_session_priv.h"
+#include "relay/smtp_guard.h"
 
 /* -- body memory ---------------------------------------------------------------- */
 
@@ -18,6 +18,16 @@ server_reserve(struct smtp_server *sv, uint64_t n)
 	return true;
 }
 
+/* What is set aside before the first octet. A promised size counts up to a bound: a handful
+ * of clients that promise much and send nothing must not take the memory of all. */
+static uint64_t
+body_first(const struct session *s)
+{
+	if (s->m.size == 0)
+		return BODY_START;
+	return s->m.size < BODY_PROMISED ? s->m.size : BODY_PROMISED;
+}
+
 static void
 server_wake(void *arg)
 {
@@ -26,7 +36,7 @@ server_wake(void *arg)
 	sv->waking = false;
 	while (sv->wait_head != NULL) {
 		struct session *s = sv->wait_head;
-		uint64_t n = s->m.size > 0 ? s->m.size : BODY_START;
+		uint64_t n = body_first(s);
 
 		if (!server_reserve(sv, n))
 			break;
@@ -71,7 +81,7 @@ void
 session_room(struct session *s)
 {
 	struct smtp_server *sv = s->sv;
-	uint64_t n = s->m.size > 0 ? s->m.size : BODY_START;
+	uint64_t n = body_first(s);
 
 	if (sv->wait_head == NULL && server_reserve(sv, n)) {
 		s->reserved = n;
@@ -86,6 +96,7 @@ session_room(struct session *s)
 	*sv->wait_tail = s;
 	sv->wait_tail = &s->wait_next;
 	sv->stats.waiting++;
+	guard_memory(sv);
 }
 
 /* -- life ------------------------------------------------------------------ */
@@ -173,6 +184,12 @@ smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct t
 }
 
 void
+smtp_server_greylist(struct smtp_server *sv, int fd)
+{
+	sv->greylist = greylist_map(fd);
+}
+
+void
 smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_context *tls)
 {
 	sv->conf = c;
@@ -214,6 +231,7 @@ smtp_server_free(struct smtp_server **sp)
 	timer_free(&sv->stop_timer);
 	crowd_free(&sv->crowd);
 	rate_free(&sv->rate);
+	greylist_unmap(&sv->greylist);
 	free(sv->trusted);
 	free(sv->exempt);
 	buf_fini(&sv->reply);

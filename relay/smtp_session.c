@@ -195,6 +195,7 @@ session_closed(struct session *s)
 		return;
 	s->closed = true;
 	guard_forget(s);
+	blocklist_cancel(&s->listing);
 	conn_close(&s->conn);
 	ingest_cancel(sv->ingest, &s->req);
 	session_unwait(s);
@@ -220,7 +221,10 @@ on_rcpt(void *arg, const struct smtp_rcpt_answer *a)
 {
 	struct session *s = arg;
 	unsigned bad = guard_bad(s);
-	struct smtp_step step = smtp_machine_rcpt(&s->m, a, &s->sv->reply);
+	struct smtp_rcpt_answer answer = *a;
+
+	answer.verdict = guard_rcpt(s, a);
+	struct smtp_step step = smtp_machine_rcpt(&s->m, &answer, &s->sv->reply);
 
 	guard_answer(s, bad, step);
 }
@@ -467,7 +471,7 @@ session_timeout(struct session *s)
 	struct smtp_server *sv = s->sv;
 
 	if (s->state == SMTP_PAUSE) {
-		guard_admitted(s);
+		guard_paused(s);
 		return;
 	}
 	if (s->state == SMTP_LATE) {

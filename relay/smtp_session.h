@@ -21,6 +21,8 @@ struct session;
 /* What all sessions of a process share. `tls` is borrowed, NULL for none. */
 struct smtp_server *smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g,
     struct tls_context *tls);
+/* The shared memory of greylisting: borrowed; without it there is none. */
+void smtp_server_greylist(struct smtp_server *sv, int fd);
 void smtp_server_reload(struct smtp_server *sv, const struct conf *c, struct tls_context *tls);
 /* No more transactions: idle sessions get 421 now, the others when their message is done or
  * grace_ms are over. fn is called once, later, when the last is gone. */
@@ -41,6 +43,8 @@ struct smtp_server_stats {
 	uint64_t	evicted;	/* idle sessions that made room */
 	uint64_t	early;		/* talked before the banner */
 	uint64_t	tarpitted;	/* replies that were given late */
+	uint64_t	listed;		/* clients a blocklist names */
+	uint64_t	greylisted;	/* recipients put off */
 	uint64_t	slow;		/* messages below data-rate-min */
 	uint64_t	proxy_refused;	/* no trusted relay, or no PROXY header */
 	uint64_t	rcpt_taken, rcpt_refused, rcpt_deferred;

@@ -7,12 +7,15 @@
 #include <sys/queue.h>
 
 #include "base/network.h"
+#include "relay/blocklist.h"
 #include "relay/crowd.h"
+#include "relay/greylist.h"
 #include "relay/rate.h"
 #include "relay/smtp_session.h"
 
 enum {
-	BODY_START	= 64 * 1024,	/* set aside at DATA when no SIZE was given */
+	BODY_START	= 8 * 1024,	/* set aside at DATA when no SIZE was given */
+	BODY_PROMISED	= 1024 * 1024,	/* ... at most when it was */
 	GATHER_MAX	= 64 * 1024,	/* small runs of content are written together */
 	RUN_DIRECT	= 16 * 1024,	/* longer runs go to the memfd as they are */
 	MEMORY_WAIT_MS	= 10 * 1000,
@@ -29,6 +32,7 @@ struct session {
 	TAILQ_ENTRY(session)	 age;		/* strangers or engaged, oldest progress first */
 	struct conn		*conn;		/* owned; NULL once closed */
 	struct ingest_req	*req;		/* the question we wait for */
+	struct blocklist_query	*listing;	/* in SMTP_PAUSE */
 	struct smtp_machine	 m;
 	struct smtp_lexer	 lex;
 	struct buf		 gather;	/* content not yet written to the body */
@@ -50,6 +54,7 @@ struct session {
 	bool			 counted;	/* in the crowd, as addr */
 	uint8_t			 addr[16];
 	char			 ip[INET6_ADDRSTRLEN];	/* of the peer, or by PROXY */
+	int64_t			 pause_ms;	/* mono ms: no banner before */
 	int64_t			 progress_ms;	/* mono ms: last step towards mail */
 	int64_t			 rate_since;	/* mono ms: content flows since; 0: not now */
 	int64_t			 rate_ms;	/* ... and for so long before */
@@ -68,6 +73,7 @@ struct smtp_server {
 	struct buf		 reply;		/* of the command at hand */
 	struct crowd		*crowd;		/* owned */
 	struct rate		*rate;		/* owned */
+	struct greylist		*greylist;	/* owned; NULL: not there */
 	struct session_list	 strangers, engaged;
 	struct network		*trusted;	/* owned; ntrusted of trusted-relay */
 	size_t			 ntrusted;

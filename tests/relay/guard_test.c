@@ -56,11 +56,11 @@ test_eviction(void **state)
 	client_expect(&sending, "354 end with CR LF . CR LF\r\n");
 	client_init(&idle, &f);
 	client_expect(&idle, BANNER);
-	jump(200);	/* too young to be sent away */
+	jump(99);	/* too young to be sent away */
 	client_init(&late, &f);
 	client_expect(&late, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
 	client_fini(&late);
-	jump(51);
+	jump(1);
 	client_init(&late, &f);
 	client_expect(&late, BANNER);
 	client_expect(&idle, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
@@ -69,13 +69,13 @@ test_eviction(void **state)
 	/* Junk is no progress; a sender is. */
 	client_say(&late, "NOOP\r\n");
 	client_expect(&late, "250 2.0.0 ok\r\n");
-	jump(250);
+	jump(100);
 	client_init(&more, &f);
 	client_expect(&more, BANNER);
 	client_expect_end(&late);
 	client_say(&more, MAIL_TO_MARIO);
 	client_expect(&more, "250 2.1.5 recipient taken\r\n");
-	jump(4999);
+	jump(1999);
 	client_fini(&late);
 	client_init(&late, &f);
 	client_expect(&late, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
@@ -104,10 +104,36 @@ test_eviction_slow_data(void **state)
 	client_expect(&slow, "354 end with CR LF . CR LF\r\n");
 	client_say(&slow, "x");
 	front_run_ms(&f, 10);
-	jump(5001);
+	jump(1001);
 	client_init(&other, &f);
 	client_expect(&other, BANNER);
 	client_expect_end(&slow);
+	client_fini(&slow);
+	client_fini(&other);
+	front_fini(&f);
+}
+
+/* Room that was promised away and is not used goes to who waits for it. */
+static void
+test_memory_promised(void **state)
+{
+	struct client slow, other;
+	struct front f;
+
+	(void)state;
+	jump(0);
+	front_init(&f, "body-memory-max = 1M\nmessage-size-max = 1M\ndata-rate-min = 100", NULL);
+	client_init(&slow, &f);
+	client_say(&slow, "EHLO c\r\nMAIL FROM:<a@example.com> SIZE=1048576\r\n"
+	    "RCPT TO:<mario@example.it>\r\nDATA\r\n");
+	client_expect(&slow, "354 end with CR LF . CR LF\r\n");
+	assert_int_equal(stats(&f).body_bytes, 1024 * 1024);
+	jump(1001);
+	client_init(&other, &f);
+	client_say(&other, MAIL_TO_MARIO "DATA\r\n");
+	client_expect(&other, "354 end with CR LF . CR LF\r\n");
+	client_expect(&slow,
+	    "421 4.4.2 mx.example.net this message comes in too slowly, closing\r\n");
 	client_fini(&slow);
 	client_fini(&other);
 	front_fini(&f);
@@ -242,6 +268,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_eviction, clock_back),
 		cmocka_unit_test_teardown(test_eviction_slow_data, clock_back),
+		cmocka_unit_test_teardown(test_memory_promised, clock_back),
 		cmocka_unit_test_teardown(test_connection_rate, clock_back),
 		cmocka_unit_test(test_greet_pause),
 		cmocka_unit_test(test_tarpit),

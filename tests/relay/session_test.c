@@ -602,7 +602,8 @@ test_memory(void **state)
 	/* Sixteen bodies of 64 KiB fill it, the next one waits. */
 	for (int i = 0; i < 17; i++) {
 		client_init(&k[i], &f);
-		client_say(&k[i], MAIL_TO("mario"));
+		client_say(&k[i], "EHLO c\r\nMAIL FROM:<a@example.com> SIZE=65536\r\n"
+		    "RCPT TO:<mario@example.it>\r\n");
 		client_expect(&k[i], "250 2.1.5 recipient taken\r\n");
 		client_say(&k[i], "DATA\r\n");
 		if (i < 16)
