@@ -153,6 +153,7 @@ struct conf {
 	bool	 forward_unauthenticated;	/* no DMARC record, no SPF, no DKIM (6.5) */
 	enum conf_null_sender forward_null_sender;	/* 9.5 */
 	bool	 forward_bulk;		/* class 3 of T5 (10.2) */
+	char	**trust_authserv;	size_t ntrust_authserv;	/* fronts' A-R, 0.5 */
 	char	**trusted_sealer;	size_t ntrusted_sealer;	/* ARC d=, 6.6 */
 	char	**known_list;		size_t nknown_list;	/* DKIM d=, 6.6 */
 	char	**critical_domain;	size_t ncritical_domain;	/* author, T2 */

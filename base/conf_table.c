@@ -232,6 +232,12 @@ const struct conf_key conf_keys[] = {
 	{ .name = "forward-bulk", ROOT(forward_bulk), .type = CONF_BOOL, .def = "yes",
 	  .help = "Whether newsletters and mailing lists are forwarded, last in line, or only "
 	    "held." },
+	{ .name = "trust-authserv-id", NAMES(trust_authserv, ntrust_authserv),
+	  .def_words = "none", .example = "{ \"mx1.example.it\" }",
+	  .help = "Names of trusted-relay servers in Authentication-Results. Of a front server "
+	    "that does not say who its client is, the SPF result is taken from its field, the "
+	    "topmost of that name. Such a server must remove fields of its name that come in "
+	    "from outside (RFC 8601 5)." },
 	{ .name = "trusted-arc-sealers", NAMES(trusted_sealer, ntrusted_sealer),
 	  .def_words = "none", .example = "{ \"arc.example.net\" }",
 	  .help = "Domains (d= of ARC-Seal) that are believed when they say that a message passed "

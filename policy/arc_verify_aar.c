@@ -3,76 +3,7 @@
 #include "policy/arc_verify_priv.h"
 
 #include "policy/address.h"
-
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* Skips white space, folding and comments. False when a comment is not closed. */
-static bool
-skip_cfws(struct slice *s)
-{
-	size_t i = 0, depth = 0;
-
-	for (; i < s->n; i++) {
-		char c = s->p[i];
-
-		if (c == '(')
-			depth++;
-		else if (depth == 0 && !is_space(c))
-			break;
-		else if (c == ')')
-			depth--;
-		else if (c == '\\')
-			i++;
-	}
-	*s = slice_sub(*s, i, s->n);
-	return depth == 0;
-}
-
-static bool
-take(struct slice *s, char c)
-{
-	if (s->n == 0 || s->p[0] != c)
-		return false;
-	*s = slice_sub(*s, 1, s->n);
-	return true;
-}
-
-/* The inside of a quoted string, escapes left in. */
-static bool
-take_quoted(struct slice *s, struct slice *out)
-{
-	for (size_t i = 1; i < s->n; i++) {
-		if (s->p[i] == '\\') {
-			i++;
-		} else if (s->p[i] == '"') {
-			*out = slice_sub(*s, 1, i);
-			*s = slice_sub(*s, i + 1, s->n);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* A word up to white space or one of the signs that matter here; quoted or not. */
-static bool
-take_word(struct slice *s, struct slice *out)
-{
-	size_t n = 0;
-
-	if (!skip_cfws(s))
-		return false;
-	if (s->n > 0 && s->p[0] == '"')
-		return take_quoted(s, out) && skip_cfws(s);
-	while (n < s->n && !is_space(s->p[n]) && strchr("()\";=", s->p[n]) == NULL)
-		n++;
-	*out = slice_sub(*s, 0, n);
-	*s = slice_sub(*s, n, s->n);
-	return skip_cfws(s);
-}
+#include "policy/authres_read.h"
 
 unsigned
 arc_aar_instance(struct slice value, struct slice *payload)
@@ -81,75 +12,27 @@ arc_aar_instance(struct slice value, struct slice *payload)
 	uint64_t n;
 
 	*payload = SLICE_NONE;
-	if (!take_word(&value, &name) || !slice_eq(name, SLICE_LIT("i")) || !take(&value, '=') ||
-	    !skip_cfws(&value))
+	if (!authres_take_word(&value, &name) || !slice_eq(name, SLICE_LIT("i")) ||
+	    !authres_take(&value, '=') || !authres_skip_cfws(&value))
 		return 0;
 	digits = slice_sub(value, 0, 0);
 	while (digits.n < value.n && value.p[digits.n] >= '0' && value.p[digits.n] <= '9')
 		digits.n++;
 	value = slice_sub(value, digits.n, value.n);
-	if (!skip_cfws(&value) || !take(&value, ';') || digits.n > 2 ||
+	if (!authres_skip_cfws(&value) || !authres_take(&value, ';') || digits.n > 2 ||
 	    slice_u64(digits, &n) != 0 || n > ARC_VERIFY_SETS_MAX)
 		return 0;
 	*payload = value;
 	return (unsigned)n;
 }
 
+/* The results that dmarc= can have (RFC 9989 9.1). */
 static enum auth_result
-result_of(struct slice word)
+dmarc_result(const struct authres_found *f)
 {
-	static const enum auth_result known[] = {
-		AUTH_NONE, AUTH_PASS, AUTH_FAIL, AUTH_TEMPERROR, AUTH_PERMERROR
-	};
+	enum auth_result r = authres_found_result(f);
 
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (slice_ieq(word, slice_str(auth_result_name(known[i]))))
-			return known[i];
-	return AUTH_UNSET;
-}
-
-/* The rest of one resinfo: properties "ptype.name=value" (other words are passed over,
- * as "reason" and a version are). Leaves *s at the ';' behind it. */
-static bool
-take_properties(struct slice *s, bool dmarc, struct arc_verify_dmarc *out)
-{
-	struct slice name, value;
-
-	while (s->n > 0 && s->p[0] != ';') {
-		size_t before = s->n;
-
-		if (!take_word(s, &name))
-			return false;
-		if (take(s, '=')) {
-			if (!take_word(s, &value))
-				return false;
-			if (dmarc && slice_ieq(name, SLICE_LIT("header.from")) &&
-			    address_domain_canonical(value, out->from, sizeof(out->from)) != 0)
-				return false;
-		}
-		if (s->n == before)
-			return false;	/* a sign that fits nowhere */
-	}
-	return true;
-}
-
-/* Method, version and result: "dmarc/1 = pass". */
-static bool
-take_method(struct slice *s, struct slice *method, struct slice *result)
-{
-	if (!take_word(s, method) || method->n == 0)
-		return false;
-	method->n = slice_find(*method, '/');
-	if (method->n > 0 && s->n > 0 && s->p[0] != '=' && s->p[0] != ';') {
-		struct slice version;		/* "dmarc / 1", "dmarc (x) /1" */
-
-		if (s->p[0] != '/' || !take_word(s, &version))
-			return false;
-		if (slice_eq(version, SLICE_LIT("/")) && !take_word(s, &version))
-			return false;
-	}
-	*result = SLICE_NONE;
-	return !take(s, '=') || take_word(s, result);
+	return r == AUTH_SOFTFAIL || r == AUTH_NEUTRAL || r == AUTH_POLICY ? AUTH_UNSET : r;
 }
 
 /*
@@ -159,31 +42,26 @@ take_method(struct slice *s, struct slice *method, struct slice *result)
 void
 arc_aar_dmarc(struct slice s, struct arc_verify_dmarc *out)
 {
-	struct slice word, method, result;
 	enum auth_result found = AUTH_UNSET;
+	struct authres_found f;
+	struct slice id;
+	int r;
 
 	*out = (struct arc_verify_dmarc){ .result = AUTH_UNSET };
-	if (!take_word(&s, &word) || word.n == 0)		/* authserv-id */
+	if (authres_read_id(&s, &id) != 0)
 		return;
-	if (s.n > 0 && s.p[0] != ';' && !take_word(&s, &word))	/* its version */
-		return;
-	while (take(&s, ';')) {
-		bool dmarc;
+	while ((r = authres_read_next(&s, &f)) == 1) {
+		struct slice from = authres_found_property(&f, "header.from");
 
-		if (!skip_cfws(&s))
-			return;
-		if (s.n == 0)
-			break;			/* a last ';' */
-		if (!take_method(&s, &method, &result))
-			return;
-		dmarc = slice_ieq(method, SLICE_LIT("dmarc"));
-		if (dmarc && found != AUTH_UNSET)
+		if (!slice_ieq(f.method, SLICE_LIT("dmarc")))
+			continue;
+		if (found != AUTH_UNSET)
 			return;			/* two verdicts are none */
-		if (dmarc)
-			found = result_of(result);
-		if (!take_properties(&s, dmarc, out))
+		found = dmarc_result(&f);
+		if (from.p != NULL &&
+		    address_domain_canonical(from, out->from, sizeof(out->from)) != 0)
 			return;
 	}
-	if (s.n == 0)
+	if (r == 0)
 		out->result = found;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/authres.h"
 
+#include "policy/authres_read.h"
+
 enum { VALUE_MAX = 255 };
 
 void
@@ -106,30 +108,6 @@ authres_end(struct authres *a, struct slice *payload)
 	return a->failed ? -1 : 0;
 }
 
-/* Skips white space, folding and comments. False when a comment is not closed. */
-static bool
-skip_cfws(struct slice *s)
-{
-	size_t i = 0, depth = 0;
-
-	for (; i < s->n; i++) {
-		char c = s->p[i];
-
-		if (c == '(') {
-			depth++;
-		} else if (depth > 0) {
-			if (c == ')')
-				depth--;
-			else if (c == '\\')
-				i++;
-		} else if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
-			break;
-		}
-	}
-	*s = slice_sub(*s, i, s->n);
-	return depth == 0;
-}
-
 /* What stands before the first results, decoded: comments and folding gone, quotes and
  * escapes resolved, the words between them kept apart. */
 struct decoded {
@@ -186,7 +164,7 @@ decode_id(struct slice s, struct decoded *d)
 	for (;;) {
 		size_t before = s.n;
 
-		if (!skip_cfws(&s))
+		if (!authres_skip_cfws(&s))
 			return false;
 		if (s.n == 0 || *s.p == ';')
 			break;

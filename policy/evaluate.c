@@ -12,6 +12,7 @@
 #include "policy/dkim.h"
 #include "policy/dmarc.h"
 #include "policy/dnsview.h"
+#include "policy/front_spf.h"
 #include "policy/header.h"
 #include "policy/iprev.h"
 #include "policy/oversign.h"
@@ -65,6 +66,7 @@ struct scan {
 	unsigned	 received;
 	unsigned	 once[ONCE_MAX];	/* how often each of once_fields */
 	unsigned	 spf_fields, spf_listed; /* Received-SPF; in the h= of a signature */
+	struct front_spf front;		/* what our own front server says (0.5) */
 	bool		 loop_tag;
 	bool		 delivered_to;	/* to this recipient already, spec 9.2 */
 	bool		 forged;	/* there were fields in our name */
@@ -150,9 +152,13 @@ scan_field(struct evaluate *e, const struct run *r, const struct header_field *f
 
 	for (size_t i = 0; i < ONCE_MAX; i++)
 		s->once[i] += header_is(f, once_fields[i]);
-	if (header_is(f, "Received"))
+	if (header_is(f, AUTHRES_NAME))
+		front_spf_authres(&s->front, f->value);
+	if (header_is(f, "Received")) {
 		s->received++;
-	else if (header_is(f, "Delivered-To"))
+		front_spf_received(&s->front);
+	}
+	if (header_is(f, "Delivered-To"))
 		s->delivered_to = s->delivered_to || names_rcpt(f->value, r->in->rcpt);
 	else if (header_is(f, "X-Fwd-Loop"))
 		s->loop_tag = true;
@@ -177,6 +183,8 @@ scan_header(struct evaluate *e, const struct run *r)
 	struct header h;
 
 	*r->scan = (struct scan){ .received = 0 };
+	front_spf_start(&r->scan->front, r->conf->trust_authserv, r->conf->ntrust_authserv,
+	    r->in->mail_from);
 	buf_clear(&e->cuts);
 	dkim_start(e->dkim);
 	arc_verify_start(e->arc);
@@ -282,7 +290,7 @@ put_received_spf(struct evaluate *e, const struct run *r)
 		.receiver = slice_str(r->conf->hostname),
 	};
 
-	if (!r->conf->received_spf || r->spf.result == AUTH_UNSET ||
+	if (!r->conf->received_spf || r->spf.result == AUTH_UNSET || r->in->trusted ||
 	    r->scan->spf_listed > r->scan->spf_fields)
 		return 0;
 	return received_spf_put(&e->trace, &f);
@@ -389,7 +397,7 @@ look_up(struct evaluate *e, struct run *r)
 
 	/* 0.5: the address is our own front server's and says nothing about the sender. */
 	if (r->in->trusted) {
-		r->spf = (struct spf_output){ .result = AUTH_NONE };
+		r->spf = r->scan->front.out;
 	} else {
 		spf_check(e->spf, &e->view, &spf_in, &r->spf);
 		iprev_check(&e->view, &r->ip, &r->iprev);
@@ -426,9 +434,8 @@ put_results(struct evaluate *e, const struct run *r)
 		authres_property(a, "policy.iprev", r->in->client_ip);
 	}
 	authres_result(a, "spf", r->spf.result);
-	if (!r->in->trusted)
-		authres_property(a, r->spf.helo ? "smtp.helo" : "smtp.mailfrom",
-		    slice_str(r->spf.domain));
+	authres_property(a, r->spf.helo ? "smtp.helo" : "smtp.mailfrom",
+	    slice_str(r->spf.domain));
 	put_dkim(a, e->dkim);
 	put_dmarc(a, &r->dmarc);
 	put_arc(a, arc_verify_result(e->arc), r->in->client_ip);

@@ -340,3 +340,20 @@ def test_receipts_are_not_asked_of_the_recovery_mailbox_2_3_10(world, rsa):
     world.up()
     relay.failover("off")
     assert all(b"Disposition-Notification-To" in m.data for m in world.store.wait(2))
+
+
+def test_a_front_server_says_what_spf_found_0_5(world):
+    """Behind a front that does not name its client: its topmost field, for DMARC as well."""
+    policy(world, "p=reject")
+    relay = active(world, top='trusted-relay = { "127.0.0.7" }\ntrust-authserv-id = { "mx1.shop.example" }')
+    data = mail.message(SENDER, USER)
+    field = b"Authentication-Results: mx1.shop.example;\r\n\tspf=%s smtp.mailfrom=sender.example\r\n"
+    for n, (result, forwarded) in enumerate(((b"pass", 1), (b"fail", 0))):
+        mail.send(relay.port, SENDER, USER, field % result + data, source="127.0.0.7")
+        relay.wait_balance(received=n + 1, held=n + 1, forwarded=1)
+        assert shown(relay, n)["dmarc"] == ("pass" if forwarded else "fail")
+    # without it nothing is known; said by somebody else it is nothing
+    mail.send(relay.port, SENDER, USER, data, source="127.0.0.7")
+    mail.send(relay.port, SENDER, USER, field % b"pass" + data, source=STRANGER)
+    relay.wait_balance(received=4, held=4, forwarded=1)
+    assert [shown(relay, n)["dmarc"] for n in (2, 3)] == ["fail", "fail"]

@@ -229,6 +229,72 @@ trusted_front_0_5(void **state)
 	assert_int_not_equal(f->out.spf, AUTH_NONE);
 }
 
+/* Spec 0.5: what that front found out, of its topmost field and about this sender only. */
+static void
+trusted_authserv_id_0_5(void **state)
+{
+	static char one[] = "mx1.primary.example", three[] = "mx3.primary.example";
+	static char *ids[] = { one, three };
+	static const struct {
+		const char	*header;
+		enum auth_result spf;
+		const char	*shown;
+	} cases[] = {
+#define AR "Authentication-Results: "
+		{ AR "mx1.primary.example; spf=pass smtp.mailfrom=brand.example\r\n", AUTH_PASS,
+		    "spf=pass smtp.mailfrom=brand.example;" },
+		{ AR "MX3.primary.example 1;\r\n\tdkim=none (no; spf=fail);\r\n\tspf = softfail "
+		    "reason=\"x; y\" smtp.mailfrom=News@Brand.example\r\n", AUTH_SOFTFAIL,
+		    "spf=softfail smtp.mailfrom=brand.example;" },
+		{ "Received: from x by mx1\r\n" AR "mx1.primary.example; spf=fail "
+		    "smtp.mailfrom=brand.example\r\n", AUTH_FAIL, "spf=fail" },
+		{ AR "mx1.primary.example; spf=temperror smtp.mailfrom=brand.example\r\n",
+		    AUTH_TEMPERROR, "spf=temperror" },
+		/* the topmost alone, whatever it says */
+		{ AR "mx1.primary.example; none\r\n" AR "mx1.primary.example; spf=pass "
+		    "smtp.mailfrom=brand.example\r\n", AUTH_NONE, "spf=none;" },
+		/* not by others, not from under a second Received, not of another sender */
+		{ AR "mx2.primary.example; spf=pass smtp.mailfrom=brand.example\r\n", AUTH_NONE,
+		    "spf=none;" },
+		{ "Received: a\r\nReceived: b\r\n" AR "mx1.primary.example; spf=pass "
+		    "smtp.mailfrom=brand.example\r\n", AUTH_NONE, "spf=none;" },
+		{ AR "mx1.primary.example; spf=pass smtp.mailfrom=evil.example\r\n", AUTH_NONE,
+		    "spf=none;" },
+		{ AR "mx1.primary.example; spf=pass\r\n", AUTH_NONE, "spf=none;" },
+		{ AR "mx1.primary.example; spf=pass smtp.helo=brand.example\r\n", AUTH_NONE,
+		    "spf=none;" },
+		{ AR "mx1.primary.example; spf=excellent smtp.mailfrom=brand.example\r\n", AUTH_NONE,
+		    "spf=none;" },
+		/* two verdicts, or one in disorder, are none */
+		{ AR "mx1.primary.example; spf=pass smtp.mailfrom=brand.example; spf=fail "
+		    "smtp.mailfrom=brand.example\r\n", AUTH_NONE, "spf=none;" },
+		{ AR "mx1.primary.example; spf=pass smtp.mailfrom=brand.example; x=(\r\n", AUTH_NONE,
+		    "spf=none;" },
+		{ AR "mx1.primary.example; spf=pass smtp.helo=mail.brand.example; spf=none "
+		    "smtp.mailfrom=brand.example\r\n", AUTH_PASS, "spf=pass smtp.helo=mail.brand.example;" },
+#undef AR
+	};
+	struct fixture *f = *state;
+
+	f->conf.trust_authserv = ids;
+	f->conf.ntrust_authserv = 2;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_clear(&f->text);
+		assert_int_equal(buf_printf(&f->text, "%sFrom: a@brand.example\r\n\r\nx\r\n",
+		    cases[i].header), 0);
+		f->in.mail_from = strstr(cases[i].shown, "smtp.helo") != NULL ? SLICE_NONE :
+		    SLICE_LIT("news@brand.example");
+		f->in.trusted = 1;
+		run(f, buf_slice(&f->text));
+		if (f->out.spf != cases[i].spf || !contains(f->out.authres, cases[i].shown))
+			fail_msg("%s: %.*s", cases[i].header, SLICE_FMT(f->out.authres));
+		/* a client that is known is judged by its address */
+		f->in.trusted = 0;
+		run(f, buf_slice(&f->text));
+		assert_int_equal(f->out.spf, AUTH_PASS);
+	}
+}
+
 /* Spec 4.3, 14.4 #14: fields in our name are cut, neighbours in one piece. */
 static void
 forged(void **state)
@@ -765,6 +831,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(arc_5_1_and_6_6, setup, teardown),
 		cmocka_unit_test_setup_teardown(known_list_6_6, setup, teardown),
 		cmocka_unit_test_setup_teardown(trusted_front_0_5, setup, teardown),
+		cmocka_unit_test_setup_teardown(trusted_authserv_id_0_5, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("policy/evaluate", tests, NULL, NULL);
