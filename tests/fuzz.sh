@@ -11,7 +11,11 @@ for t in "$@"; do
 	mkdir -p "$learnt"
 	log=build-fuzz/$name.log
 	if [ "$seconds" -eq 0 ]; then how="-runs=0"; else how="-max_total_time=$seconds"; fi
-	[ -d "$seeds" ] || seeds=
+	if [ ! -d "$seeds" ]; then
+		fail=$((fail + 1))
+		echo "FAIL $name: no seeds in $seeds"
+		continue
+	fi
 	# shellcheck disable=SC2086
 	if "$t" $how -timeout=10 -rss_limit_mb=2048 -max_len=65536 -artifact_prefix="build-fuzz/$name-" \
 	    "$learnt" $seeds >"$log" 2>&1; then
