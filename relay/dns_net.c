@@ -14,7 +14,12 @@
 #include "relay/dns_net.h"
 #include "relay/dns_packet.h"
 
-enum { NET_FDS_MAX = 4 * DNS_SERVERS_MAX };	/* UDP and TCP per server, with room */
+enum {
+	NET_FDS_MAX = 4 * DNS_SERVERS_MAX,	/* UDP and TCP per server, with room */
+	/* Bytes asked of the kernel for answers that come in a burst: its default takes some
+	 * 270 of them, and each that is lost costs its message a whole dns-timeout. */
+	NET_RECEIVE_BUFFER = 1024 * 1024
+};
 
 struct net_fd {
 	struct dns_net	*net;		/* borrowed */
@@ -208,6 +213,7 @@ dns_net_new(struct loop *l, const struct dns_server *s, size_t count, int64_t ti
 	o.ndots = 1;
 	o.ednspsz = DNS_EDNS_SIZE;
 	o.lookups = lookups;
+	o.socket_receive_buffer_size = NET_RECEIVE_BUFFER;
 	o.servers = &placeholder;
 	o.nservers = 1;
 	o.sock_state_cb = net_socket;
@@ -216,7 +222,7 @@ dns_net_new(struct loop *l, const struct dns_server *s, size_t count, int64_t ti
 	r = ares_init_options(&n->channel, &o, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
 	    ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS | ARES_OPT_DOMAINS |
 	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_SORTLIST | ARES_OPT_EDNSPSZ |
-	    ARES_OPT_NOROTATE);
+	    ARES_OPT_NOROTATE | ARES_OPT_SOCK_RCVBUF);
 	if (r != ARES_SUCCESS) {
 		log_error("dns-start", "error=%s", log_escs(ares_strerror(r)));
 		free(n);

@@ -23,6 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 
+from tests.bench import auth  # noqa: E402
 from tests.lib.dnsd import Dns, reverse  # noqa: E402
 from tests.lib.ports import free_port  # noqa: E402
 from tests.lib.relay import BINARY, Relay, children  # noqa: E402
@@ -321,6 +322,7 @@ def main():
     p.add_argument("--job", choices=["accept", "forward"])
     p.add_argument("--size", type=int)
     p.add_argument("--sessions", type=int)
+    p.add_argument("--part", choices=["auth"], help="nothing but this")
     p.add_argument("--no-syncs", action="store_true", help="do not count syncs in runs of their own")
     a = p.parse_args()
     if os.getuid() != 0:
@@ -329,12 +331,17 @@ def main():
     dns = Dns({"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]},
                reverse("127.0.0.1"): {"PTR": ["localhost."]},
                RECOVERY: {"MX": ["10 mx." + RECOVERY + "."]}, "mx." + RECOVERY: {"A": ["127.0.0.1"]}})
+    if a.part == "auth":
+        auth.run(sys.modules[__name__], dns, a.quick, a.only)
+        return
     print("job         bytes sess  sync+  server          msg/s  p99 ms   CPU ms  idle MiB  peak MiB  "
           "KiB disk  syncs/msg   ratio  CPU ratio")
     for job, size, messages, sessions, sync_us in CASES[:4] if a.quick else CASES:
         if (a.job or job) != job or (a.size or size) != size or (a.sessions or sessions) != sessions:
             continue
         case(a, job, size, messages // 4 if a.quick else messages, sessions, sync_us, dns)
+    if not (a.job or a.size or a.sessions):
+        auth.run(sys.modules[__name__], dns, a.quick, a.only)
     dns.close()
 
 

@@ -54,6 +54,8 @@ struct load {
 	char		*to[TO_MAX];
 	size_t		 nto;
 	char		*body;		/* content after the header, with the final dot */
+	bool		 whole;		/* body is all but a Message-ID (--content) */
+	unsigned	 domains;	/* %d in from becomes a number below it */
 	size_t		 nbody;
 	uint64_t	 connections;
 	unsigned	 open;
@@ -95,13 +97,29 @@ say_rcpt(const struct load *l, struct session *s, uint64_t i)
 }
 
 static void
-say_header(struct session *s, uint64_t i)
+say_mail(const struct load *l, struct session *s, uint64_t i)
 {
+	const char *d = strstr(l->from, "%d");
+
+	if (d == NULL)
+		say(s, "MAIL FROM:<%s>\r\n", l->from);
+	else
+		say(s, "MAIL FROM:<%.*s%llu%s>\r\n", (int)(d - l->from), l->from,
+		    (unsigned long long)(i % l->domains), d + 2);
+}
+
+static void
+say_header(const struct load *l, struct session *s, uint64_t i)
+{
+	s->body_at = 0;
+	if (l->whole) {
+		say(s, "Message-ID: <%d.%llu@load.example>\r\n", getpid(), (unsigned long long)i);
+		return;
+	}
 	say(s, "From: Load <load@sender.example>\r\nTo: somebody\r\n"
 	    "Subject: load %llu\r\nDate: Sun, 22 Nov 2026 20:00:00 +0100\r\n"
 	    "Message-ID: <%d.%llu@load.example>\r\n\r\n", (unsigned long long)i, getpid(),
 	    (unsigned long long)i);
-	s->body_at = 0;
 }
 
 static void
@@ -116,7 +134,7 @@ next_message(struct load *l, struct session *s)
 	s->index = l->begun++;
 	s->failed = false;
 	s->began_us = now_us();
-	say(s, "MAIL FROM:<%s>\r\n", l->from);
+	say_mail(l, s, s->index);
 	s->step = STEP_MAIL;
 	if (l->pipeline) {
 		say_rcpt(l, s, s->index);
@@ -191,7 +209,7 @@ on_envelope(struct load *l, struct session *s, unsigned code)
 		failed(l, s, code);
 	if (s->step == STEP_DATA) {
 		if (good) {
-			say_header(s, s->index);
+			say_header(l, s, s->index);
 			s->step = STEP_FINAL;
 		} else if (s->failed) {
 			say(s, "RSET\r\n");
@@ -415,13 +433,37 @@ make_body(struct load *l, size_t size)
 	return 0;
 }
 
+/* Header and body of a file as they are; dots in front are doubled already. */
+static int
+read_content(struct load *l, const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	size_t n = 0, max = 64 * 1024 * 1024;
+
+	l->body = f == NULL ? NULL : malloc(max);
+	if (l->body != NULL)
+		n = fread(l->body, 1, max - 3, f);
+	if (f != NULL)
+		fclose(f);
+	if (n == 0) {
+		fprintf(stderr, "load: cannot read %s\n", path);
+		return -1;
+	}
+	memcpy(l->body + n, ".\r\n", 3);
+	l->nbody = n + 3;
+	l->whole = true;
+	return 0;
+}
+
 static int
 usage(void)
 {
 	fprintf(stderr, "usage: load --port N [--host IP] [--sessions N] [--messages M]\n"
 	    "            [--size BYTES] [--per-connection K] [--pipeline] [--timeout SECONDS]\n"
-	    "            --from ADDRESS --to ADDRESS[,ADDRESS...] [--users N]\n"
-	    "  %%d in --to becomes a number below --users (default 1000)\n");
+	    "            --from ADDRESS --to ADDRESS[,ADDRESS...] [--users N] [--domains N]\n"
+	    "            [--content FILE]\n"
+	    "  %%d in --to becomes a number below --users (default 1000), in --from one below\n"
+	    "  --domains; FILE is a whole message without Message-ID, its dots stuffed\n");
 	return 2;
 }
 
@@ -446,12 +488,14 @@ main(int argc, char **argv)
 		{ "per-connection", required_argument, NULL, 'k' },
 		{ "from", required_argument, NULL, 'f' }, { "to", required_argument, NULL, 't' },
 		{ "pipeline", no_argument, NULL, 'P' }, { "users", required_argument, NULL, 'u' },
-		{ "timeout", required_argument, NULL, 'T' }, { NULL, 0, NULL, 0 },
+		{ "timeout", required_argument, NULL, 'T' },
+		{ "content", required_argument, NULL, 'c' },
+		{ "domains", required_argument, NULL, 'd' }, { NULL, 0, NULL, 0 },
 	};
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST };
 	struct load l = { .epoll = epoll_create1(EPOLL_CLOEXEC), .nsession = 10, .total = 1000,
-		.per_connection = 100, .users = 1000 };
-	const char *host = "127.0.0.1", *port = NULL;
+		.per_connection = 100, .users = 1000, .domains = 1000 };
+	const char *host = "127.0.0.1", *port = NULL, *content = NULL;
 	double timeout_s = 120;
 	size_t size = 4096;
 	uint64_t t0;
@@ -469,19 +513,22 @@ main(int argc, char **argv)
 		case 't': split_to(&l, optarg); break;
 		case 'P': l.pipeline = true; break;
 		case 'u': l.users = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'c': content = optarg; break;
+		case 'd': l.domains = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'T': timeout_s = strtod(optarg, NULL); break;
 		default: return usage();
 		}
 	}
 	if (port == NULL || l.from == NULL || l.nto == 0 || l.nsession == 0 || l.total == 0 ||
-	    l.per_connection == 0 || l.users == 0 || l.total > 100000000 || optind != argc)
+	    l.per_connection == 0 || l.users == 0 || l.domains == 0 || l.total > 100000000 || optind != argc)
 		return usage();
 	if (getaddrinfo(host, port, &hints, &l.to_addr) != 0) {
 		fprintf(stderr, "load: %s is not an address\n", host);
 		return 1;
 	}
 	l.latency_us = calloc(l.total, sizeof(*l.latency_us));
-	if (l.latency_us == NULL || make_body(&l, size) != 0)
+	if (l.latency_us == NULL ||
+	    (content != NULL ? read_content(&l, content) : make_body(&l, size)) != 0)
 		return 1;
 	t0 = now_us();
 	run(&l, timeout_s);
