@@ -15,7 +15,7 @@ enum {
 	PACKET_JUMPS = 64,
 	PACKET_AD = 0x20, PACKET_TC = 0x02, PACKET_QR = 0x80,
 	DNS_SOA = 6, DNS_CLASS_IN = 1,
-	DNS_TTL_DEFAULT_S = 60,	/* negative answer without SOA (RFC 2308 5 says do not cache) */
+	DNS_TTL_DEFAULT_S = 0,	/* negative answer without SOA: not cached (RFC 2308 5) */
 };
 
 struct packet_rr {

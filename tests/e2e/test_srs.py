@@ -32,7 +32,7 @@ def clock(day):
 
 class Postsrsd:
     def __init__(self, folder, n, day=DAY):
-        secret = os.path.join(folder, "secret")
+        secret = os.path.join(folder, "postsrsd.secret")
         with open(secret, "w") as f:
             f.write(SECRET + "\n")
         self.ports = [free_port(), free_port()]
