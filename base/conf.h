@@ -188,6 +188,7 @@ struct conf {
 	int64_t	 replay_step_ms, replay_latency_ms;	/* 11.5 */
 
 	/* spool */
+	int64_t	 commit_timeout_ms;	/* relay: no answer of the queue by then is a 451 */
 	uint64_t segment_size;
 	unsigned compact_below;		/* percent of recipients unsettled; 0 never */
 	unsigned held_compression;	/* zstd level; 0 off */

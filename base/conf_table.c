@@ -344,6 +344,9 @@ const struct conf_key conf_keys[] = {
 	  .group = "Spool",
 	  .help = "Size at which a spool file is closed and the next begun. Space comes back "
 	    "file by file." },
+	{ .name = "commit-timeout", ROOT(commit_timeout_ms), TIME("4s", 1, 10 * MIN),
+	  .help = "How long a client waits for its message to be on disk before it gets 451. "
+	    "One that comes again after that may leave the message twice, never not at all." },
 	{ .name = "compact-below", ROOT(compact_below), COUNT("50", 0, 95),
 	  .help = "Percentage: a closed spool file of whose recipients fewer are unsettled is "
 	    "written again without the settled messages, to return their space. 0 keeps every "

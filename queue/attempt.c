@@ -19,6 +19,7 @@ enum {
 	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
 	ATTEMPT_DISK_MS = 2000,		/* the spool could not be read */
 	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory and seal answer within this */
+	ATTEMPT_READ_MAX_MS = 20 * 1000,	/* a disk that hangs; the place is for others then */
 	ATTEMPT_DELIVER_MAX_MS = 3 * 3600 * 1000,	/* above the sum of all SMTP timeouts */
 	ATTEMPT_RECOVERY_MAX = 320,
 	ATTEMPT_RELAY_STEP = 4		/* legs to one destination before a second relay helps */
@@ -35,6 +36,9 @@ struct work {			/* what is in flight for an item: item->work */
 	char		 token[LEGS_NOTE_MAX];	/* forward: "" for a new leg */
 	struct spool_message msg;	/* while have_msg */
 	bool		 have_msg;
+	struct attempts	*attempts;	/* while it is read */
+	struct spool_fetch *fetch;	/* under way, or NULL */
+	void		(*then)(struct attempts *a, struct work *w);
 	struct work	*next;		/* same hash bucket */
 	struct work	*all_next, *all_prev;
 };
@@ -134,6 +138,7 @@ attempt_forget(void *arg, struct item *it)
 	it->work = NULL;
 	if (w == NULL)
 		return;
+	spool_fetch_cancel(&w->fetch);
 	work_answered(a, w);
 	work_drop_message(w);
 	if (w->all_prev != NULL)
@@ -266,13 +271,59 @@ attempt_unread(struct attempts *a, struct item *it)
 	attempt_later(a, it, ATTEMPT_DISK_MS);
 }
 
+/* ---- the message ---- */
+
+static void
+on_message(void *arg, int error, struct spool_message *m)
+{
+	struct work *w = arg;
+	struct attempts *a = w->attempts;
+	struct spool_entry now;
+
+	w->fetch = NULL;
+	work_answered(a, w);
+	if (error != 0) {
+		attempt_unread(a, w->item);
+		return;
+	}
+	w->msg = *m;
+	w->have_msg = true;
+	/* A disk may take its time, and an operator may have decided meanwhile. */
+	if (spool_get(a->spool, w->item->e.ref, &now) < 0 ||
+	    leg_settled((enum leg_state)now.leg[w->item->leg].state)) {
+		schedule_finish(a->schedule, w->item, SCHEDULE_NEUTRAL, 0);
+		return;
+	}
+	w->item->e = now;
+	w->then(a, w);
+}
+
+/* Goes on with `then` when the message is here, which is at once for a fresh one. */
+static void
+work_read(struct attempts *a, struct work *w, bool with_body,
+    void (*then)(struct attempts *a, struct work *w))
+{
+	work_drop_message(w);
+	if (spool_recent(a->spool, w->item->e.ref, with_body, &w->msg) == 0) {
+		w->have_msg = true;
+		then(a, w);
+		return;
+	}
+	w->attempts = a;
+	w->then = then;
+	w->fetch = spool_fetch(a->spool, w->item->e.ref, with_body, on_message, w);
+	if (w->fetch == NULL)
+		attempt_unread(a, w->item);
+	else	/* of nobody but the disk: no link can be lost */
+		work_ask(a, w, ROLE_MAX, 0, ATTEMPT_READ_MAX_MS);
+}
+
 /* ---- directory ---- */
 
-void
-attempt_resolve(void *arg, struct item *it)
+static void
+resolve(struct attempts *a, struct work *w)
 {
-	struct attempts *a = arg;
-	struct spool_message m;
+	struct item *it = w->item;
 	struct envelope_rcpt rcpt;
 	unsigned index = 0;
 	struct ipc *ch = role_any(a->role, ROLE_DIRECTORY, &index);
@@ -281,22 +332,29 @@ attempt_resolve(void *arg, struct item *it)
 		attempt_later(a, it, ATTEMPT_SOON_MS);
 		return;
 	}
-	if (spool_read(a->spool, it->e.ref, false, &m) < 0) {
-		attempt_unread(a, it);
-		return;
-	}
-	if (spool_message_rcpt(&m, it->e.rcpt_index, &rcpt) < 0) {
-		spool_message_fini(&m);
+	if (spool_message_rcpt(&w->msg, it->e.rcpt_index, &rcpt) < 0) {
 		attempt_skip(a, it, LEG_FAILED, SLICE_LIT("no-such-recipient"));
 		return;
 	}
-	struct work *w = work_new(a, it);
 	work_ask(a, w, ROLE_DIRECTORY, index, ATTEMPT_ASK_MAX_MS);
 	const struct dir_target q = { .req = w->req, .user = rcpt.user };
 	int rc = ipc_send(ch, DIR_TARGET, &dir_target_wire, &q, -1);
-	spool_message_fini(&m);
+	work_drop_message(w);
 	if (rc < 0)
 		attempt_later(a, it, ATTEMPT_SOON_MS);
+}
+
+void
+attempt_resolve(void *arg, struct item *it)
+{
+	struct attempts *a = arg;
+	unsigned index = 0;
+
+	if (role_any(a->role, ROLE_DIRECTORY, &index) == NULL) {
+		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	work_read(a, work_new(a, it), false, resolve);
 }
 
 /* The destination of an address: its domain. -1 when it has none. */
@@ -540,6 +598,15 @@ seal_answer(struct attempts *a, unsigned index, struct slice body)
 
 /* ---- start and result ---- */
 
+static void
+deliver(struct attempts *a, struct work *w)
+{
+	if (w->item->leg == LEG_HOLD)
+		hold_start(a, w);
+	else
+		forward_start(a, w);
+}
+
 void
 attempt_start(void *arg, struct item *it)
 {
@@ -570,15 +637,7 @@ attempt_start(void *arg, struct item *it)
 	}
 	if (w == NULL)
 		w = work_new(a, it);
-	if (spool_read(a->spool, it->e.ref, true, &w->msg) < 0) {
-		attempt_unread(a, it);
-		return;
-	}
-	w->have_msg = true;
-	if (it->leg == LEG_HOLD)
-		hold_start(a, w);
-	else
-		forward_start(a, w);
+	work_read(a, w, true, deliver);
 }
 
 static int

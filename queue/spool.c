@@ -212,7 +212,7 @@ settle_all(struct spool *sp)
 	while (sp->finish != NULL)
 		commit_finish(sp);
 	if (sp->read_only)
-		return true;
+		return sp->nfetch == 0 || sp->ops->drain(sp->store, WAIT_MS) == 0;
 	rewrite_stop(sp);
 	on_flusher(sp);
 	if (sp->ops->drain(sp->store, WAIT_MS) != 0)
@@ -359,7 +359,8 @@ spool_status(struct spool *sp, struct spool_status *out)
 {
 	struct store_health h = { 0 };
 
-	*out = (struct spool_status){ .commits = sp->commits, .damaged = sp->damaged };
+	*out = (struct spool_status){ .commits = sp->commits, .damaged = sp->damaged,
+		.reading = sp->nfetch };
 	if (sp->ops->health(sp->store, &h) == 0) {
 		out->bytes_free = h.bytes_free;
 		out->syncs = h.syncs;

@@ -117,6 +117,22 @@ struct spool_message {
 /* -1 when the record is damaged (it is then set aside and its legs are FAILED
  * with note "damaged") or gone. Fresh messages come from memory. */
 int spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_message *out);
+/*
+ * The same off the loop, so that a disk which hangs stops nobody but this reader.
+ * spool_recent gives what is still in memory at once: 0, or -1 when it is not.
+ * spool_fetch calls `fn` later (never inside the call) with 0 and the message, which
+ * is the callee's then, or with the errno of spool_read and NULL. It returns NULL with
+ * EAGAIN while SPOOL_FETCH_MAX reads are under way. After spool_fetch_cancel, which is
+ * for the time before `fn`, it is not called; a read that hangs goes on by itself.
+ */
+enum { SPOOL_FETCH_MAX = 1024 };
+struct spool_fetch;
+typedef void spool_fetch_fn(void *arg, int error, struct spool_message *m);
+int spool_recent(struct spool *sp, struct spool_ref ref, bool with_body,
+    struct spool_message *out);
+struct spool_fetch *spool_fetch(struct spool *sp, struct spool_ref ref, bool with_body,
+    spool_fetch_fn *fn, void *arg);
+void spool_fetch_cancel(struct spool_fetch **fp);
 void spool_message_fini(struct spool_message *m);
 /* The recipient of that index. 0 or -1. Borrowed from m. */
 int spool_message_rcpt(const struct spool_message *m, uint16_t index, struct envelope_rcpt *out);
@@ -157,6 +173,7 @@ int spool_find_rcpt(struct spool *sp, struct msgid id, uint16_t rcpt_index, enum
 
 struct spool_status {
 	uint64_t segments, bytes, bytes_free, commits, syncs, damaged;
+	unsigned reading;	/* messages being fetched */
 	bool	 full;		/* new mail gets 452 */
 	int64_t	 oldest_ms;	/* received_ms of the oldest unsettled; 0 none */
 };

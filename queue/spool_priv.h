@@ -19,7 +19,7 @@ enum {
 	SPOOL_CLEAN_MAX = 4096,		/* pages kept for single look-ups */
 	SPOOL_DIRTY_MAX = 8192,		/* pages of sealed segments; over it: checkpoint */
 	SPOOL_DIRTY_AGE_MS = 20000,	/* a checkpoint after this, so that start is quick */
-	SPOOL_DEADLINE_MS = 4000,	/* a commit is answered by then */
+	SPOOL_DEADLINE_MS = 3500,	/* a commit is answered by then */
 	SPOOL_BROKEN_MS = 1000,		/* after a failed retry new commits fail at once */
 	SPOOL_PENDING_MAX = 16384,	/* commits */
 	SPOOL_PENDING_BYTES = 64 << 20,
@@ -286,6 +286,7 @@ struct spool {
 	struct cached		 cache;		/* list head, oldest first */
 	size_t			 cache_n, cache_bytes, cache_bytes_max, cache_fds_max;
 
+	unsigned		 nfetch;	/* reads under way on threads */
 	uint64_t		 commits, damaged, damage_no;
 };
 

@@ -150,27 +150,36 @@ take_raw(struct spool_message *m, struct slice env)
 	    envelope_get(buf_slice(&m->raw), &m->env) == 0 ? 0 : -1;
 }
 
+/* Where a message is, for whoever reads it: a thread may not look at a segment. */
+struct place {
+	struct spool	*sp;		/* of it the store only */
+	uint64_t	 segment, stamp;
+	uint64_t	 off;
+	struct msgid	 id;		/* of the message that is expected */
+};
+
 static enum read_result
-read_meta(struct spool *sp, struct seg *s, uint64_t off, struct record *r,
-    struct spool_message *m)
+read_meta(const struct place *at, struct record *r, struct spool_message *m)
 {
+	const struct store_ops *ops = at->sp->ops;
 	uint8_t head[RECORD_HEAD];
 	enum read_result rc = READ_DAMAGED;
 
-	ssize_t n = sp->ops->read(sp->store, s->no, STORE_LOG, off, head, sizeof(head));
+	ssize_t n = ops->read(at->sp->store, at->segment, STORE_LOG, at->off, head, sizeof(head));
 	if (n < 0)
 		return errno == ENOENT ? READ_DAMAGED : READ_TRY_LATER;
-	if (n != RECORD_HEAD || record_get(head, s->stamp, r) != 0 ||
+	if (n != RECORD_HEAD || record_get(head, at->stamp, r) != 0 ||
 	    r->type != RECORD_MESSAGE || r->nrcpt == 0)
 		return READ_DAMAGED;
 	size_t len = record_meta_len(r);
 	char *b = malloc(len);
 	if (b == NULL)
 		return READ_TRY_LATER;
-	n = sp->ops->read(sp->store, s->no, STORE_LOG, off + RECORD_HEAD, b, len);
+	n = ops->read(at->sp->store, at->segment, STORE_LOG, at->off + RECORD_HEAD, b, len);
 	if (n < 0)
 		rc = READ_TRY_LATER;
-	else if ((size_t)n == len && record_crc(s->stamp, slice_make(b, len)) == r->crc_meta &&
+	else if ((size_t)n == len && record_crc(at->stamp, slice_make(b, len)) == r->crc_meta &&
+	    memcmp(r->id.b, at->id.b, MSGID_LEN) == 0 &&
 	    take_raw(m, slice_make(b + r->nrcpt, r->env_len)) == 0)
 		rc = READ_OK;
 	free(b);
@@ -196,15 +205,16 @@ unpack_body(struct slice stored, uint64_t size, int *fd)
 }
 
 static enum read_result
-read_body(struct spool *sp, struct seg *s, uint64_t off, const struct record *r, int *fd)
+read_body(const struct place *at, const struct record *r, int *fd)
 {
+	const struct store_ops *ops = at->sp->ops;
 	struct slice map;
 
-	*fd = sp->ops->read_body(sp->store, s->no, off + RECORD_HEAD + record_meta_len(r),
-	    r->body_len);
+	*fd = ops->read_body(at->sp->store, at->segment,
+	    at->off + RECORD_HEAD + record_meta_len(r), r->body_len);
 	if (*fd < 0) {
-		int64_t size = sp->ops->size(sp->store, s->no, STORE_LOG);
-		return size >= 0 && (uint64_t)size < off + record_len(r) ?
+		int64_t size = ops->size(at->sp->store, at->segment, STORE_LOG);
+		return size >= 0 && (uint64_t)size < at->off + record_len(r) ?
 		    READ_DAMAGED : READ_TRY_LATER;
 	}
 	if (body_map(*fd, &map) != 0)
@@ -216,6 +226,28 @@ read_body(struct spool *sp, struct seg *s, uint64_t off, const struct record *r,
 	else if (rc == READ_OK && r->size != r->body_len)
 		rc = READ_DAMAGED;
 	body_unmap(&map);
+	return rc;
+}
+
+static void
+message_init(struct spool_message *m)
+{
+	*m = (struct spool_message){ .body_fd = -1 };
+	buf_init(&m->raw, ENVELOPE_MAX);
+}
+
+/* Any thread. Not READ_OK: nothing is in `m`. */
+static enum read_result
+read_message(const struct place *at, bool with_body, struct spool_message *m)
+{
+	struct record r;
+
+	message_init(m);
+	enum read_result rc = read_meta(at, &r, m);
+	if (rc == READ_OK && with_body)
+		rc = read_body(at, &r, &m->body_fd);
+	if (rc != READ_OK)
+		spool_message_fini(m);
 	return rc;
 }
 
@@ -276,43 +308,174 @@ read_fresh(const struct cached *c, bool with_body, struct spool_message *out)
 	return out->body_fd < 0 ? -1 : 0;
 }
 
-int
-spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_message *out)
+/* The entry, when there is a message to read. 0, or -1 with errno. */
+static int
+find(struct spool *sp, struct spool_ref ref, struct seg **s, struct entry *e)
 {
-	struct seg *s = seg_find(sp, ref.segment);
-	struct record r;
-	struct entry e;
+	errno = ENOENT;
+	*s = seg_find(sp, ref.segment);
+	if (*s == NULL || index_get(sp, *s, ref.entry, e) != 0 || e->empty)
+		return -1;
+	/* At 0: settled, and its message is not kept any more. */
+	errno = ENOENT;
+	return e->off8 == 0 ? -1 : 0;
+}
 
-	*out = (struct spool_message){ .body_fd = -1 };
-	buf_init(&out->raw, ENVELOPE_MAX);
-	if (s == NULL || index_get(sp, s, ref.entry, &e) != 0 || e.empty)
-		return -1;
-	if (e.off8 == 0) {	/* settled, and its message is not kept any more */
-		errno = ENOENT;
-		return -1;
-	}
-	const struct cached *c = cache_find(sp, s->no, e.off8);
+static struct place
+place_of(struct spool *sp, const struct seg *s, const struct entry *e)
+{
+	return (struct place){ .sp = sp, .segment = s->no, .stamp = s->stamp,
+		.off = (uint64_t)e->off8 * RECORD_ALIGN, .id = e->id };
+}
+
+static int
+recent(struct spool *sp, const struct seg *s, const struct entry *e, bool with_body,
+    struct spool_message *out)
+{
+	const struct cached *c = cache_find(sp, s->no, e->off8);
+
+	message_init(out);
 	if (c != NULL && read_fresh(c, with_body, out) == 0)
 		return 0;
 	spool_message_fini(out);
-	buf_init(&out->raw, ENVELOPE_MAX);
-	uint64_t off = (uint64_t)e.off8 * RECORD_ALIGN;
-	enum read_result rc = read_meta(sp, s, off, &r, out);
-	if (rc == READ_OK && memcmp(r.id.b, e.id.b, MSGID_LEN) != 0)
-		rc = READ_DAMAGED;
-	if (rc == READ_OK && with_body)
-		rc = read_body(sp, s, off, &r, &out->body_fd);
+	return -1;
+}
+
+/* The errno for the caller, after what has to follow. */
+static int
+not_read(struct spool *sp, struct seg *s, struct spool_ref ref, const struct entry *e,
+    enum read_result rc)
+{
+	if (rc == READ_DAMAGED) {
+		read_damaged(sp, s, ref.entry, e->off8);
+		return EBADMSG;
+	}
+	log_error("spool-read", "segment=%llu off=%llu", (unsigned long long)s->no,
+	    (unsigned long long)e->off8 * RECORD_ALIGN);
+	put_off(sp, ref, e);
+	return EIO;
+}
+
+int
+spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_message *out)
+{
+	struct seg *s;
+	struct entry e;
+
+	message_init(out);
+	if (find(sp, ref, &s, &e) != 0)
+		return -1;
+	if (recent(sp, s, &e, with_body, out) == 0)
+		return 0;
+	const struct place at = place_of(sp, s, &e);
+	enum read_result rc = read_message(&at, with_body, out);
 	if (rc == READ_OK)
 		return 0;
-	spool_message_fini(out);
-	if (rc == READ_DAMAGED) {
-		read_damaged(sp, s, ref.entry, e.off8);
-		errno = EBADMSG;
-	} else {
-		log_error("spool-read", "segment=%llu off=%llu", (unsigned long long)s->no,
-		    (unsigned long long)off);
-		put_off(sp, ref, &e);
-		errno = EIO;
-	}
+	errno = not_read(sp, s, ref, &e, rc);
 	return -1;
+}
+
+int
+spool_recent(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_message *out)
+{
+	struct seg *s;
+	struct entry e;
+
+	message_init(out);
+	return find(sp, ref, &s, &e) != 0 ? -1 : recent(sp, s, &e, with_body, out);
+}
+
+/* ---- off the loop ---- */
+
+struct spool_fetch {
+	struct spool	*sp;
+	spool_fetch_fn	*fn;		/* NULL: nobody waits any more */
+	void		*arg;
+	struct spool_ref ref;
+	bool		 with_body;
+	struct place	 at;
+	uint32_t	 generation;	/* of the log that `at` means */
+	enum read_result result;
+	struct spool_message msg;
+};
+
+static void
+fetch_work(void *arg)
+{
+	struct spool_fetch *f = arg;
+
+	f->result = read_message(&f->at, f->with_body, &f->msg);
+}
+
+static void on_fetched(void *arg, enum store_result r);
+
+static void
+fetch_submit(struct spool_fetch *f, const struct seg *s, const struct entry *e)
+{
+	f->at = place_of(f->sp, s, e);
+	f->generation = s->generation;
+	f->sp->ops->work(f->sp->store, STORE_WORK_READ, fetch_work, on_fetched, f);
+}
+
+static void
+fetch_end(struct spool_fetch *f, int error)
+{
+	spool_fetch_fn *fn = f->fn;
+	void *arg = f->arg;
+	struct spool_message msg = f->msg;
+
+	f->sp->nfetch--;
+	free(f);
+	if (fn != NULL)
+		fn(arg, error, error == 0 ? &msg : NULL);
+	else if (error == 0)
+		spool_message_fini(&msg);
+}
+
+static void
+on_fetched(void *arg, enum store_result r)
+{
+	struct spool_fetch *f = arg;
+	struct seg *s;
+	struct entry e;
+
+	(void)r;
+	if (f->result == READ_OK || f->fn == NULL) {
+		fetch_end(f, f->result == READ_OK ? 0 : EIO);
+	} else if (find(f->sp, f->ref, &s, &e) != 0) {
+		fetch_end(f, errno);
+	} else if (s->generation != f->generation) {
+		/* The log was rewritten meanwhile: the message is elsewhere now. */
+		fetch_submit(f, s, &e);
+	} else {
+		fetch_end(f, not_read(f->sp, s, f->ref, &e, f->result));
+	}
+}
+
+struct spool_fetch *
+spool_fetch(struct spool *sp, struct spool_ref ref, bool with_body, spool_fetch_fn *fn, void *arg)
+{
+	struct seg *s;
+	struct entry e;
+
+	if (sp->nfetch >= SPOOL_FETCH_MAX || sp->closing) {
+		errno = EAGAIN;
+		return NULL;
+	}
+	if (find(sp, ref, &s, &e) != 0)
+		return NULL;
+	struct spool_fetch *f = mem_new(sizeof(*f));
+	*f = (struct spool_fetch){ .sp = sp, .fn = fn, .arg = arg, .ref = ref,
+	    .with_body = with_body };
+	sp->nfetch++;
+	fetch_submit(f, s, &e);
+	return f;
+}
+
+void
+spool_fetch_cancel(struct spool_fetch **fp)
+{
+	if (*fp != NULL)
+		(*fp)->fn = NULL;
+	*fp = NULL;
 }

@@ -23,13 +23,15 @@ struct fake_call {		/* one asynchronous call on its way */
 	store_work_fn		*work;
 };
 
+enum { LIST_APPEND, LIST_WORK, LIST_REST, LIST_MAX };	/* calls on their way, each in order */
+
 struct store {
 	struct loop		*loop;
 	struct store_script	*script;	/* the test's */
 	const struct store_ops	*inner_ops;
 	struct store		*inner;
 	struct timer		*timer;
-	struct fake_call	*head[3], **tail[3];	/* appends; work; all else: each in order */
+	struct fake_call	*head[LIST_MAX], **tail[LIST_MAX];
 	bool			 closing;
 };
 
@@ -58,21 +60,41 @@ match(struct store *s, enum fake_op op)
 	return NULL;
 }
 
+static bool
+must_wait(struct store *s, const struct fake_call *c)
+{
+	return !s->closing && ((c->hang && !s->script->release) ||
+	    clock_mono_us() < c->not_before_us);
+}
+
+/* The next call of that list that may complete: its first, or (there are many threads
+ * for work) any. */
+static struct fake_call *
+next_call(struct store *s, int list)
+{
+	struct fake_call **at = &s->head[list], *c;
+
+	while ((c = *at) != NULL && c->arrived && must_wait(s, c)) {
+		timer_arm(s->timer, 1);
+		if (list != LIST_WORK)
+			return NULL;
+		at = &c->next;
+	}
+	if (c == NULL || !c->arrived)
+		return NULL;
+	*at = c->next;
+	if (c->next == NULL)
+		s->tail[list] = at;
+	return c;
+}
+
 static void
 pump(struct store *s)
 {
-	for (int i = 0; i < 3; i++)
-		while (s->head[i] != NULL && s->head[i]->arrived) {
-			struct fake_call *c = s->head[i];
-			bool wait = (c->hang && !s->script->release) ||
-			    clock_mono_us() < c->not_before_us;
-			if (wait && !s->closing) {
-				timer_arm(s->timer, 1);
-				break;
-			}
-			s->head[i] = c->next;
-			if (s->head[i] == NULL)
-				s->tail[i] = &s->head[i];
+	struct fake_call *c;
+
+	for (int i = 0; i < LIST_MAX; i++)
+		while ((c = next_call(s, i)) != NULL) {
 			if (c->work != NULL)
 				c->work(c->arg);
 			c->done(c->arg, c->override == STORE_RESULT_MAX ?
@@ -102,7 +124,7 @@ static struct fake_call *
 begin(struct store *s, enum fake_op op, store_done_fn *done, void *arg, struct fake_rule **rule)
 {
 	struct fake_call *c = mem_new(sizeof(*c));
-	int list = op == FAKE_APPEND ? 0 : op == FAKE_WORK ? 1 : 2;
+	int list = op == FAKE_APPEND ? LIST_APPEND : op == FAKE_WORK ? LIST_WORK : LIST_REST;
 	struct fake_rule *r = match(s, op);
 
 	*c = (struct fake_call){ .store = s, .done = done, .arg = arg,

@@ -25,7 +25,6 @@ enum {
 	VERIFY_LINK_MS	= 3 * 1000,	/* for a verify process to come back */
 	VERIFY_TRIES	= 2,		/* processes that one message may cost us */
 	VERIFY_ROUNDS	= 8,
-	COMMIT_MS	= 30 * 1000,
 	SWEEP_MS	= 200,
 	REASON_MAX	= 64		/* what an envelope holds */
 };
@@ -545,7 +544,7 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 	e.bounce = buf_slice(&bounce);
 	r->spf = v->spf;
 	r->dkim = v->dkim;
-	req_ask(r, ASK_COMMIT, COMMIT_MS);
+	req_ask(r, ASK_COMMIT, g->conf->commit_timeout_ms);
 	r->index = 0;
 	buf_clear(&g->scratch);
 	int rc = wire_put(&g->scratch, &envelope_wire, &e);
@@ -682,8 +681,12 @@ on_committed(struct ingest *g, const struct queue_committed *c)
 {
 	struct ingest_req *r = req_find(g, c->req, ASK_COMMIT);
 
-	if (r == NULL)
+	if (r == NULL) {
+		/* The client heard 451 or left, and comes again: it is kept twice then. */
+		if (c->status == COMMIT_OK)
+			log_warn("commit-late", "effect=\"kept, and perhaps sent again\"");
 		return;
+	}
 	switch ((enum queue_commit_status)c->status) {
 	case COMMIT_OK:
 		log_accepted(r);

@@ -58,6 +58,8 @@ CASES = [
     Case("allocate-ENOSPC", "allocate", FILES, "ENOSPC"),
     Case("allocate-unsupported", "allocate", FILES, "EOPNOTSUPP", still="ad"),
     Case("read-EIO-once", "read", FILES, "EIO", still="ad", cold=True, count=3, short=True),
+    Case("hang-read-log-cold", "read", "log", delay=30.0, hold=6.5, still="a", cold=True, short=True),
+    Case("hang-read-cold", "read", FILES, delay=30.0, hold=6.5, still="", cold=True),
     Case("statvfs-EIO", "statvfs", FILES, "EIO", still="ad"),
     Case("hang-sync-log", "sync", "log", delay=30.0, hold=6.5, short=True),
     Case("hang-sync-progress", "sync", "prg", delay=30.0, hold=6.5),
@@ -77,7 +79,6 @@ OPEN = os.environ.get("CRASH_OPEN", "") not in ("", "0")
 OPEN_CASES = [
     Case("read-EIO", "read", FILES, "EIO", still="a", cold=True, short=True),
     Case("read-index-EIO", "read", "idx", "EIO", still="a", cold=True, short=True),
-    Case("hang-read-cold", "read", FILES, delay=30.0, hold=6.5, still="", cold=True, short=True),
 ]
 
 
