@@ -152,7 +152,7 @@ file_kind(const char *name, int flags)
 	if (n > 4 && strcmp(name + n - 4, ".idx") == 0)
 		return FAULT_INDEX;
 	/* 000000000001.log; audit.log is another thing */
-	if (n == 16 && strcmp(name + n - 4, ".log") == 0)
+	if (n == 16 && (strcmp(name + n - 4, ".log") == 0 || strcmp(name + n - 4, ".new") == 0))
 		return FAULT_LOG;
 	return FAULT_OTHER;
 }

@@ -19,17 +19,19 @@ from tests.lib.sink import Sink
 
 CUTS = int(os.environ.get("CRASH_CUTS", "60" if LONG else "4"))
 STATES = int(os.environ.get("CRASH_STATES", "150" if LONG else "12"))
-TOP = "segment-size = 256K\n"
+TOP = "segment-size = 64K\n"
 
 
 class Store:
-    """The primary, which can refuse for a while."""
+    """The primary, which can refuse for a while, all or (`shy`) one of the two users:
+    then logs are rewritten under way, without the other's mail."""
 
     def __init__(self, world):
-        self.closed = False
+        self.closed, self.shy = False, True
         world.down()
-        world.up(script=lambda stage, arg: "451 4.3.2 later" if self.closed and
-                 stage in ("mail", "rcpt") else None)
+        world.up(script=lambda stage, arg: "451 4.3.2 later" if (self.closed and
+                 stage in ("mail", "rcpt")) or (self.shy and stage == "rcpt" and
+                                                "anna" in arg) else None)
 
 
 def cut_the_power(world, cuts, honest):
@@ -58,7 +60,7 @@ def cut_the_power(world, cuts, honest):
             fault.start(relay)
         accepts(relay.port, "end", 5)
         loads.stop()
-        store.closed = False
+        store.closed = store.shy = False
         # A machine without power says nothing. Ours talks on until the kill, and a sync
         # that meets the shutdown half-way is called a success by ext4 (an extent that
         # could not be converted any more is not reported to fdatasync).
@@ -74,7 +76,8 @@ def cut_the_power(world, cuts, honest):
             assert b["received"] == b["replayed"] + b["bounced"] and b["bounced"] == 0, b
             damaged = os.path.join(ext4.path, "state/queue/damaged")
             aside = os.listdir(damaged) if os.path.isdir(damaged) else []
-            print("cuts %d, %s, set aside %d" % (cuts, tally, len(aside)))
+            print("cuts %d, %s, set aside %d, logs rewritten %d" %
+                  (cuts, tally, len(aside), relay.log().count("spool-rewritten")))
             assert not [n for n in aside if "torn" not in n], aside
         else:
             time.sleep(4)
@@ -130,6 +133,7 @@ class Recording:
         loads.stop()
         self.arrived = list(zip(world.store.messages.marks, world.store.messages))
         self.relay.kill()
+        self.rewritten = self.relay.log().count("spool-rewritten")
         loads.check_answers()
         self.acked = loads.acknowledged()
         self.sent = {a.key for a in loads.answers()} | {k for one in loads.all
@@ -174,7 +178,7 @@ class Recording:
 
     def after(self, point):
         """Starts on that state, delivers all, and counts."""
-        self.store.closed = False
+        self.store.closed = self.store.shy = False
         self.world.store.messages = [m for mark, m in self.arrived if mark <= point]
         before = len(self.world.store.messages)
         self.relay.start()
@@ -215,6 +219,7 @@ def check_states(world, n, deliver, seconds):
             print(rec.relay.log()[-3000:])
             raise
         worst = max(worst, len(tally.wanted))
+    print("logs rewritten in the record: %d" % rec.rewritten)
     print("record of %d ops: %d cuts, up to %d acknowledged, 0 lost, %.1f s" %
           (len(rec.ops), n, worst, time.monotonic() - began))
     assert worst > 50
