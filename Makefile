@@ -5,6 +5,8 @@
 #   make         build build/salvaposta (needs the packages; see packaging/deps.sh)
 #   make check   unit tests only; SAN=1 under ASan and UBSan
 #   make bench   measure against Debian's Postfix
+#   make crash   200 kills, power cuts and faults, the long form
+#   make scale   ten million held messages through the whole relay (SCALE_COUNT=; 12 GB of disk)
 #   make install DESTDIR= PREFIX=/usr
 
 CC	?= gcc
@@ -87,6 +89,14 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools $(O)/tests/crash/fault.so
 	@/usr/bin/python3 tests/bench/bench.py $(BENCH)
 
+# The whole relay on a spool of ten million held messages: memory, start, look-ups, accept rate.
+SCALE_COUNT ?= 10000000
+scale:
+	@packaging/deps.sh test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all tools
+	@SALVAPOSTA=$(abspath $(O))/salvaposta SCALE_COUNT=$(SCALE_COUNT) /usr/bin/python3 -m pytest \
+	    -q -p no:cacheprovider -rs -s tests/e2e/test_scale.py
+
 # The long form of what `make test` runs short: kills, power cuts, faults, damage.
 crash:
 	@packaging/deps.sh test
@@ -137,6 +147,6 @@ format:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all bench check clean crash demo docs format fuzz fuzz-replay fuzzers install test tests-built tools
+.PHONY: all bench check clean crash demo docs format fuzz fuzz-replay fuzzers install scale test tests-built tools
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

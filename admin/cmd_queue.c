@@ -216,8 +216,8 @@ list(const struct cli *cli, const struct filter *f)
 			list_progress(cli, began, looked, seen);
 	}
 	if (cli->json) {
-		json_t *o = json_pack("{s:b, s:O, s:b, s:O?}", "ok", 1, "messages", all, "more",
-		    more, "after", after);
+		json_t *o = json_pack("{s:b, s:O, s:b, s:O?, s:I}", "ok", 1, "messages", all, "more",
+		    more, "after", after, "looked", (json_int_t)looked);
 		control_print(o);
 		json_decref(o);
 	} else if (seen == 0) {
