@@ -17,6 +17,7 @@
 enum {
 	ATTEMPT_SOON_MS = 1000,		/* a role is being restarted */
 	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
+	ATTEMPT_SPACING_MS = 2,		/* between two legs that come back for that */
 	ATTEMPT_DISK_MS = 2000,		/* the spool could not be read */
 	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory and seal answer within this */
 	ATTEMPT_READ_MAX_MS = 20 * 1000,	/* a disk that hangs; the place is for others then */
@@ -54,6 +55,7 @@ struct attempts {
 	uint64_t	 req;		/* the last one given */
 	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
 	struct work	*all;
+	int64_t		 directory_ms;	/* monotonic: when the next leg may ask again */
 };
 
 static uint32_t
@@ -248,6 +250,19 @@ attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
 	schedule_finish(a->schedule, it, SCHEDULE_AGAIN, after_ms);
 }
 
+/* A directory that cannot answer is asked again by one leg after the other: each has its
+ * own turn, or a long queue would ask for nothing but that. */
+static void
+attempt_ask_later(struct attempts *a, struct item *it)
+{
+	int64_t now = clock_mono_ms();
+
+	if (a->directory_ms < now + ATTEMPT_DIRECTORY_MS)
+		a->directory_ms = now + ATTEMPT_DIRECTORY_MS;
+	a->directory_ms += ATTEMPT_SPACING_MS;
+	attempt_later(a, it, a->directory_ms - now);
+}
+
 /* The spool settles what is damaged; anything else is a disk that fails now and may read
  * again in seconds: the leg must come back then. */
 static void
@@ -409,7 +424,7 @@ directory_answer(struct attempts *a, unsigned index, struct slice body)
 	case TARGET_MAX:
 		break;
 	}
-	attempt_later(a, w->item, ATTEMPT_DIRECTORY_MS);
+	attempt_ask_later(a, w->item);
 	return 0;
 }
 

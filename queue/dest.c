@@ -164,6 +164,8 @@ dest_failed(struct dest *d, int64_t started, int64_t now, int64_t cap_ms)
 void
 dest_worked(struct dest *d)
 {
+	if (d->failures > 0)
+		d->overflow_ms = 0;	/* what comes from now on does not queue behind the outage */
 	d->failures = 0;
 	d->backoff_ms = 0;
 	d->ready_ms = INT64_MIN;

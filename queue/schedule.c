@@ -13,7 +13,7 @@ enum {
 	SCHEDULE_SWEEP_MS = 30 * 1000,
 	SCHEDULE_STEP_MS = 2 * 60 * 1000,	/* wall clock corrections taken at once */
 	SCHEDULE_OVERFLOW_MS = 5 * 1000,	/* least pause of a leg that found no room */
-	SCHEDULE_SPACING_MS = 10,		/* between two such legs */
+	SCHEDULE_SPACING_MS = 2,		/* between two such legs, and of a closed destination */
 	SCHEDULE_NUDGE_MS = 100,	/* lanes that wait for time are looked at so often */
 	SCHEDULE_BUCKETS = 16384
 };
@@ -369,6 +369,17 @@ item_give_back(struct schedule *s, struct item *it, int64_t at)
 	window_remove(s, it);
 }
 
+/* When a forward leg that its destination cannot take comes again: one after the other, so
+ * that a hundred thousand legs of a dead host are a trickle, not most of our work. */
+static int64_t
+dest_slot(struct dest *d, int64_t least)
+{
+	if (d->overflow_ms < least)
+		d->overflow_ms = least;
+	d->overflow_ms += SCHEDULE_SPACING_MS;
+	return d->overflow_ms;
+}
+
 static int64_t
 spread(int64_t ms)
 {
@@ -398,9 +409,7 @@ dest_evict(struct schedule *s, struct dest *d)
 	}
 	while (d->queued > 0) {
 		struct item *it = dest_pop(d);
-		int64_t at = d->ready_ms + (it->leg == LEG_FORWARD ? spread(d->backoff_ms) : 0);
-
-		item_give_back(s, it, at);
+		item_give_back(s, it, it->leg == LEG_FORWARD ? dest_slot(d, d->ready_ms) : d->ready_ms);
 	}
 }
 
@@ -415,14 +424,11 @@ schedule_place(struct schedule *s, struct item *it, const char *key)
 	schedule_kick(s);
 	it->state = ITEM_QUEUED;
 	if (dest_closed(d, now)) {
-		item_give_back(s, it, d->ready_ms + spread(d->backoff_ms));
+		item_give_back(s, it, dest_slot(d, d->ready_ms));
 		return;
 	}
 	if (d->queued >= schedule_share(s, d)) {
-		if (d->overflow_ms < now + SCHEDULE_OVERFLOW_MS)
-			d->overflow_ms = now + SCHEDULE_OVERFLOW_MS;
-		d->overflow_ms += SCHEDULE_SPACING_MS;
-		item_give_back(s, it, d->overflow_ms);
+		item_give_back(s, it, dest_slot(d, now + SCHEDULE_OVERFLOW_MS));
 		return;
 	}
 	dest_queue(s, d, it);

@@ -14,7 +14,7 @@
 #include "queue/schedule.h"
 #include "tests/queue/spool_double.h"
 
-enum { RUNS_MAX = 4096 };
+enum { RUNS_MAX = 65536 };
 
 struct fixture {
 	struct loop	*loop;
@@ -32,6 +32,8 @@ struct fixture {
 	uint32_t	 order[RUNS_MAX];	/* entries, as started */
 	size_t		 norder;
 	const char	*forward_key;		/* where resolve sends a leg; NULL: by entry */
+	uint32_t	 dead;		/* resolve sends entries up to it to mx:dead, others to mx:live */
+	uint64_t	 resolved;
 	unsigned	 drained;
 };
 
@@ -55,7 +57,11 @@ fx_resolve(void *arg, struct item *it)
 	struct fixture *x = arg;
 	char key[64];
 
-	(void)snprintf(key, sizeof(key), "mx:d%u", it->e.ref.entry % 10);
+	x->resolved++;
+	if (x->dead > 0)
+		(void)snprintf(key, sizeof(key), it->e.ref.entry <= x->dead ? "mx:dead" : "mx:live");
+	else
+		(void)snprintf(key, sizeof(key), "mx:d%u", it->e.ref.entry % 10);
 	schedule_place(x->schedule, it, x->forward_key != NULL ? x->forward_key : key);
 }
 
@@ -446,6 +452,47 @@ dead_destination_does_not_slow_others(void **state)
 	assert_true(x->spool->scanned - before < 1000);
 }
 
+/* The same for forward legs, whose destination is only known once the directory was asked:
+ * they may not cost a look-up each, again and again. */
+static void
+dead_recovery_host_does_not_slow_others(void **state)
+{
+	enum { DEAD = 100000, SECONDS = 60 };
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	unsigned waited = 0;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	for (int i = 0; i < DEAD; i++)
+		add(x, "a.example", LEG_PARKED, LEG_WAITING);
+	x->dead = DEAD;
+	schedule_restart_forward(x->schedule);
+	for (int i = 0; i < 600 && x->resolved < DEAD; i++) {	/* each learns it once */
+		tick(x, 100);
+		while (x->nrun > 0)
+			finish(x, LEG_STATE_MAX, SCHEDULE_HOST_FAILED);
+	}
+	assert_true(x->resolved >= DEAD);
+	x->resolved = 0;
+	for (int i = 0; i < SECONDS * 10; i++) {
+		struct spool_ref r = add(x, "a.example", LEG_PARKED, LEG_WAITING);
+		schedule_fresh(x->schedule, r);
+		tick(x, 100);
+		bool live = false;
+		for (size_t k = 0; k < x->nrun; k++)
+			live |= x->run[k]->e.ref.entry == r.entry;
+		waited += !live;
+		while (x->nrun > 0) {
+			bool dead = strcmp(x->run[0]->dest->key, "mx:dead") == 0;
+			finish(x, dead ? LEG_STATE_MAX : LEG_DELIVERED,
+			    dead ? SCHEDULE_HOST_FAILED : SCHEDULE_WORKED);
+		}
+	}
+	assert_int_equal(waited, 0);
+	assert_true(x->resolved < SECONDS * 600 + 600);
+}
+
 static void
 forward_legs_are_put_off_when_their_destination_is_down(void **state)
 {
@@ -653,6 +700,7 @@ main(void)
 		T(test_spec_11_7_replay_stops_on_renewed_failure_and_resumes),
 		T(test_spec_11_5_new_mail_found_by_a_scan_goes_before_the_backlog),
 		T(dead_destination_does_not_slow_others),
+		T(dead_recovery_host_does_not_slow_others),
 		T(forward_legs_are_put_off_when_their_destination_is_down),
 		T(window_is_bounded_and_nothing_is_forgotten),
 		T(one_recipients_4xx_blocks_nobody),
