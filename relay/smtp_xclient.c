@@ -73,8 +73,10 @@ xclient_set(struct smtp_xclient *x, struct slice key, const char *v)
 		return none ? 0 : xclient_addr(x, s);
 	}
 	if (slice_ieq(key, SLICE_LIT("HELO"))) {
+		/* Of "EHLO MY COMPUTER" the first word is the name, as if it were said here. */
+		s = slice_sub(s, 0, slice_find(s, ' '));
 		x->has_helo = true;
-		return none ? 0 : visible(v) ? slice_cstr(s, x->helo, sizeof(x->helo)) : -1;
+		return none ? 0 : slice_cstr(s, x->helo, sizeof(x->helo));
 	}
 	if (slice_ieq(key, SLICE_LIT("LOGIN"))) {
 		x->has_login = true;

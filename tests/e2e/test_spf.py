@@ -19,7 +19,10 @@ evaluate-timeout = 4s"""
 def deliver(talk, n, sender, helo, ip):
     """One message in the name of that client; b"" or the first reply that refuses it."""
     addr = ip if ":" not in ip else "IPV6:" + ip
-    lines = [b"XCLIENT ADDR=%s" % addr.encode(), b"EHLO %s" % helo.encode(),
+    # every other client's HELO is told by the front as well, in xtext
+    told = b" HELO=%s" % helo.replace("+", "+2B").replace("=", "+3D").replace(" ", "+20").encode()
+    told = told if n % 2 else b" HELO=[UNAVAILABLE]"
+    lines = [b"XCLIENT ADDR=%s" % addr.encode() + told, b"EHLO %s" % (b"front.example" if n % 2 else helo.encode()),
              "MAIL FROM:<%s>".encode() % sender.encode() + (b" SMTPUTF8" if not sender.isascii() else b""),
              b"RCPT TO:<%s>" % USER]
     for line in lines:

@@ -4,7 +4,8 @@
 Written from the RFC's text and grammar. "ZONE" stands for a domain that each row has for
 itself, "IP4" and "IP6" for client addresses of its own, "REV4" and "REV6" for their
 reverse names; so all rows can be asked of one relay with one cache. A sender that
-starts with "helo:" is the null sender of a host that calls itself so.
+starts with "helo:" is the null sender of a host that calls itself so; a sixth word is
+what the host calls itself.
 """
 U = "user@ZONE"
 
@@ -314,6 +315,10 @@ ROWS = [
     ("7.2 %{i}", spf("exists:%{i}.s.ZONE -all", zone={"192.0.2.200.s.ZONE": A}), U, "192.0.2.200", "pass"),
     ("7.2 %{ir}", spf("exists:%{ir}.%{v}.s.ZONE -all", zone={"200.2.0.192.in-addr.s.ZONE": A}), U, "192.0.2.200", "pass"),
     ("7.2 %{h}", spf("exists:%{h}.s.ZONE -all", zone={"mail.helo.example.s.ZONE": A}), U, "IP4", "pass"),
+    ("7.2 %{h} is what was said", spf("exists:%{h}.s.ZONE -all", zone={"my'pc.s.ZONE": A}), U, "IP4", "pass", "my'pc"),
+    ("7.2 %{h} of two words", spf("exists:%{h}.s.ZONE -all", zone={"my'pc.s.ZONE": A}), U, "IP4", "pass", "my'pc two"),
+    ("7.2 %{h} of two words, again", spf("exists:%{h}.s.ZONE -all", zone={"my'pc.s.ZONE": A}), U, "IP4", "pass", "my'pc two"),
+    ("7.2 %{h} literal", spf("exists:%{h}.s.ZONE -all", zone={"[192.0.2.5].s.ZONE": A}), U, "IP4", "pass", "[192.0.2.5]"),
     ("7.2 %{v} of IPv6", spf("exists:%{v}.s.ZONE -all", zone={"ip6.s.ZONE": OTHER}), U, "IP6", "pass"),
     ("7.3 dotted nibbles", spf("exists:%{i}.s.ZONE -all", zone={"2.0.0.1.0.d.b.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.b.0.1.s.ZONE": OTHER}), U, "2001:db8::cb01", "pass"),
     ("7.3 dotted nibbles backwards", spf("exists:%{ir}.%{v}.s.ZONE -all", zone={"1.0.b.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.s.ZONE": OTHER}), U, "2001:db8::cb01", "pass"),
@@ -385,7 +390,7 @@ ROWS = [
 def rows():
     """Each row with its own names and addresses: (title, zone, sender, helo, ip, results)."""
     out = []
-    for i, (title, zone, sender, ip, right) in enumerate(ROWS):
+    for i, (title, zone, sender, ip, right, *said) in enumerate(ROWS):
         ip4, n6 = "10.7.%d.%d" % (i // 250, i % 250 + 1), "2001:db8:7::%x" % (i + 1)
         nibbles = "20010db80007" + "%020x" % (i + 1)
         words = [("REV4", ".".join(reversed(ip4.split("."))) + ".in-addr.arpa"),
@@ -404,7 +409,7 @@ def rows():
             elif isinstance(x, dict):
                 x = {put(k): put(v) for k, v in x.items()}
             return x
-        sender, helo = put(sender), "mail.helo.example"
+        sender, helo = put(sender), (said or ["mail.helo.example"])[0]
         if sender.startswith("helo:"):
             sender, helo = "", sender[5:]
         out.append((title, put(zone), sender, helo, put(ip), (right,) if isinstance(right, str) else right))
