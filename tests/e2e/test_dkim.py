@@ -227,3 +227,19 @@ def test_opendkim_takes_our_signatures_and_we_take_its(world, rsa):
     ours = [g for g in got if g.count(b"DKIM-Signature:") == 1]
     assert od.verify(ours) == [True] * len(clean)
     assert od.verify([g + b"x\r\n" for g in ours]) == [False] * len(clean)
+
+
+def test_spec_3_2_a_field_that_a_signer_forbade_is_not_added(world):
+    """Listed in h= more often than it occurs: adding it would break the signature."""
+    world.dns.set("e1._domainkey.sender.example", {"TXT": [PUBLIC]})
+    relay = active(world, top="received-spf = yes")
+    base = (b"From", b"To", b"Subject", b"Date")
+    for n, more in enumerate(((), (b"X-Forwarded-For", b"X-Fwd-Loop", b"Received-SPF"))):
+        data = sign(mail.message(SENDER, USER, "n%d" % n), names=base + more)
+        assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+        got = world.recovery.wait(n + 1)[n].data
+        head = got[:-len(data)]
+        assert mail.below_trace(got, data)
+        assert [name in head for name in (b"X-Forwarded-For: ", b"X-Fwd-Loop: ", b"Received-SPF: ")] == [not more] * 3
+        assert b"Received: " in head and b"Delivered-To: " in head      # those need no leave
+        assert dkim.DKIM(got).verify(dnsfunc=lambda name, timeout=5: PUBLIC)
