@@ -31,6 +31,8 @@ struct token {
 	struct spf_term	 term;		/* of TERM; of HOST the mx term it came from */
 	struct slice	 domain;	/* <domain> of the record it stands in; HOST: its name */
 	bool		 done;		/* it was looked up */
+	bool		 voided;	/* it had a void look-up, which counts once */
+	size_t		 parent;	/* of HOST: its mx term */
 };
 
 struct run {	/* one check_host() with all that it includes */
@@ -80,11 +82,29 @@ count_lookup(struct run *r)
 }
 
 /*
- * Asks the view. False when the run must stop (missing, temporary failure unless
- * `soft`, too many void look-ups); *rrs is then empty.
+ * 4.6.4 limits the terms whose look-ups come back empty, not the look-ups: three MX hosts
+ * without IPv6 are one for a client with it. False when there are too many.
  */
 static bool
-ask(struct run *r, uint16_t type, struct slice name, bool soft, struct slice *rrs)
+count_void(struct run *r, struct token *t)
+{
+	if (t->kind == TOKEN_HOST)
+		t = &r->token[t->parent];
+	if (t->voided)
+		return true;
+	t->voided = true;
+	if (++r->voids > VOID_MAX)
+		fatal(r, AUTH_PERMERROR);
+	return !stopped(r);
+}
+
+/*
+ * Asks the view for that term. False when the run must stop (missing, temporary failure
+ * unless `soft`, too many void look-ups); *rrs is then empty.
+ */
+static bool
+ask(struct run *r, struct token *t, uint16_t type, struct slice name, bool soft,
+    struct slice *rrs)
 {
 	int st = dnsview_ask(r->view, type, name, rrs);
 
@@ -97,11 +117,7 @@ ask(struct run *r, uint16_t type, struct slice name, bool soft, struct slice *rr
 			fatal(r, AUTH_TEMPERROR);
 		return false;
 	}
-	if (rrs->n == 0 && dnsview_name_ok(&name) && ++r->voids > VOID_MAX) {
-		fatal(r, AUTH_PERMERROR);
-		return false;
-	}
-	return true;
+	return rrs->n > 0 || !dnsview_name_ok(&name) || count_void(r, t);
 }
 
 static uint16_t
@@ -121,7 +137,7 @@ is_client(const struct run *r, struct slice addr)
  * mean "no match", never temperror. All addresses are asked for before a miss is told.
  */
 static void
-find_ptr(struct run *r)
+find_ptr(struct run *r, struct token *t)
 {
 	struct slice names, rrs;
 	struct dns_rr rr, a;
@@ -130,12 +146,12 @@ find_ptr(struct run *r)
 
 	if (r->ptr_known)
 		return;
-	if (!ask(r, DNS_PTR, dnsview_reverse(r->ip->b, r->ip->n, rev, sizeof(rev)), true, &names))
+	if (!ask(r, t, DNS_PTR, dnsview_reverse(r->ip->b, r->ip->n, rev, sizeof(rev)), true, &names))
 		names = SLICE_NONE;
 	for (unsigned i = 0; i < NAMES_MAX && wire_item_next(&names, &dns_rr_wire, &rr) == 1; i++) {
 		bool match = false;
 
-		if (!ask(r, address_type(r), rr.data, true, &rrs)) {
+		if (!ask(r, t, address_type(r), rr.data, true, &rrs)) {
 			missing = missing || r->missing;
 			r->missing = false;
 			continue;
@@ -173,7 +189,7 @@ validated_name(const struct run *r, struct slice domain)
 
 /* The name a term means, valid until the next call. False when the run must stop. */
 static bool
-target(struct run *r, const struct token *t, struct slice *name)
+target(struct run *r, struct token *t, struct slice *name)
 {
 	struct spf_macros m = {
 		.local = r->local, .sender_domain = r->sender_domain, .domain = t->domain,
@@ -184,7 +200,7 @@ target(struct run *r, const struct token *t, struct slice *name)
 	if (t->kind == TOKEN_HOST || t->term.spec.n == 0)
 		return true;
 	if (spf_spec_uses_p(t->term.spec)) {
-		find_ptr(r);
+		find_ptr(r, t);
 		if (stopped(r))
 			return false;
 		m.validated = validated_name(r, t->domain);
@@ -489,18 +505,21 @@ rr_hosts(struct run *r, const struct token *t, struct slice rrs, SPF_dns_rr_t *o
 	while (wire_item_next(&rrs, &dns_rr_wire, &rr) == 1) {
 		char name[32];
 		int len = snprintf(name, sizeof(name), "t%zu" ZONE, r->ntoken);
+		struct token *host = rr.data.n == 0 ? NULL :
+		    token_new(r, TOKEN_HOST, &term, rr.data);
 
-		if (rr.data.n == 0 || token_new(r, TOKEN_HOST, &term, rr.data) == NULL ||
+		if (host == NULL ||
 		    SPF_dns_rr_buf_realloc(out, out->num_rr, (size_t)len + 1) != SPF_E_SUCCESS)
 			continue;
+		host->parent = (size_t)(t - r->token);
 		memcpy(out->rr[out->num_rr++]->mx, name, (size_t)len + 1);
 	}
 }
 
 static bool
-ptr_match(struct run *r, struct slice domain)
+ptr_match(struct run *r, struct token *t, struct slice domain)
 {
-	find_ptr(r);
+	find_ptr(r, t);
 	for (size_t i = 0; i < r->nptr; i++)
 		if (in_domain(r->ptr[i], domain))
 			return true;
@@ -520,18 +539,18 @@ answer(struct run *r, struct token *t, ns_type type, SPF_dns_rr_t *out)
 	if (stopped(r) || !target(r, t, &name))
 		return;
 	if (t->kind == TOKEN_HOST || t->term.kind == SPF_KIND_A) {
-		if (ask(r, address_type(r), name, false, &rrs))
+		if (ask(r, t, address_type(r), name, false, &rrs))
 			rr_addresses(r, t, rrs, out);
 	} else if (t->term.kind == SPF_KIND_MX && type == ns_t_mx) {
-		if (ask(r, DNS_MX, name, false, &rrs))
+		if (ask(r, t, DNS_MX, name, false, &rrs))
 			rr_hosts(r, t, rrs, out);
 	} else if (t->term.kind == SPF_KIND_PTR) {
 		char copy[DNS_NAME_MAX + 1];
 
 		if (slice_cstr(name, copy, sizeof(copy)) == 0)
-			found = ptr_match(r, slice_str(copy));
+			found = ptr_match(r, t, slice_str(copy));
 	} else if (t->term.kind == SPF_KIND_EXISTS) {
-		found = ask(r, DNS_A, name, false, &rrs) && rrs.n > 0;
+		found = ask(r, t, DNS_A, name, false, &rrs) && rrs.n > 0;
 	}
 	if (found)
 		rr_address(r, out, (const char *)r->ip->b);

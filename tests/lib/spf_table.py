@@ -377,6 +377,10 @@ ROWS = [
     ("4.6.4 two void look-ups", spf("a:v1.ZONE exists:v2.ZONE ip4:IP4 -all"), U, "IP4", "pass"),
     ("4.6.4 three void look-ups", spf("a:v1.ZONE exists:v2.ZONE mx:v3.ZONE ip4:IP4 -all"), U, "IP4", "permerror"),
     ("4.6.4 void: a name without that type", spf("a:v1.ZONE a:v2.ZONE a:v3.ZONE ip4:IP4 -all", zone=hosts(v1=TXT("x"), v2=TXT("x"), v3=TXT("x"))), U, "IP4", "permerror"),
+    ("4.6.4 void: the hosts of one mx are one term", spf("mx:m.ZONE ip6:IP6 -all", zone=dict(many(4, lambda i: ("h%d.ZONE" % i, OTHER)),
+     **{"m.ZONE": {"MX": ["%d h%d.ZONE." % (i, i) for i in range(4)]}})), U, "IP6", "pass"),
+    ("4.6.4 void: three mx terms of that kind", spf("mx:m.ZONE mx:m.ZONE mx:m.ZONE ip6:IP6 -all", zone=dict(many(2, lambda i: ("h%d.ZONE" % i, OTHER)),
+     **{"m.ZONE": {"MX": ["%d h%d.ZONE." % (i, i) for i in range(2)]}})), U, "IP6", "permerror"),
     # -- 8: results in other guises
     ("8.6 temperror before a match", spf("a:t.ZONE ip4:IP4 -all", zone=hosts(t="SERVFAIL")), U, "IP4", "temperror"),
     ("8.6 temperror behind a match", spf("ip4:IP4 a:t.ZONE -all", zone=hosts(t="SERVFAIL")), U, "IP4", "pass"),
