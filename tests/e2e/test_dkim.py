@@ -96,10 +96,10 @@ def unpadded(data):
 
 
 def test_broken_octets_are_seen_as_dkimpy_sees_them_6376(world):
-    """500 messages with one to three octets changed, lost or added."""
+    """300 messages with one to three octets changed, lost or added."""
     r = random.Random(6376)
     judge, cases = Judge(world), []
-    while len(cases) < 500:
+    while len(cases) < 300:
         data = ugly.message(r, len(cases), SENDER.encode(), USER.encode())
         if b"\0" in data or not data.endswith(b"\r\n") or b"\r\n\r\n" not in data or b"DKIM-Signature" in data:
             continue
@@ -131,7 +131,7 @@ def test_broken_octets_are_seen_as_dkimpy_sees_them_6376(world):
         if (mine[0] == b"pass") != their and not unpadded(data):
             wrong.append((mine, their, data[:600]))
     assert not wrong, "%d, first %r" % (len(wrong), wrong[0])
-    assert seen[b"pass"] > 100 and seen[b"fail"] > 100, seen
+    assert seen[b"pass"] > 60 and seen[b"fail"] > 60, seen
 
 
 def test_every_signature_is_reported_and_eight_are_enough_4_1(world, rsa):
