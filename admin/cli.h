@@ -23,6 +23,7 @@ struct command {
 /* argv as main got it; main.c has taken `run` and `role` away before. */
 int cli_main(int argc, char **argv);
 
+int cmd_audit(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_failover(int argc, char **argv);

@@ -5,6 +5,7 @@
 
 #include "admin/control_client.h"
 #include "admin/table.h"
+#include "admin/when.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
@@ -60,35 +61,6 @@ struct filter {
 	uint64_t	 limit;		/* UINT64_MAX: none */
 	bool		 content, dry_run;
 };
-
-/* "90m", "1d12h". 0 or -1. */
-static int
-parse_age(const char *text, int64_t *out)
-{
-	static const struct { char unit; int64_t ms; } units[] = {
-		{ 's', 1000 }, { 'm', 60 * 1000 }, { 'h', 3600 * 1000 },
-		{ 'd', 24 * 3600 * 1000LL }, { 'w', 7 * 24 * 3600 * 1000LL },
-	};
-	int64_t sum = 0;
-
-	while (*text != '\0') {
-		size_t n = strspn(text, "0123456789"), u = 0;
-		int64_t v = 0, ms;
-
-		while (u < sizeof(units) / sizeof(units[0]) && units[u].unit != text[n])
-			u++;
-		if (n == 0 || n > 9 || u == sizeof(units) / sizeof(units[0]))
-			return -1;
-		for (size_t i = 0; i < n; i++)
-			v = v * 10 + (text[i] - '0');
-		if (__builtin_mul_overflow(v, units[u].ms, &ms) ||
-		    __builtin_add_overflow(sum, ms, &sum))
-			return -1;
-		text += n + 1;
-	}
-	*out = sum;
-	return sum > 0 ? 0 : -1;
-}
 
 /* A request with what --domain and so on say; NULL after saying what is wrong. */
 static json_t *
@@ -590,8 +562,8 @@ cmd_queue(int argc, char **argv)
 		return status;
 	if (limit != NULL && slice_u64(slice_str(limit), &f.limit) != 0)
 		return cli_usage("queue", "--limit takes a number");
-	if ((f.older != NULL && parse_age(f.older, &f.older_ms) != 0) ||
-	    (f.newer != NULL && parse_age(f.newer, &f.newer_ms) != 0))
+	if ((f.older != NULL && when_span(f.older, &f.older_ms) != 0) ||
+	    (f.newer != NULL && when_span(f.newer, &f.newer_ms) != 0))
 		return cli_usage("queue", "an age is a number and a unit: 90m, 12h, 3d");
 	if (f.limit == 0)
 		f.limit = UINT64_MAX;

@@ -115,7 +115,7 @@ torn_line_does_not_swallow_the_next(void **state)
 	assert_int_equal(audit_write(a, &r), 0);
 	audit_close(&a);
 	char *second = strchr(slurp(x), '\n') + 1;
-	json_t *o = json_loads(second, 0, NULL);
+	json_t *o = json_loads(second, JSON_DISABLE_EOF_CHECK, NULL);
 	assert_non_null(o);
 	json_decref(o);
 }
