@@ -3,40 +3,87 @@
 
 #include "admin/control_client.h"
 #include "admin/table.h"
+#include "admin/when.h"
+#include "base/clock.h"
+#include "queue/failover.h"
 
 static const char help[] =
-    "usage: salvaposta failover show [DOMAIN]\n"
-    "       salvaposta failover on  DOMAIN [--shard NAME] --reason TEXT\n"
-    "       salvaposta failover off DOMAIN [--shard NAME] --reason TEXT\n"
+    "usage: salvaposta failover list [DOMAIN]\n"
+    "       salvaposta failover on | off | auto DOMAIN [--shard NAME] --reason TEXT\n"
+    "                           [--until TIME | DURATION]\n"
+    "       salvaposta failover schedule DOMAIN [--shard NAME] --from TIME\n"
+    "                           --until TIME | DURATION --reason TEXT\n"
+    "       salvaposta failover schedule [DOMAIN]\n"
+    "       salvaposta failover cancel WINDOW [--reason TEXT]\n"
     "\n"
-    "on:  mail for the domain is held here, and copies go to the users' recovery\n"
-    "     addresses. For use when the mailboxes are down.\n"
-    "off: what is held is replayed to the primary, oldest first; new mail goes at once.\n"
+    "on:   mail for the domain is held here, and copies go to the users' recovery\n"
+    "      addresses. For use when the mailboxes are down.\n"
+    "off:  what is held is replayed to the primary, oldest first; new mail goes at once.\n"
+    "auto: the relay looks at the primary and decides itself.\n"
     "\n"
-    "The change is made at once, survives a restart, and is written to the audit log\n"
+    "schedule: a window of planned maintenance: failover goes on by itself at its\n"
+    "beginning and back to what it was at its end. Without --from it lists them.\n"
+    "\n"
+    "A change is made at once, survives a restart, and is written to the audit log\n"
     "with the reason and who asked.\n"
     "\n"
     "      --shard NAME   only the users of this shard\n"
+    "      --until WHEN   then the mode before returns: 2h, 1d12h, 18:30,\n"
+    "                     \"2026-11-28 18:30\", 2026-11-28T17:30Z\n"
+    "      --from TIME    beginning of the window (a duration counts from now)\n"
     "      --reason TEXT  why; kept in the audit log\n";
+
+struct wish {
+	const char	*domain, *shard, *reason, *from, *until;	/* NULL: not given */
+};
+
+/* A TIME or a DURATION from `base` on. -1 after saying what is wrong. */
+static int
+wish_time(const char *name, const char *text, int64_t base, int64_t *ms)
+{
+	if (when_span(text, ms) == 0) {
+		*ms += base;
+		return 0;
+	}
+	if (when_time(text, base, ms) == 0)
+		return 0;
+	(void)cli_usage("failover", "--%s %.64s is neither a time (18:30, \"2026-11-28 18:30\", "
+	    "2026-11-28T17:30Z) nor a duration (2h, 1d12h)", name, text);
+	return -1;
+}
+
+static void
+print_time(const char *text)
+{
+	char words[32];
+	json_t *v = json_string(text);
+
+	time_words(json_time(v), words, sizeof(words));
+	json_decref(v);
+	printf("%s", words);
+}
 
 static void
 print_domains(const json_t *list)
 {
-	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "#HELD",
-	    "#REPLAYING", "BY", "REASON", NULL };
+	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "UNTIL",
+	    "#HELD", "#REPLAYING", "BY", "REASON", NULL };
 	struct table t;
 	size_t i;
 	const json_t *d;
 
 	table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
-		char since[32];
+		char since[32], until[32];
 		time_words(member_time(d, "since"), since, sizeof(since));
+		time_words(member_time(d, "until"), until, sizeof(until));
 		table_cell(&t, member_text(d, "domain"));
 		table_cell(&t, member_text(d, "shard"));
 		table_cell(&t, member_text(d, "mode"));
 		table_cell(&t, member_text(d, "phase"));
 		table_cell(&t, since);
+		table_cellf(&t, "%s%s%s", until, member_time(d, "until") != 0 ? ", then " : "",
+		    member_time(d, "until") != 0 ? member_text(d, "base") : "");
 		table_cellf(&t, "%lld", (long long)member_int(d, "held"));
 		table_cellf(&t, "%lld", (long long)member_int(d, "replaying"));
 		table_cell(&t, member_text(d, "who"));
@@ -62,12 +109,101 @@ show(const struct cli *cli, const char *domain)
 }
 
 static int
-set(const struct cli *cli, const char *mode, const char *domain, const char *shard,
-    const char *reason)
+set(const struct cli *cli, const char *mode, const struct wish *w)
 {
-	json_t *q = json_pack("{s:s, s:s, s:s, s:s, s:s*}", "cmd", "failover-set", "domain",
-	    domain, "mode", mode, "reason", reason, "shard", shard);
+	int64_t until = 0, now = clock_wall_ms();
 
+	if (w->until != NULL && wish_time("until", w->until, now, &until) != 0)
+		return CLI_USAGE;
+	json_t *q = json_pack("{s:s, s:s, s:s, s:s, s:s*}", "cmd", "failover-set", "domain",
+	    w->domain, "mode", mode, "reason", w->reason, "shard", w->shard);
+	if (q == NULL)
+		return cli_usage("failover", "domain, shard and reason must be UTF-8 text");
+	if (until != 0)
+		json_object_set_new(q, "until_ms", json_integer((json_int_t)until));
+	json_t *r = control_call(cli, q);
+	if (r == NULL)
+		return CLI_FAILED;
+	if (cli->json) {
+		control_print(r);
+	} else {
+		text_print(stdout, w->domain);
+		if (w->shard != NULL) {
+			printf(", shard ");
+			text_print(stdout, w->shard);
+		}
+		printf(": failover is %s, phase ", mode);
+		text_print(stdout, member_text(r, "phase"));
+		if (member_time(r, "until") != 0) {
+			printf(", until ");
+			print_time(member_text(r, "until"));
+			printf(", then %s", member_text(r, "then"));
+		}
+		printf("\n");
+	}
+	json_decref(r);
+	return CLI_OK;
+}
+
+/* ---- windows ---- */
+
+static void
+print_windows(const json_t *list)
+{
+	static const char *const head[] = { "#WINDOW", "DOMAIN", "SHARD", "FROM", "UNTIL", "BY",
+	    "REASON", NULL };
+	struct table t;
+	size_t i;
+	const json_t *d;
+
+	if (json_array_size(list) == 0) {
+		printf("no window is scheduled\n");
+		return;
+	}
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		char from[32], until[32];
+
+		time_words(member_time(d, "from"), from, sizeof(from));
+		time_words(member_time(d, "until"), until, sizeof(until));
+		table_cellf(&t, "%lld", (long long)member_int(d, "window"));
+		table_cell(&t, member_text(d, "domain"));
+		table_cell(&t, member_text(d, "shard"));
+		table_cell(&t, from);
+		table_cell(&t, until);
+		table_cell(&t, member_text(d, "who"));
+		table_cell(&t, member_text(d, "reason"));
+	}
+	table_print(&t, stdout);
+}
+
+static int
+windows(const struct cli *cli, const char *domain)
+{
+	json_t *q = json_pack("{s:s, s:s*}", "cmd", "failover-windows", "domain", domain);
+	json_t *r = control_call(cli, q);
+
+	if (r == NULL)
+		return CLI_FAILED;
+	if (cli->json)
+		control_print(r);
+	else
+		print_windows(json_object_get(r, "windows"));
+	json_decref(r);
+	return CLI_OK;
+}
+
+static int
+schedule(const struct cli *cli, const struct wish *w)
+{
+	int64_t from, until;
+
+	if (wish_time("from", w->from, clock_wall_ms(), &from) != 0 ||
+	    wish_time("until", w->until, from, &until) != 0)
+		return CLI_USAGE;
+	json_t *q = json_pack("{s:s, s:s, s:s, s:s*, s:I, s:I}", "cmd", "failover-schedule",
+	    "domain", w->domain, "reason", w->reason, "shard", w->shard, "from_ms",
+	    (json_int_t)from, "until_ms", (json_int_t)until);
 	if (q == NULL)
 		return cli_usage("failover", "domain, shard and reason must be UTF-8 text");
 	json_t *r = control_call(cli, q);
@@ -76,45 +212,97 @@ set(const struct cli *cli, const char *mode, const char *domain, const char *sha
 	if (cli->json) {
 		control_print(r);
 	} else {
-		text_print(stdout, domain);
-		if (shard != NULL) {
-			printf(", shard ");
-			text_print(stdout, shard);
-		}
-		printf(": failover is %s, phase ", mode);
-		text_print(stdout, member_text(r, "phase"));
+		printf("window %lld: failover goes on at ", (long long)member_int(r, "window"));
+		print_time(member_text(r, "from"));
+		printf(" and back at ");
+		print_time(member_text(r, "until"));
 		printf("\n");
 	}
 	json_decref(r);
 	return CLI_OK;
 }
 
+static int
+cancel(const struct cli *cli, const char *id, const char *reason)
+{
+	uint64_t n;
+
+	if (slice_u64(slice_str(id), &n) != 0)
+		return cli_usage("failover", "%.64s is not the number of a window", id);
+	json_t *r = control_call(cli, json_pack("{s:s, s:I, s:s*}", "cmd", "failover-cancel",
+	    "window", (json_int_t)n, "reason", reason));
+	if (r == NULL)
+		return CLI_FAILED;
+	if (cli->json)
+		control_print(r);
+	else
+		printf("window %llu is cancelled\n", (unsigned long long)n);
+	json_decref(r);
+	return CLI_OK;
+}
+
+/* ---- */
+
+static bool
+blank(const char *s)
+{
+	return s == NULL || s[strspn(s, " \t")] == '\0';
+}
+
+static int
+run_schedule(const struct cli *cli, int argc, const struct wish *w)
+{
+	if (argc > 3)
+		return cli_usage("failover", "schedule takes one domain");
+	if (w->from == NULL && w->until == NULL)
+		return windows(cli, w->domain);
+	if (w->domain == NULL || w->from == NULL || w->until == NULL || blank(w->reason))
+		return cli_usage("failover", "schedule needs a domain, --from, --until and --reason");
+	return schedule(cli, w);
+}
+
+static int
+run_set(const struct cli *cli, int argc, const char *verb, const struct wish *w)
+{
+	if (argc != 3)
+		return cli_usage("failover", "%s takes one domain", verb);
+	if (w->from != NULL)
+		return cli_usage("failover", "--from is for schedule");
+	if (blank(w->reason))
+		return cli_usage("failover", "%s needs --reason: it is kept in the audit log",
+		    verb);
+	return set(cli, verb, w);
+}
+
 int
 cmd_failover(int argc, char **argv)
 {
-	const char *shard = NULL, *reason = NULL;
+	struct wish w = { NULL, NULL, NULL, NULL, NULL };
 	const struct cli_option opt[] = {
-		{ "shard", &shard, NULL }, { "reason", &reason, NULL },
+		{ "shard", &w.shard, NULL }, { "reason", &w.reason, NULL },
+		{ "from", &w.from, NULL }, { "until", &w.until, NULL },
 	};
+	enum conf_failover mode;
 	struct cli cli;
 	int status;
 
-	if (cli_options(&argc, argv, opt, 2, help, &cli, &status) != 0)
+	if (cli_options(&argc, argv, opt, 4, help, &cli, &status) != 0)
 		return status;
-	if (argc < 2)
-		return cli_usage("failover", "say show, on or off");
-	const char *verb = argv[1];
-	if (strcmp(verb, "show") == 0) {
+	const char *verb = argc < 2 ? "" : argv[1];
+	w.domain = argc > 2 ? argv[2] : NULL;
+	if (strcmp(verb, "list") == 0 || strcmp(verb, "show") == 0) {
 		if (argc > 3)
-			return cli_usage("failover", "show takes one domain");
-		return show(&cli, argc == 3 ? argv[2] : NULL);
+			return cli_usage("failover", "%s takes one domain", verb);
+		return show(&cli, w.domain);
 	}
-	if (strcmp(verb, "on") != 0 && strcmp(verb, "off") != 0)
-		return cli_usage("failover", "say show, on or off");
-	if (argc != 3)
-		return cli_usage("failover", "%s takes one domain", verb);
-	if (reason == NULL || reason[strspn(reason, " \t")] == '\0')
-		return cli_usage("failover", "%s needs --reason: it is kept in the audit log",
-		    verb);
-	return set(&cli, verb, argv[2], shard, reason);
+	if (strcmp(verb, "schedule") == 0)
+		return run_schedule(&cli, argc, &w);
+	if (strcmp(verb, "cancel") == 0) {
+		if (argc != 3)
+			return cli_usage("failover", "cancel takes the number of a window");
+		return cancel(&cli, w.domain, w.reason);
+	}
+	if (failover_mode_parse(verb, &mode) == 0)
+		return run_set(&cli, argc, verb, &w);
+	return cli_usage("failover", "say list, on, off, auto, schedule or cancel");
 }

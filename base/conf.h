@@ -26,7 +26,8 @@ struct conf_route {		/* "mx", "smtp://host:25", "lmtp://[::1]:24" */
 	uint16_t		 port;
 };
 
-enum conf_failover { FAILOVER_OFF, FAILOVER_ON };	/* the mode a domain is born with */
+/* The mode a domain is born with. AUTO: probes decide (queue/lookout.h). */
+enum conf_failover { FAILOVER_OFF, FAILOVER_ON, FAILOVER_AUTO, FAILOVER_MAX };
 enum conf_return_path { RETURN_OPAQUE, RETURN_SRS, RETURN_NULL };
 enum conf_unsurvivable {		/* spec 7.3 */
 	UNSURVIVABLE_AUTO, UNSURVIVABLE_MUNGE, UNSURVIVABLE_WRAP, UNSURVIVABLE_TRY,

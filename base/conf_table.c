@@ -31,7 +31,7 @@
 
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const newline_modes[] = { "normalize", "reject", NULL };
-static const char *const failover_modes[] = { "off", "on", NULL };
+static const char *const failover_modes[] = { "off", "on", "auto", NULL };
 static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
 static const char *const hold_reject[] = { "hold", "reject", NULL };
@@ -433,7 +433,8 @@ const struct conf_key conf_keys[] = {
 	{ .name = "failover", DOMAIN(failover), .type = CONF_CHOICE, .def = "off",
 	  .choices = failover_modes,
 	  .help = "The mode the domain has until the first `salvaposta failover` command: off "
-	    "hands mail on to the primary, on holds and forwards it." },
+	    "hands mail on to the primary, on holds and forwards it, auto lets the state of the "
+	    "primary decide." },
 	{ .name = "return-path", DOMAIN(return_path), .type = CONF_CHOICE, .def = "opaque",
 	  .choices = return_paths,
 	  .help = "Sender of the forwarded copies: a token that only this relay can resolve, "

@@ -24,116 +24,6 @@ command_ok(void)
 	return json_pack("{s:b}", "ok", 1);
 }
 
-/* ---- failover ---- */
-
-/* The group a request means: its shard, or the domain itself; NULL after failing it. */
-struct failover_group *
-command_group(struct request *rq, size_t i)
-{
-	struct failover_group *g = failover_at(rq->queue->failover, i);
-	struct slice domain = slice_str(request_string(rq, "domain"));
-
-	if (!g->served || (domain.n > 0 && !slice_ieq(slice_str(g->domain), domain)))
-		return NULL;
-	if (request_has(rq, "shard") && strcmp(g->shard, request_string(rq, "shard")) != 0)
-		return NULL;
-	return g;
-}
-
-static void
-failover_set(struct request *rq)
-{
-	struct failover *f = rq->queue->failover;
-	const char *mode = request_string(rq, "mode"), *reason = request_string(rq, "reason");
-	struct failover_group *last = NULL;
-
-	if (strcmp(mode, "on") != 0 && strcmp(mode, "off") != 0) {
-		control_fail(rq, "failover-set: mode is \"on\" or \"off\"");
-		return;
-	}
-	if (strlen(reason) >= FAILOVER_REASON_MAX) {
-		control_fail(rq, "failover-set: the reason is longer than %d bytes",
-		    FAILOVER_REASON_MAX - 1);
-		return;
-	}
-	for (size_t i = 0; i < failover_count(f); i++) {
-		struct failover_group *g = command_group(rq, i);
-
-		if (g == NULL)
-			continue;
-		if (queue_switch(rq->queue, g, strcmp(mode, "on") == 0 ? FAILOVER_ON : FAILOVER_OFF,
-		    rq->who, reason) < 0) {
-			control_fail(rq, "%s%s%s: not switched: %s", g->domain,
-			    g->shard[0] != '\0' ? "/" : "", g->shard, strerror(errno));
-			return;
-		}
-		if (last == NULL || g->shard[0] == '\0')
-			last = g;
-	}
-	if (last == NULL) {
-		control_fail(rq, "no such domain%s in the configuration: %.255s",
-		    request_has(rq, "shard") ? " or shard" : "", request_string(rq, "domain"));
-		return;
-	}
-	json_t *o = command_ok();
-	json_object_set_new(o, "domain", json_string(last->domain));
-	json_object_set_new(o, "mode", json_string(failover_mode_name(last->mode)));
-	json_object_set_new(o, "phase", json_string(failover_phase_name(last->phase)));
-	control_reply(rq, o);
-}
-
-static json_t *
-group_json(struct queue *q, const struct failover_group *g)
-{
-	struct spool_sums s;
-	char who[64];
-
-	spool_total(q->spool, g->id, &s);
-	if (strcmp(g->reason, "configuration") == 0 && g->who.pid == 0)
-		(void)snprintf(who, sizeof(who), "configuration");
-	else
-		(void)snprintf(who, sizeof(who), "uid %u pid %d", (unsigned)g->who.uid,
-		    (int)g->who.pid);
-	return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:I, s:I}",
-	    "domain", report_text(slice_str(g->domain)),
-	    "shard", report_text(slice_str(g->shard)),
-	    "mode", failover_mode_name(g->mode), "phase", failover_phase_name(g->phase),
-	    "since", report_time(g->since_ms), "reason", report_text(slice_str(g->reason)),
-	    "who", who, "held", (json_int_t)s.held,
-	    "replaying", g->phase == PHASE_REPLAY ? (json_int_t)s.held : (json_int_t)0);
-}
-
-/* Calls `make` for each group the request names; the reply has them as "domains". */
-static void
-reply_domains(struct request *rq, json_t *o,
-    json_t *(*make)(struct queue *q, const struct failover_group *g))
-{
-	struct failover *f = rq->queue->failover;
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < failover_count(f); i++) {
-		const struct failover_group *g = command_group(rq, i);
-
-		if (g != NULL)
-			json_array_append_new(list, make(rq->queue, g));
-	}
-	if (json_array_size(list) == 0 && request_string(rq, "domain")[0] != '\0') {
-		json_decref(list);
-		json_decref(o);
-		control_fail(rq, "no such domain in the configuration: %.255s",
-		    request_string(rq, "domain"));
-		return;
-	}
-	json_object_set_new(o, "domains", list);
-	control_reply(rq, o);
-}
-
-static void
-failover_show(struct request *rq)
-{
-	reply_domains(rq, command_ok(), group_json);
-}
-
 /* ---- balance and status ---- */
 
 /* When the disk is full at the growth of the last minutes; null: not in sight. */
@@ -167,7 +57,7 @@ report_run(struct request *rq)
 
 	put_forecast(rq->queue, space);
 	json_object_set_new(o, "forecast", space);
-	reply_domains(rq, o, balance_json);
+	command_domains(rq, o, balance_json);
 }
 
 /* State that outlived its domain in the configuration still counts, when it has mail. */
@@ -282,10 +172,18 @@ control_directory(struct control *c, struct slice body)
 	{ "dry_run", JSON_TRUE, false }, { "progress", JSON_TRUE, false }
 
 const struct command control_commands[] = {
-	{ "failover-set", failover_set, {
+	{ "failover-set", command_failover_set, {
 	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
-	    { "mode", JSON_STRING, true }, { "reason", JSON_STRING, true } } },
-	{ "failover-show", failover_show, { { "domain", JSON_STRING, false } } },
+	    { "mode", JSON_STRING, true }, { "reason", JSON_STRING, true },
+	    { "until_ms", JSON_INTEGER, false }, { "for_ms", JSON_INTEGER, false } } },
+	{ "failover-show", command_failover_show, { { "domain", JSON_STRING, false } } },
+	{ "failover-schedule", command_failover_schedule, {
+	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
+	    { "from_ms", JSON_INTEGER, true }, { "until_ms", JSON_INTEGER, false },
+	    { "for_ms", JSON_INTEGER, false }, { "reason", JSON_STRING, true } } },
+	{ "failover-windows", command_failover_windows, { { "domain", JSON_STRING, false } } },
+	{ "failover-cancel", command_failover_cancel, {
+	    { "window", JSON_INTEGER, true }, { "reason", JSON_STRING, false } } },
 	{ "queue-list", command_list, { SELECT,
 	    { "limit", JSON_INTEGER, false }, { "after", JSON_STRING, false } } },
 	{ "queue-show", command_show, {

@@ -78,6 +78,15 @@ struct failover_group *command_group(struct request *rq, size_t i);
 void command_replay_status(struct request *rq);
 void command_replay_set(struct request *rq);
 void command_replay_start(struct request *rq);
+/* command_failover.c */
+void command_failover_set(struct request *rq);
+void command_failover_show(struct request *rq);
+void command_failover_schedule(struct request *rq);
+void command_failover_windows(struct request *rq);
+void command_failover_cancel(struct request *rq);
+/* Calls `make` for each group the request names; the reply `o` (taken) has them as "domains". */
+void command_domains(struct request *rq, json_t *o,
+    json_t *(*make)(struct queue *q, const struct failover_group *g));
 /* command_queue.c */
 void command_list(struct request *rq);
 void command_show(struct request *rq);

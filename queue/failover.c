@@ -2,31 +2,16 @@
 #include "queue/failover.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/failover_priv.h"
 #include "queue/spool.h"
-
-#define FAILOVER_FILE	"failover.json"
-#define FAILOVER_TEMP	"failover.json.new"
-
-enum { FAILOVER_FILE_MAX = 64 * 1024 * 1024, FAILOVER_FORMAT = 1 };
-
-struct failover {
-	int			 dirfd;		/* borrowed */
-	struct audit		*audit;		/* borrowed */
-	struct failover_group	**group;	/* owned */
-	size_t			 ngroup;
-	struct failover_group	**slot;		/* the same by id, open addressing */
-	size_t			 nslot;		/* a power of two */
-};
 
 static const char *const phase_names[PHASE_MAX] = { "standby", "active", "replay" };
 
@@ -36,14 +21,28 @@ failover_phase_name(enum failover_phase p)
 	return p < PHASE_MAX ? phase_names[p] : "?";
 }
 
+static const char *const mode_names[FAILOVER_MAX] = { "off", "on", "auto" };
+
 const char *
 failover_mode_name(enum conf_failover m)
 {
-	return m == FAILOVER_ON ? "on" : "off";
+	return m < FAILOVER_MAX ? mode_names[m] : "?";
 }
 
-static int
-phase_parse(const char *s, enum failover_phase *out)
+int
+failover_mode_parse(const char *s, enum conf_failover *out)
+{
+	for (unsigned i = 0; i < FAILOVER_MAX; i++) {
+		if (strcmp(s, mode_names[i]) == 0) {
+			*out = (enum conf_failover)i;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+int
+failover_phase_parse(const char *s, enum failover_phase *out)
 {
 	for (unsigned i = 0; i < PHASE_MAX; i++) {
 		if (strcmp(s, phase_names[i]) == 0) {
@@ -73,6 +72,9 @@ failover_close(struct failover **fp)
 		return;
 	for (size_t i = 0; i < f->ngroup; i++)
 		group_free(f->group[i]);
+	while (f->nwindow > 0)
+		failover_window_drop(f, f->nwindow - 1);
+	free(f->window);
 	free(f->group);
 	free(f->slot);
 	free(f);
@@ -103,8 +105,8 @@ group_index(struct failover *f)
 	*group_slot(f, last->id) = last;
 }
 
-static struct failover_group *
-group_add(struct failover *f, const char *domain, const char *shard)
+struct failover_group *
+failover_group_add(struct failover *f, const char *domain, const char *shard)
 {
 	struct failover_group *g = mem_new(sizeof(*g));
 
@@ -136,8 +138,8 @@ failover_find(struct failover *f, uint64_t id)
 	return f->nslot == 0 ? NULL : *group_slot(f, id);
 }
 
-static struct failover_group *
-group_named(struct failover *f, struct slice domain, struct slice shard)
+struct failover_group *
+failover_group_named(struct failover *f, struct slice domain, struct slice shard)
 {
 	for (size_t i = 0; i < f->ngroup; i++)
 		if (slice_ieq(slice_str(f->group[i]->domain), domain) &&
@@ -149,176 +151,11 @@ group_named(struct failover *f, struct slice domain, struct slice shard)
 struct failover_group *
 failover_of(struct failover *f, struct slice domain, struct slice shard)
 {
-	struct failover_group *g = group_named(f, domain, shard);
+	struct failover_group *g = failover_group_named(f, domain, shard);
 
 	if (g == NULL || !g->served)
-		g = group_named(f, domain, SLICE_NONE);
+		g = failover_group_named(f, domain, SLICE_NONE);
 	return g != NULL && g->served ? g : NULL;
-}
-
-/* ---- the file ---- */
-
-static json_t *
-group_json(const struct failover_group *g)
-{
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I}",
-	    "domain", g->domain, "shard", g->shard,
-	    "mode", failover_mode_name(g->mode), "phase", failover_phase_name(g->phase),
-	    "since_ms", (json_int_t)g->since_ms, "reason", g->reason,
-	    "uid", (json_int_t)g->who.uid, "pid", (json_int_t)g->who.pid);
-}
-
-static int
-write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t put = write(fd, p, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -1;
-		p += put;
-		n -= (size_t)put;
-	}
-	return 0;
-}
-
-/* Temporary name, check each write, fsync, rename, fsync the directory. */
-static int
-failover_replace(int dirfd, const char *text)
-{
-	int rc = -1, saved;
-	int fd = openat(dirfd, FAILOVER_TEMP,
-	    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-
-	if (fd < 0)
-		return -1;
-	if (write_all(fd, text, strlen(text)) < 0 || fsync(fd) < 0)
-		goto out;
-	if (renameat(dirfd, FAILOVER_TEMP, dirfd, FAILOVER_FILE) < 0 || fsync(dirfd) < 0)
-		goto out;
-	rc = 0;
-out:
-	saved = errno;
-	if (close(fd) < 0 && rc == 0) {
-		saved = errno;
-		rc = -1;
-	}
-	errno = saved;
-	return rc;
-}
-
-static int
-failover_save(struct failover *f)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < f->ngroup; i++) {
-		json_t *o = group_json(f->group[i]);
-
-		if (o == NULL) {
-			json_decref(list);
-			errno = EINVAL;
-			return -1;
-		}
-		json_array_append_new(list, o);
-	}
-	json_t *top = json_pack("{s:i, s:o}", "format", FAILOVER_FORMAT, "groups", list);
-	char *text = json_dumps(top, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-	json_decref(top);
-	if (text == NULL) {
-		errno = ENOMEM;
-		return -1;
-	}
-	int rc = failover_replace(f->dirfd, text);
-	int saved = errno;
-	free(text);
-	errno = saved;
-	return rc;
-}
-
-static int
-group_load(struct failover *f, json_t *o)
-{
-	const char *domain, *shard, *mode, *phase, *reason;
-	json_int_t since, uid, pid;
-	enum failover_phase p;
-
-	if (json_unpack(o, "{s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I}",
-	    "domain", &domain, "shard", &shard, "mode", &mode, "phase", &phase,
-	    "since_ms", &since, "reason", &reason, "uid", &uid, "pid", &pid) < 0)
-		return -1;
-	if (phase_parse(phase, &p) < 0 || (strcmp(mode, "on") != 0 && strcmp(mode, "off") != 0))
-		return -1;
-	if (group_named(f, slice_str(domain), slice_str(shard)) != NULL)
-		return -1;
-	struct failover_group *g = group_add(f, domain, shard);
-	g->mode = strcmp(mode, "on") == 0 ? FAILOVER_ON : FAILOVER_OFF;
-	g->phase = p;
-	g->since_ms = since;
-	g->who = (struct audit_who){ (uid_t)uid, (pid_t)pid };
-	free(g->reason);
-	g->reason = mem_str(reason);
-	return 0;
-}
-
-static int
-failover_parse(struct failover *f, const char *text, size_t n)
-{
-	json_error_t e;
-	json_t *top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-	json_t *list = json_object_get(top, "groups"), *o;
-	int rc = -1;
-	size_t i;
-
-	if (json_integer_value(json_object_get(top, "format")) != FAILOVER_FORMAT)
-		goto out;
-	if (!json_is_array(list))
-		goto out;
-	json_array_foreach(list, i, o)
-		if (group_load(f, o) < 0)
-			goto out;
-	rc = 0;
-out:
-	json_decref(top);
-	return rc;
-}
-
-/* 0 loaded or not there yet, -1 after logging. */
-static int
-failover_load(struct failover *f)
-{
-	int rc = -1;
-	char *text = NULL;
-	struct stat st;
-	size_t n = 0;
-	int fd = openat(f->dirfd, FAILOVER_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > FAILOVER_FILE_MAX) {
-		log_error("failover-state", "file=" FAILOVER_FILE " error=%s", log_escs(strerror(errno)));
-		goto out;
-	}
-	text = mem_new((size_t)st.st_size + 1);
-	while (n < (size_t)st.st_size) {
-		ssize_t got = read(fd, text + n, (size_t)st.st_size - n);
-
-		if (got <= 0)
-			break;
-		n += (size_t)got;
-	}
-	if (n == (size_t)st.st_size && failover_parse(f, text, n) == 0)
-		rc = 0;
-	else
-		log_error("failover-state", "file=" FAILOVER_FILE " error=damaged fix=%s",
-		    log_escs("look at it and audit.log; move it away to start from relay.conf"));
-out:
-	free(text);
-	if (fd >= 0)
-		close(fd);
-	return rc;
 }
 
 /* ---- configuration ---- */
@@ -327,10 +164,10 @@ static struct failover_group *
 group_born(struct failover *f, const char *domain, const char *shard, enum conf_failover mode,
     const char *reason)
 {
-	struct failover_group *g = group_add(f, domain, shard);
+	struct failover_group *g = failover_group_add(f, domain, shard);
 
 	g->served = true;
-	g->mode = mode;
+	g->mode = g->base = mode;
 	g->phase = mode == FAILOVER_ON ? PHASE_ACTIVE : PHASE_STANDBY;
 	g->since_ms = clock_wall_ms();
 	free(g->reason);
@@ -342,7 +179,7 @@ group_born(struct failover *f, const char *domain, const char *shard, enum conf_
 static bool
 group_serve(struct failover *f, const struct conf_domain *d, const char *shard)
 {
-	if (group_named(f, slice_str(d->name), slice_str(shard)) != NULL)
+	if (failover_group_named(f, slice_str(d->name), slice_str(shard)) != NULL)
 		return false;
 	(void)group_born(f, d->name, shard, d->failover, "configuration");
 	return true;
@@ -364,7 +201,10 @@ failover_ensure(struct failover *f, struct slice domain, struct slice shard)
 	if (own == NULL || !sound || f->ngroup >= FAILOVER_GROUPS_MAX)
 		return NULL;
 	g = group_born(f, own->domain, name, own->mode, own->reason);
+	g->base = own->base;
+	g->until_ms = own->until_ms;
 	g->who = own->who;
+	f->serial++;
 	/* Not persisted, it is born again in the mode its domain has then. */
 	if (failover_save(f) < 0)
 		log_error("failover-state", "file=" FAILOVER_FILE " error=%s", log_escs(strerror(errno)));
@@ -384,6 +224,7 @@ failover_reload(struct failover *f, const struct conf *c)
 		for (size_t j = 0; j < c->domain[i].nshard; j++)
 			changed |= group_serve(f, &c->domain[i], c->domain[i].shard[j].name);
 	}
+	f->serial++;
 	return changed ? failover_save(f) : 0;
 }
 
@@ -420,51 +261,117 @@ group_change(struct failover *f, struct failover_group *g, const struct failover
 	g->reason = mem_str(to->reason);
 	if (failover_save(f) < 0) {
 		int saved = errno;
-		struct audit_record undone = *r;
 
 		free(g->reason);
 		*g = old;
-		undone.from = r->to;
-		undone.to = r->from;
-		undone.reason = "not persisted: the change did not happen";
-		if (audit_write(f->audit, &undone) < 0)
-			log_warn("audit", "error=%s", log_escs(strerror(errno)));
+		failover_undo(f, r);
 		errno = saved;
 		return -1;
 	}
 	free(old.reason);
+	f->serial++;
 	return 0;
+}
+
+void
+failover_undo(struct failover *f, const struct audit_record *r)
+{
+	struct audit_record undone = *r;
+
+	undone.from = r->to;
+	undone.to = r->from;
+	undone.evidence = NULL;
+	undone.reason = "not persisted: the change did not happen";
+	if (audit_write(f->audit, &undone) < 0)
+		log_warn("audit", "error=%s", log_escs(strerror(errno)));
+}
+
+/* The probes decide in auto: it leaves the phase as it is. */
+static enum failover_phase
+phase_in(enum conf_failover m, enum failover_phase now)
+{
+	if (m == FAILOVER_ON)
+		return PHASE_ACTIVE;
+	return m == FAILOVER_OFF && now == PHASE_ACTIVE ? PHASE_REPLAY : now;
+}
+
+static int
+mode_change(struct failover *f, struct failover_group *g, const struct failover_group *to,
+    const char *event)
+{
+	struct failover_group next = *to;
+	char until[40];
+
+	next.phase = phase_in(to->mode, g->phase);
+	if (next.phase != g->phase)
+		next.since_ms = clock_wall_ms();
+	clock_iso8601(to->until_ms, until, sizeof(until));
+	const struct audit_record r = { .event = event, .who = to->who, .domain = g->domain,
+		.shard = g->shard, .from = failover_mode_name(g->mode),
+		.to = failover_mode_name(to->mode), .reason = to->reason,
+		.phase = failover_phase_name(next.phase),
+		.until = to->until_ms != 0 ? until : NULL };
+	if (group_change(f, g, &next, &r) < 0)
+		return -1;
+	log_warn("failover", "domain=%s shard=%s mode=%s phase=%s until=%s uid=%u reason=%s",
+	    log_escs(g->domain), log_escs(g->shard), failover_mode_name(g->mode),
+	    failover_phase_name(g->phase), to->until_ms != 0 ? until : "-",
+	    (unsigned)g->who.uid, log_escs(g->reason));
+	return 0;
+}
+
+int
+failover_set_mode_until(struct failover *f, struct failover_group *g, enum conf_failover m,
+    int64_t until_ms, struct audit_who who, const char *reason)
+{
+	char why[FAILOVER_REASON_MAX];
+	struct failover_group to = *g;
+
+	if (g->mode == m && g->until_ms == until_ms)
+		return 0;
+	(void)snprintf(why, sizeof(why), "%s", reason);
+	to.mode = m;
+	to.until_ms = until_ms;
+	if (until_ms == 0)
+		to.base = m;
+	to.reason = why;
+	to.who = who;
+	return mode_change(f, g, &to, "failover");
 }
 
 int
 failover_set_mode(struct failover *f, struct failover_group *g, enum conf_failover m,
     struct audit_who who, const char *reason)
 {
-	char why[FAILOVER_REASON_MAX];
-	struct failover_group to = *g;
+	return failover_set_mode_until(f, g, m, 0, who, reason);
+}
 
-	if (g->mode == m)
-		return 0;
-	(void)snprintf(why, sizeof(why), "%s", reason);
-	to.mode = m;
-	to.phase = m == FAILOVER_ON ? PHASE_ACTIVE : PHASE_REPLAY;
-	to.since_ms = clock_wall_ms();
-	to.reason = why;
-	to.who = who;
-	const struct audit_record r = { .event = "failover", .who = who, .domain = g->domain,
-		.shard = g->shard, .from = failover_mode_name(g->mode),
-		.to = failover_mode_name(m), .reason = why };
-	if (group_change(f, g, &to, &r) < 0)
-		return -1;
-	log_warn("failover", "domain=%s shard=%s mode=%s phase=%s uid=%u reason=%s",
-	    log_escs(g->domain), log_escs(g->shard), failover_mode_name(m),
-	    failover_phase_name(g->phase), (unsigned)who.uid, log_escs(why));
-	return 0;
+struct failover_group *
+failover_expired(struct failover *f, int64_t wall_ms)
+{
+	for (size_t i = 0; i < f->ngroup; i++)
+		if (f->group[i]->until_ms != 0 && f->group[i]->until_ms <= wall_ms)
+			return f->group[i];
+	return NULL;
 }
 
 int
-failover_set_phase(struct failover *f, struct failover_group *g, enum failover_phase p,
-    const char *reason)
+failover_expire(struct failover *f, struct failover_group *g)
+{
+	char why[FAILOVER_REASON_MAX];
+	struct failover_group to = *g;
+
+	(void)snprintf(why, sizeof(why), "expired: %.400s", g->reason);
+	to.mode = g->base;
+	to.until_ms = 0;
+	to.reason = why;
+	to.who = (struct audit_who){ geteuid(), 0 };
+	return mode_change(f, g, &to, "failover-expired");
+}
+
+int
+failover_set_phase_why(struct failover *f, struct failover_group *g, enum failover_phase p,
+    const char *reason, struct json_t *evidence)
 {
 	struct failover_group to = *g;
 
@@ -474,11 +381,24 @@ failover_set_phase(struct failover *f, struct failover_group *g, enum failover_p
 	to.since_ms = clock_wall_ms();
 	const struct audit_record r = { .event = "phase", .who = { (uid_t)geteuid(), 0 },
 		.domain = g->domain, .shard = g->shard, .from = failover_phase_name(g->phase),
-		.to = failover_phase_name(p), .reason = reason };
+		.to = failover_phase_name(p), .reason = reason, .evidence = evidence };
 	if (group_change(f, g, &to, &r) < 0)
 		return -1;
 	log_info("failover", "domain=%s shard=%s mode=%s phase=%s reason=%s",
 	    log_escs(g->domain), log_escs(g->shard), failover_mode_name(g->mode),
 	    failover_phase_name(p), log_escs(reason));
 	return 0;
+}
+
+int
+failover_set_phase(struct failover *f, struct failover_group *g, enum failover_phase p,
+    const char *reason)
+{
+	return failover_set_phase_why(f, g, p, reason, NULL);
+}
+
+uint64_t
+failover_serial(const struct failover *f)
+{
+	return f->serial;
 }

@@ -8,6 +8,11 @@
  *	active     PARKED          WAITING            mode off -> replay
  *	replay     WAITING, now    ABSENT             backlog drained -> standby
  *
+ *
+ * What the mode makes of the phase: on is active; off ends active by replay; auto leaves
+ * the phase to the probes (queue/lookout.h). A mode may have an end (until_ms): then the
+ * lasting mode `base` returns. Windows are such modes announced in advance.
+ *
  * The state is one file, `failover.json` in the queue's directory: a change is in the
  * audit log and in that file, both on stable storage, before it counts. What was
  * persisted wins over the mode in the configuration, which only says how a domain is
@@ -29,14 +34,17 @@ enum { FAILOVER_REASON_MAX = 512, FAILOVER_GROUPS_MAX = 65536 };
 
 enum failover_phase { PHASE_STANDBY, PHASE_ACTIVE, PHASE_REPLAY, PHASE_MAX };
 const char *failover_phase_name(enum failover_phase p);
-const char *failover_mode_name(enum conf_failover m);	/* "on", "off" */
+const char *failover_mode_name(enum conf_failover m);	/* "on", "off", "auto" */
+int failover_mode_parse(const char *s, enum conf_failover *out);	/* 0 or -1 */
 
 struct failover_group {		/* read-only for callers; lives until failover_close */
 	char			*domain;	/* owned, lower case */
 	char			*shard;		/* owned, "" for the domain itself */
 	uint64_t		 id;		/* spool_group of both */
 	bool			 served;	/* its domain is in the present configuration */
-	enum conf_failover	 mode;
+	enum conf_failover	 mode;		/* in force */
+	enum conf_failover	 base;		/* the lasting one; differs while until_ms is set */
+	int64_t			 until_ms;	/* wall clock: then base returns; 0 no end */
 	enum failover_phase	 phase;
 	int64_t			 since_ms;	/* wall clock, of the phase */
 	char			*reason;	/* owned */
@@ -68,8 +76,44 @@ struct failover_group *failover_of(struct failover *f, struct slice domain, stru
 /* The operator's switch. 0 (also when nothing changes), or -1 with errno: nothing changed. */
 int failover_set_mode(struct failover *f, struct failover_group *g, enum conf_failover m,
     struct audit_who who, const char *reason);
-/* The queue's own transition (replay -> standby). 0 or -1 with errno. */
+/* The same with an end; 0 for none. A second one before the end keeps the first's base. */
+int failover_set_mode_until(struct failover *f, struct failover_group *g, enum conf_failover m,
+    int64_t until_ms, struct audit_who who, const char *reason);
+/* A group whose mode has come to its end, or NULL; then failover_expire brings base back. */
+struct failover_group *failover_expired(struct failover *f, int64_t wall_ms);
+int failover_expire(struct failover *f, struct failover_group *g);
+/* A transition of the phase alone, by the queue. `evidence` is borrowed or NULL; it and the
+ * reason go to the audit log. 0 or -1 with errno. */
 int failover_set_phase(struct failover *f, struct failover_group *g, enum failover_phase p,
     const char *reason);
+int failover_set_phase_why(struct failover *f, struct failover_group *g, enum failover_phase p,
+    const char *reason, struct json_t *evidence);
+/* Counts every change of any group or window: has something happened since? */
+uint64_t failover_serial(const struct failover *f);
+
+/* ---- windows: failover on, announced for a time to come (planned maintenance) ---- */
+
+enum { FAILOVER_WINDOWS_MAX = 1000 };
+
+struct failover_window {	/* read-only for callers; lives until the next change */
+	uint64_t	 id;		/* never used again */
+	char		*domain;	/* owned, lower case */
+	char		*shard;		/* owned; NULL: the domain and all its shards */
+	int64_t		 from_ms, until_ms;	/* wall clock */
+	char		*reason;	/* owned */
+	struct audit_who who;
+};
+
+size_t failover_windows(const struct failover *f);
+const struct failover_window *failover_window(const struct failover *f, size_t i);
+/* The new one's id to *id. 0, or -1 with errno (ENOSPC: too many). Borrows all. */
+int failover_window_add(struct failover *f, const struct failover_window *w, uint64_t *id);
+/* An operator takes it back. 0, or -1 with errno; ENOENT: no such window. */
+int failover_window_cancel(struct failover *f, uint64_t id, struct audit_who who,
+    const char *reason);
+/* One that has begun, or NULL. Its groups are then switched by the caller, after which
+ * failover_window_begun forgets it: `missed` when its end was over as well. */
+const struct failover_window *failover_window_due(const struct failover *f, int64_t wall_ms);
+int failover_window_begun(struct failover *f, uint64_t id, bool missed);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/control.h"
-#include "queue/walk.h"
+#include "queue/switch.h"
 
 enum {
 	QUEUE_RCPT_MAX = 10000,
@@ -22,131 +22,6 @@ enum {
 	QUEUE_MEASURE_MS = 1000,
 	QUEUE_BULK_CLASS = 3	/* spec 10.2 */
 };
-
-/* ---- sweeps: legs follow a switch ---- */
-
-enum sweep_kind {
-	SWEEP_ON,		/* hold legs join the backlog, forward legs are added */
-	SWEEP_OFF,		/* forward legs end, refused hold legs get a new chance */
-	SWEEP_RESUME,		/* after a crash in a sweep: forward legs end */
-	SWEEP_START		/* after a crash: is there a backlog in standby? */
-};
-
-struct sweep {
-	struct queue	*queue;
-	uint64_t	 group;
-	enum sweep_kind	 kind;
-	struct walk	*walk;
-	uint64_t	 changed;
-	struct sweep	*next;
-};
-
-static void
-sweep_remove(struct sweep *w)
-{
-	struct sweep **at = &w->queue->sweeps;
-
-	while (*at != w)
-		at = &(*at)->next;
-	*at = w->next;
-	free(w);
-}
-
-static void
-sweep_leg(struct sweep *w, const struct spool_entry *e, enum leg_kind leg)
-{
-	struct queue *q = w->queue;
-	struct legs_change to;
-	char note[LEGS_NOTE_MAX] = "";
-	bool change;
-
-	if (leg == LEG_FORWARD && e->leg[leg].state == LEG_SKIPPED &&
-	    spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0)
-		note[0] = '\0';
-	if (w->kind == SWEEP_ON)
-		change = legs_switch_on(q->role->conf, e, leg, note, schedule_now(q->schedule), &to);
-	else
-		change = legs_switch_off(e, leg, note, &to);
-	if (!change)
-		return;
-	w->changed++;
-	schedule_write(q->schedule, e, leg, &to);
-}
-
-static bool
-sweep_visit(void *arg, const struct spool_entry *e)
-{
-	struct sweep *w = arg;
-
-	if (w->kind == SWEEP_START) {
-		w->changed += legs_is_backlog(e);
-		return w->changed == 0;
-	}
-	if (w->kind != SWEEP_RESUME)
-		sweep_leg(w, e, LEG_HOLD);
-	sweep_leg(w, e, LEG_FORWARD);
-	return true;
-}
-
-static void
-sweep_done(void *arg, bool end, struct spool_cursor at)
-{
-	struct sweep *w = arg;
-	struct queue *q = w->queue;
-	struct failover_group *g = failover_find(q->failover, w->group);
-
-	(void)end;
-	(void)at;
-	if (w->kind == SWEEP_START && w->changed > 0 && g != NULL && g->phase == PHASE_STANDBY &&
-	    failover_set_phase(q->failover, g, PHASE_REPLAY, "backlog found at start") < 0)
-		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
-	if (w->changed > 0 && w->kind != SWEEP_START && g != NULL)
-		log_info("sweep", "domain=%s shard=%s kind=%s legs=%llu", log_escs(g->domain),
-		    log_escs(g->shard), w->kind == SWEEP_ON ? "on" : "off",
-		    (unsigned long long)w->changed);
-	schedule_restart(q->schedule, w->group);
-	schedule_restart_forward(q->schedule);
-	sweep_remove(w);
-}
-
-static void
-sweep_start(struct queue *q, const struct failover_group *g, enum sweep_kind kind)
-{
-	struct spool_filter f = { .group = g->id, .due_ms = INT64_MAX };
-
-	for (struct sweep *w = q->sweeps, *next; w != NULL; w = next) {
-		next = w->next;
-		if (w->group != g->id)
-			continue;
-		walk_cancel(&w->walk);		/* overtaken */
-		sweep_remove(w);
-	}
-	if (kind == SWEEP_RESUME)
-		f.states[LEG_FORWARD] = 1u << LEG_WAITING;
-	else if (kind != SWEEP_OFF)
-		f.states[LEG_HOLD] = 1u << LEG_PARKED | 1u << LEG_WAITING;
-	struct sweep *w = mem_new(sizeof(*w));
-	w->queue = q;
-	w->group = g->id;
-	w->kind = kind;
-	w->next = q->sweeps;
-	q->sweeps = w;
-	w->walk = walk_start(q->role->loop, q->spool, &f, (struct spool_cursor){ 0 }, sweep_visit,
-	    sweep_done, w);
-}
-
-int
-queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
-    struct audit_who who, const char *reason)
-{
-	if (g->mode == mode)
-		return 0;
-	if (failover_set_mode(q->failover, g, mode, who, reason) < 0)
-		return -1;
-	sweep_start(q, g, mode == FAILOVER_ON ? SWEEP_ON : SWEEP_OFF);
-	schedule_restart_all(q->schedule);	/* postmaster mail of others may hang on it */
-	return 0;
-}
 
 /* ---- space ---- */
 
@@ -383,14 +258,11 @@ queue_drained(void *arg, uint64_t group)
 	struct queue *q = arg;
 	struct failover_group *g = failover_find(q->failover, group);
 
-	for (const struct sweep *w = q->sweeps; w != NULL; w = w->next)
-		if (w->group == group)
-			return;		/* it may still turn refused legs into backlog */
-	if (g == NULL || g->mode != FAILOVER_OFF)
+	if (switch_sweeping(q, group))
+		return;		/* it may still turn refused legs into backlog */
+	if (g == NULL || g->mode == FAILOVER_ON)
 		return;
-	if (failover_set_phase(q->failover, g, PHASE_STANDBY, "backlog drained") < 0)
-		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
-	else
+	if (queue_phase(q, g, PHASE_STANDBY, "backlog drained", NULL) == 0)
 		replay_over(replay_get(q->replay, group));
 }
 
@@ -414,11 +286,7 @@ static void
 queue_close(struct queue *q)
 {
 	control_free(&q->control);
-	for (struct sweep *w = q->sweeps, *next; w != NULL; w = next) {
-		next = w->next;
-		walk_cancel(&w->walk);
-		sweep_remove(w);
-	}
+	switch_fini(q);
 	timer_free(&q->tick);
 	if (q->schedule != NULL)
 		schedule_free(&q->schedule);
@@ -429,24 +297,6 @@ queue_close(struct queue *q)
 		spool_close(&q->spool);		/* completes what is pending: answers still go out */
 	failover_close(&q->failover);
 	audit_close(&q->audit);
-}
-
-/* A crash may have come between a commit and the end of a replay, or in a sweep. */
-static void
-queue_recover(struct queue *q)
-{
-	for (size_t i = 0; i < failover_count(q->failover); i++) {
-		const struct failover_group *g = failover_at(q->failover, i);
-
-		if (!g->served)
-			continue;
-		if (g->phase == PHASE_ACTIVE)
-			sweep_start(q, g, SWEEP_ON);
-		else if (g->phase == PHASE_REPLAY)
-			sweep_start(q, g, SWEEP_RESUME);
-		else
-			sweep_start(q, g, SWEEP_START);
-	}
 }
 
 static int
@@ -491,7 +341,7 @@ queue_start(struct role *r)
 	attempts_bind(q->attempts, q->schedule);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
-	queue_recover(q);
+	switch_init(q);
 	if (role_resource(r, "control") >= 0)
 		q->control = control_new(q, role_resource(r, "control"));
 	r->priv = q;

@@ -31,7 +31,8 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct schedule	*schedule;
 	struct control	*control;
 	struct timer	*tick;
-	struct sweep	*sweeps;	/* running walks after a switch */
+	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */
+	struct timer	*clockwork;	/* ends of modes, windows (queue/switch.c) */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
 	uint64_t	 accepted, refused;
@@ -42,13 +43,6 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	bool		 stopping;
 	int64_t		 stop_ms;	/* monotonic: stop waiting then */
 };
-
-/*
- * The operator's switch for one group: persisted and audited, then its legs follow in
- * the background. 0, or -1 with errno and nothing changed.
- */
-int queue_switch(struct queue *q, struct failover_group *g, enum conf_failover mode,
-    struct audit_who who, const char *reason);
 
 /* Space on the disk as of now, at most a second old. */
 void queue_measure(struct queue *q);

@@ -243,8 +243,17 @@ test_usage(void **state)
 		{ { "check", "-c" }, 2, NULL, "-c needs an argument" },
 		{ { "check", "--json=1" }, 2, NULL, "--json takes no argument" },
 		{ { "check", "-c", "/nonexistent" }, 1, NULL, "does not exist" },
-		{ { "failover" }, 2, NULL, "say show, on or off" },
-		{ { "failover", "toggle", "a.it" }, 2, NULL, "say show, on or off" },
+		{ { "failover" }, 2, NULL, "say list, on, off, auto" },
+		{ { "failover", "toggle", "a.it" }, 2, NULL, "say list, on, off, auto" },
+		{ { "failover", "on", "a.it", "--reason", "x", "--until", "soon" }, 2, NULL,
+		  "--until soon is neither a time" },
+		{ { "failover", "on", "a.it", "--reason", "x", "--from", "1h" }, 2, NULL,
+		  "--from is for schedule" },
+		{ { "failover", "schedule", "a.it", "--from", "1h" }, 2, NULL, "schedule needs" },
+		{ { "failover", "cancel" }, 2, NULL, "cancel takes the number" },
+		{ { "failover", "cancel", "x" }, 2, NULL, "not the number of a window" },
+		{ { "audit" }, 2, NULL, "say show or verify" },
+		{ { "audit", "show", "--since", "x" }, 2, NULL, "neither a time nor" },
 		{ { "failover", "on", "--reason", "x" }, 2, NULL, "takes one domain" },
 		{ { "failover", "on", "a.it" }, 2, NULL, "needs --reason" },
 		{ { "failover", "on", "a.it", "--reason", " " }, 2, NULL, "needs --reason" },
@@ -413,6 +422,31 @@ test_failover(void **state)
 	expect(r, 0, "a.it    -      on    active  2026-11-", NULL);
 	expect(r, 0, "  12          0  root  a\\x1b[2J\n", NULL);
 	expect_asked(r, 0, "{\"cmd\":\"failover-show\"}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"mode\":\"on\",\"phase\":\"active\",\"until\":"
+	    "\"2026-11-28T17:30:00.000Z\",\"then\":\"auto\"}\n"), ARGS("failover", "on", "a.it",
+	    "--reason", "r", "--until", "2100-11-28T17:30Z", "-c", p->conf));
+	expect(r, 0, ", then auto\n", NULL);
+	expect_asked(r, 0, "{\"cmd\":\"failover-set\",\"domain\":\"a.it\",\"mode\":\"on\","
+	    "\"reason\":\"r\",\"until_ms\":4131106200000}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"window\":7,\"from\":\"2100-11-28T17:30:00.000Z\","
+	    "\"until\":\"2100-11-28T19:30:00.000Z\"}\n"), ARGS("failover", "schedule", "a.it",
+	    "--reason", "r", "--from", "2100-11-28T17:30Z", "--until", "2h", "-c", p->conf));
+	expect(r, 0, "window 7: failover goes on at 2100-11-28 ", NULL);
+	expect_asked(r, 0, "{\"cmd\":\"failover-schedule\",\"domain\":\"a.it\",\"reason\":\"r\","
+	    "\"from_ms\":4131106200000,\"until_ms\":4131113400000}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"windows\":[{\"window\":7,\"domain\":\"a.it\","
+	    "\"shard\":null,\"reason\":\"disks\",\"who\":\"uid 0 pid 5\"}]}\n"),
+	    ARGS("failover", "schedule", "-c", p->conf));
+	expect(r, 0, "     7  a.it ", NULL);
+	expect_asked(r, 0, "{\"cmd\":\"failover-windows\"}");
+	done(r);
+	r = run(fd, REPLIES("{\"ok\":true,\"window\":7}\n"), ARGS("failover", "cancel", "7", "-c",
+	    p->conf));
+	expect(r, 0, "window 7 is cancelled\n", NULL);
+	expect_asked(r, 0, "{\"cmd\":\"failover-cancel\",\"window\":7}");
 	done(r);
 	close(fd);
 }

@@ -194,6 +194,55 @@ failover_switches_persist_and_are_audited(void **state)
 }
 
 static void
+windows_and_ends_over_the_socket(void **state)
+{
+	static const struct { const char *request, *error; } bad[] = {
+		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\",\"reason\":\"r\","
+		  "\"until_ms\":5}", "the end must lie after the present" },
+		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\",\"reason\":\"r\","
+		  "\"for_ms\":9223372036854775807}", "the end must lie" },
+		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\",\"reason\":\"r\","
+		  "\"for_ms\":5,\"until_ms\":5}", "either until_ms or for_ms" },
+		{ "{\"cmd\":\"failover-schedule\",\"domain\":\"a.example\",\"reason\":\"r\","
+		  "\"from_ms\":5}", "needs an end" },
+		{ "{\"cmd\":\"failover-schedule\",\"domain\":\"c.example\",\"reason\":\"r\","
+		  "\"from_ms\":5,\"for_ms\":5}", "no such domain" },
+		{ "{\"cmd\":\"failover-schedule\",\"domain\":\"a.example\",\"reason\":\"r\","
+		  "\"from_ms\":32503680000000,\"for_ms\":5}", "within 366 days" },
+		{ "{\"cmd\":\"failover-cancel\",\"window\":9}", "no such window: 9" },
+	};
+	struct house *h = *state;
+	char request[256];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_t *o = ask(h, bad[i].request);
+
+		if (strstr(str(o, "error"), bad[i].error) == NULL)
+			fail_msg("%s: %s", bad[i].request, str(o, "error"));
+		json_decref(o);
+	}
+	json_t *o = ask(h, "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"auto\","
+	    "\"reason\":\"r\",\"for_ms\":3600000}");
+	assert_string_equal(str(o, "mode"), "auto");
+	assert_string_equal(str(o, "then"), "off");
+	json_decref(o);
+	(void)snprintf(request, sizeof(request), "{\"cmd\":\"failover-schedule\",\"domain\":"
+	    "\"A.example\",\"shard\":\"s2\",\"reason\":\"disks\",\"from_ms\":%lld,\"for_ms\":60000}",
+	    (long long)clock_wall_ms() + 60000);
+	o = ask(h, request);
+	assert_int_equal(num(o, "window"), 1);
+	json_decref(o);
+	o = ask(h, "{\"cmd\":\"failover-windows\",\"domain\":\"A.example\"}");
+	const json_t *w = json_array_get(json_object_get(o, "windows"), 0);
+	assert_string_equal(str(w, "shard"), "s2");
+	assert_string_equal(str(w, "reason"), "disks");
+	json_decref(o);
+	o = ask(h, "{\"cmd\":\"failover-cancel\",\"window\":1}");
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+}
+
+static void
 list_show_and_retry(void **state)
 {
 	struct house *h = *state;
@@ -653,6 +702,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(bad_requests_are_told_why),
 		T(failover_switches_persist_and_are_audited),
+		T(windows_and_ends_over_the_socket),
 		T(list_show_and_retry),
 		T(operators_hold_release_and_drop),
 		T(forward_copies_are_held_with_their_message),

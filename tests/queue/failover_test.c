@@ -180,7 +180,8 @@ shards_of_the_directory_are_born_when_seen(void **state)
 static void
 damaged_state_is_not_guessed_around(void **state)
 {
-	static const char *const bad[] = { "", "{", "[]", "{\"format\":2,\"groups\":[]}",
+	static const char *const bad[] = { "", "{", "[]", "{\"format\":3,\"groups\":[]}",
+		"{\"format\":2,\"groups\":[],\"windows\":[{\"id\":1}]}",
 		"{\"format\":1}", "{\"format\":1,\"groups\":[{}]}",
 		"{\"format\":1,\"groups\":[{\"domain\":\"a\",\"shard\":\"\",\"mode\":\"maybe\","
 		"\"phase\":\"active\",\"since_ms\":1,\"reason\":\"\",\"uid\":0,\"pid\":0}]}",
@@ -227,6 +228,134 @@ nothing_to_change_is_no_change(void **state)
 	    WHO, "r"), 0);
 	assert_int_equal(fstatat(x->dirfd, "audit.log", &b, 0), 0);
 	assert_int_equal(a.st_size, b.st_size);
+}
+
+/* ---- auto, ends of modes, windows ---- */
+
+static void
+mode_auto_leaves_the_phase_to_the_probes(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *a = group(x, "a.example", ""), *b = group(x, "b.example", "");
+
+	assert_int_equal(failover_set_mode(x->failover, a, FAILOVER_AUTO, WHO, "r"), 0);
+	assert_int_equal(a->phase, PHASE_STANDBY);
+	assert_int_equal(failover_set_mode(x->failover, b, FAILOVER_AUTO, WHO, "r"), 0);
+	assert_int_equal(b->phase, PHASE_ACTIVE);
+	assert_int_equal(failover_set_phase(x->failover, a, PHASE_ACTIVE, "probes"), 0);
+	assert_true(reopen(x));
+	a = group(x, "a.example", "");
+	assert_int_equal(a->mode, FAILOVER_AUTO);
+	assert_int_equal(a->phase, PHASE_ACTIVE);
+	assert_int_equal(failover_set_mode(x->failover, a, FAILOVER_OFF, WHO, "r"), 0);
+	assert_int_equal(a->phase, PHASE_REPLAY);
+	assert_int_equal(failover_set_mode(x->failover, a, FAILOVER_AUTO, WHO, "r"), 0);
+	assert_int_equal(a->phase, PHASE_REPLAY);
+	assert_int_equal(failover_set_mode(x->failover, a, FAILOVER_ON, WHO, "r"), 0);
+	assert_int_equal(a->phase, PHASE_ACTIVE);
+}
+
+/* The mode before comes back, over a restart and over a second order before the end. */
+static void
+mode_with_an_end_gives_way_to_the_one_before(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example", "");
+	struct failover *f = x->failover;
+
+	assert_int_equal(failover_set_mode(f, g, FAILOVER_AUTO, WHO, "lasting"), 0);
+	assert_int_equal(failover_set_mode_until(f, g, FAILOVER_ON, NOW + 5000, WHO, "first"), 0);
+	assert_int_equal(failover_set_mode_until(f, g, FAILOVER_ON, NOW + 9000, WHO, "longer"), 0);
+	assert_null(failover_expired(f, NOW + 8999));
+	assert_true(reopen(x));
+	f = x->failover;
+	g = group(x, "a.example", "");
+	assert_int_equal(g->base, FAILOVER_AUTO);
+	assert_ptr_equal(failover_expired(f, NOW + 9000), g);
+	assert_int_equal(failover_expire(f, g), 0);
+	assert_int_equal(g->mode, FAILOVER_AUTO);
+	assert_int_equal(g->phase, PHASE_ACTIVE);	/* the probes lead on from here */
+	assert_string_equal(g->reason, "expired: longer");
+	assert_int_equal(g->who.pid, 0);
+	assert_null(failover_expired(f, INT64_MAX));
+	/* A lasting order takes the end away. */
+	assert_int_equal(failover_set_mode_until(f, g, FAILOVER_OFF, NOW + 5000, WHO, "r"), 0);
+	assert_int_equal(g->phase, PHASE_REPLAY);
+	assert_int_equal(failover_set_mode(f, g, FAILOVER_OFF, WHO, "for good"), 0);
+	assert_null(failover_expired(f, INT64_MAX));
+	assert_int_equal(g->base, FAILOVER_OFF);
+}
+
+static uint64_t
+window(struct fixture *x, const char *shard, int64_t from, int64_t until)
+{
+	char domain[] = "a.example", why[] = "new disks", name[8];
+	struct failover_window w = { .domain = domain, .from_ms = NOW + from,
+		.until_ms = NOW + until, .reason = why, .who = WHO };
+	uint64_t id = 0;
+
+	if (shard != NULL) {
+		(void)snprintf(name, sizeof(name), "%s", shard);
+		w.shard = name;
+	}
+	assert_int_equal(failover_window_add(x->failover, &w, &id), 0);
+	return id;
+}
+
+static void
+windows_are_kept_and_begin_in_time(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t one = window(x, NULL, 5000, 9000), two = window(x, "s2", 3000, 4000);
+
+	assert_true(reopen(x));
+	assert_int_equal(failover_windows(x->failover), 2);
+	assert_string_equal(failover_window(x->failover, 1)->shard, "s2");
+	assert_null(failover_window(x->failover, 0)->shard);
+	assert_null(failover_window_due(x->failover, NOW + 2999));
+	assert_int_equal(failover_window_due(x->failover, NOW + 3000)->id, two);
+	assert_int_equal(failover_window_begun(x->failover, two, false), 0);
+	assert_null(failover_window_due(x->failover, NOW + 4999));
+	assert_int_equal(failover_window_cancel(x->failover, two, WHO, "r"), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_int_equal(failover_window_cancel(x->failover, one, WHO, "r"), 0);
+	assert_true(reopen(x));
+	assert_int_equal(failover_windows(x->failover), 0);
+	assert_true(window(x, NULL, 1, 2) > two);	/* numbers are not used again */
+}
+
+static void
+window_that_cannot_be_persisted_is_none(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t id = window(x, NULL, 5000, 9000);
+	struct failover_window w = *failover_window(x->failover, 0);
+
+	assert_int_equal(mkdirat(x->dirfd, "failover.json.new", 0700), 0);
+	assert_int_equal(failover_window_add(x->failover, &w, &id), -1);
+	assert_int_equal(failover_windows(x->failover), 1);
+	assert_int_equal(failover_window_begun(x->failover, id, false), -1);
+	assert_int_equal(failover_windows(x->failover), 1);
+	assert_int_equal(unlinkat(x->dirfd, "failover.json.new", AT_REMOVEDIR), 0);
+	assert_int_equal(failover_window_begun(x->failover, id, false), 0);
+}
+
+/* What the version before auto wrote is read. */
+static void
+state_of_format_1_is_read(void **state)
+{
+	static const char text[] = "{\"format\":1,\"groups\":[{\"domain\":\"a.example\",\"shard\":"
+	    "\"\",\"mode\":\"on\",\"phase\":\"active\",\"since_ms\":5,\"reason\":\"r\",\"uid\":1,"
+	    "\"pid\":2}]}";
+	struct fixture *x = *state;
+	int fd = openat(x->dirfd, "failover.json", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(write(fd, text, sizeof(text) - 1), (ssize_t)sizeof(text) - 1);
+	close(fd);
+	assert_true(reopen(x));
+	assert_int_equal(group(x, "a.example", "")->mode, FAILOVER_ON);
+	assert_int_equal(group(x, "a.example", "")->base, FAILOVER_ON);
+	assert_int_equal(group(x, "a.example", "")->since_ms, 5);
 }
 
 /* ---- legs ---- */
@@ -478,6 +607,11 @@ main(void)
 		T(damaged_state_is_not_guessed_around),
 		T(change_that_cannot_be_persisted_does_not_happen),
 		T(nothing_to_change_is_no_change),
+		T(mode_auto_leaves_the_phase_to_the_probes),
+		T(mode_with_an_end_gives_way_to_the_one_before),
+		T(windows_are_kept_and_begin_in_time),
+		T(window_that_cannot_be_persisted_is_none),
+		T(state_of_format_1_is_read),
 		T(births),
 		T(admissions),
 		T(results),

@@ -23,6 +23,7 @@
 #include "base/proto/queue_directory.h"
 #include "base/proto/queue_seal.h"
 #include "queue/queue_role.h"
+#include "queue/switch.h"
 #include "tests/queue/spool_double.h"
 
 enum { HOUSE_PATIENCE_MS = 8000, HOUSE_MAIL_MAX = 256 };

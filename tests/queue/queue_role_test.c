@@ -412,6 +412,65 @@ stop_waits_for_what_is_in_flight(void **state)
 	assert_null(h->role.priv);
 }
 
+static bool
+b_is_in(struct house *h, const void *phase)
+{
+	return failover_of(house_queue(h)->failover, SLICE_LIT("b.example"), SLICE_NONE)->phase ==
+	    *(const enum failover_phase *)phase;
+}
+
+/* The clockwork: a window switches on by itself, its end brings the mode before back, and the
+ * legs follow. */
+static void
+windows_and_ends_come_by_themselves(void **state)
+{
+	static const enum failover_phase active = PHASE_ACTIVE, standby = PHASE_STANDBY;
+	struct house *h = *state;
+	struct queue *q = house_queue(h);
+	char domain[] = "b.example", why[] = "disks";
+	struct queue_deliver d;
+	uint64_t id;
+
+	house_switch(h, "b.example", FAILOVER_OFF);
+	house_until(h, b_is_in, &standby);
+	const struct failover_window w = { .domain = domain, .from_ms = clock_wall_ms() + 300,
+		.until_ms = clock_wall_ms() + 2500, .reason = why };
+	assert_int_equal(failover_window_add(q->failover, &w, &id), 0);
+	house_until(h, b_is_in, &active);
+	const struct failover_group *g = failover_of(q->failover, SLICE_LIT("b.example"), SLICE_NONE);
+	assert_int_equal(g->mode, FAILOVER_ON);
+	assert_string_equal(g->reason, "window 1: disks");
+	assert_int_equal(failover_windows(q->failover), 0);
+	house_committed(h, house_commit(h, &berta, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+	unsigned at = house_delivery(h, &d, NULL);	/* its end came: replay */
+	house_deliver_answer(h, at, d.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until(h, b_is_in, &standby);
+	assert_int_equal(g->mode, FAILOVER_OFF);
+}
+
+/* One that passed while nobody ran switches nothing; on for longer is left alone. */
+static void
+missed_and_needless_windows_change_nothing(void **state)
+{
+	struct house *h = *state;
+	struct queue *q = house_queue(h);
+	char a[] = "a.example", b[] = "b.example", why[] = "disks";
+	uint64_t id;
+	struct failover_window w = { .domain = a, .from_ms = 1, .until_ms = 2, .reason = why };
+
+	assert_int_equal(failover_window_add(q->failover, &w, &id), 0);
+	w.domain = b;
+	w.until_ms = clock_wall_ms() + 60000;
+	assert_int_equal(failover_window_add(q->failover, &w, &id), 0);
+	switch_tick(q);
+	assert_int_equal(failover_windows(q->failover), 0);
+	assert_int_equal(failover_of(q->failover, slice_str(a), SLICE_NONE)->phase, PHASE_STANDBY);
+	const struct failover_group *g = failover_of(q->failover, slice_str(b), SLICE_NONE);
+	assert_int_equal(g->mode, FAILOVER_ON);
+	assert_int_equal(g->until_ms, 0);
+}
+
 static void
 junk_from_peers_is_survived(void **state)
 {
@@ -451,6 +510,8 @@ main(void)
 		T(answers_count_from_the_relay_that_was_asked),
 		T(relay_that_dies_loses_nothing),
 		T(stop_waits_for_what_is_in_flight),
+		T(windows_and_ends_come_by_themselves),
+		T(missed_and_needless_windows_change_nothing),
 		T(junk_from_peers_is_survived),
 	};
 
