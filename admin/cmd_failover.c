@@ -63,18 +63,37 @@ print_time(const char *text)
 	printf("%s", words);
 }
 
+/* "ok 12 ms", "failing 2 of 3: connect no-connection", "slow". */
+static void
+probe_words(const json_t *d, char *out, size_t cap)
+{
+	const json_t *p = json_object_get(d, "probe");
+	long long row = (long long)member_int(p, "failed_in_row");
+
+	if (!json_is_object(p) || member_time(p, "last") == 0)
+		(void)snprintf(out, cap, "%s", "");
+	else if (row == 0)
+		(void)snprintf(out, cap, "ok %lld ms", (long long)member_int(p, "latency_ms"));
+	else
+		(void)snprintf(out, cap, "failing %lld of %lld: %s", row,
+		    (long long)member_int(p, "enter_after"),
+		    json_is_true(json_object_get(p, "slow")) ? "slow" : member_text(p, "result"));
+}
+
 static void
 print_domains(const json_t *list)
 {
 	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "UNTIL",
-	    "#HELD", "#REPLAYING", "BY", "REASON", NULL };
+	    "#HELD", "#REPLAYING", "PRIMARY", "NEXT PROBE", "BY", "REASON", NULL };
 	struct table t;
 	size_t i;
 	const json_t *d;
 
 	table_init(&t, head);
 	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
-		char since[32], until[32];
+		char since[32], until[32], probe[96], next[32];
+		probe_words(d, probe, sizeof(probe));
+		time_words(member_time(json_object_get(d, "probe"), "next"), next, sizeof(next));
 		time_words(member_time(d, "since"), since, sizeof(since));
 		time_words(member_time(d, "until"), until, sizeof(until));
 		table_cell(&t, member_text(d, "domain"));
@@ -86,6 +105,8 @@ print_domains(const json_t *list)
 		    member_time(d, "until") != 0 ? member_text(d, "base") : "");
 		table_cellf(&t, "%lld", (long long)member_int(d, "held"));
 		table_cellf(&t, "%lld", (long long)member_int(d, "replaying"));
+		table_cell(&t, probe);
+		table_cell(&t, next);
 		table_cell(&t, member_text(d, "who"));
 		table_cell(&t, member_text(d, "reason"));
 	}

@@ -140,6 +140,59 @@ print_balance(const json_t *list)
 	table_print(&t, stdout);
 }
 
+static void
+print_failover(const json_t *list)
+{
+	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "UNTIL",
+	    "REASON", NULL };
+	struct table t;
+	const json_t *d;
+	size_t i;
+
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		char since[32], until[32];
+
+		time_words(member_time(d, "since"), since, sizeof(since));
+		time_words(member_time(d, "until"), until, sizeof(until));
+		table_cell(&t, member_text(d, "domain"));
+		table_cell(&t, member_text(d, "shard"));
+		table_cell(&t, member_text(d, "mode"));
+		table_cell(&t, member_text(d, "phase"));
+		table_cell(&t, since);
+		table_cell(&t, until);
+		table_cell(&t, member_text(d, "reason"));
+	}
+	printf("\n");
+	table_print(&t, stdout);
+}
+
+static void
+print_alarms(const json_t *list)
+{
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		char since[32];
+
+		time_words(member_time(d, "since"), since, sizeof(since));
+		printf("%sALARM %s  ", i == 0 ? "\n" : "", since);
+		text_print(stdout, member_text(d, "alarm"));
+		printf("  ");
+		text_print(stdout, member_text(d, "domain"));
+		if (member_text(d, "shard")[0] != '\0') {
+			printf("/");
+			text_print(stdout, member_text(d, "shard"));
+		}
+		printf("  ");
+		text_print(stdout, member_text(d, "text"));
+		printf("\n  ");
+		text_print(stdout, member_text(d, "fix"));
+		printf("\n");
+	}
+}
+
 int
 cmd_status(int argc, char **argv)
 {
@@ -165,6 +218,8 @@ cmd_status(int argc, char **argv)
 		print_roles(json_object_get(r, "roles"));
 		print_queue(json_object_get(r, "queue"));
 		print_balance(json_object_get(r, "domains"));
+		print_failover(json_object_get(r, "failover"));
+		print_alarms(json_object_get(r, "alarms"));
 	}
 	if (status != CLI_OK)
 		fprintf(stderr, "salvaposta: the balance of a domain does not come out: keep the "

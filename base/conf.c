@@ -227,6 +227,16 @@ fill_shards(struct load *l, cfg_t *sec, const char *parent, struct conf_domain *
 }
 
 static void
+fill_probe(struct load *l, cfg_t *sec, const char *parent, struct conf_domain *d)
+{
+	char path[1200];
+
+	(void)snprintf(path, sizeof(path), "%s/probe", parent);
+	fill(l, CONF_PROBE, cfg_size(sec, "probe") > 0 ? cfg_getnsec(sec, "probe", 0) : NULL, path,
+	    &d->probe);
+}
+
+static void
 fill_domains(struct load *l, cfg_t *root)
 {
 	struct conf *c = l->conf;
@@ -246,6 +256,7 @@ fill_domains(struct load *l, cfg_t *root)
 			    "dots, no dot at the end; beyond ASCII the xn-- form (idn2 NAME)",
 			    d->name);
 		fill(l, CONF_DOMAIN, sec, path, d);
+		fill_probe(l, sec, path, d);
 		fill_shards(l, sec, path, d);
 	}
 }
@@ -354,6 +365,7 @@ new_parser(void)
 	for (int s = 0; s < CONF_SECTION_MAX; s++)
 		options((enum conf_section)s, o + s * KEYS_MAX);
 	section_option(o + CONF_DOMAIN * KEYS_MAX, CONF_SHARD, o + CONF_SHARD * KEYS_MAX);
+	section_option(o + CONF_DOMAIN * KEYS_MAX, CONF_PROBE, o + CONF_PROBE * KEYS_MAX);
 	section_option(o, CONF_LISTEN, o + CONF_LISTEN * KEYS_MAX);
 	section_option(o, CONF_FORWARDER, o + CONF_FORWARDER * KEYS_MAX);
 	section_option(o, CONF_DOMAIN, o + CONF_DOMAIN * KEYS_MAX);
@@ -590,6 +602,7 @@ conf_free(struct conf **cp)
 			free(d->shard[j].name);
 		}
 		free(d->shard);
+		free_section(CONF_PROBE, &d->probe);
 		free_section(CONF_DOMAIN, d);
 		free(d->name);
 	}

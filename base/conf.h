@@ -49,12 +49,28 @@ struct conf_shard {		/* inside a domain: shard "s2" { primary = ... } */
 	struct conf_route	 primary;
 };
 
+enum conf_probe_depth { PROBE_CONNECT, PROBE_GREETING, PROBE_RCPT, PROBE_DATA };
+
+struct conf_probe {		/* inside a domain: probe { }; queue/health.h says what for */
+	enum conf_probe_depth	 depth;
+	char			*canary;	/* address at the primary; set for RCPT and DATA */
+	int64_t			 every_ms, timeout_ms;
+	unsigned		 enter_after, leave_after;	/* probes in a row */
+	int64_t			 latency_max_ms;
+	unsigned		 latency_percentile;
+	unsigned		 bad_share;	/* percent of deliveries in 60 s */
+	unsigned		 bad_min;	/* fewer deliveries say nothing */
+	int64_t			 settle_ms;	/* least time in active */
+};
+
 struct conf_domain {		/* domain "example.it" { } */
 	char			*name;		/* lower case A-label */
 	struct conf_route	 primary;
 	struct conf_shard	*shard;
 	size_t			 nshard;
 	enum conf_failover	 failover;
+	struct conf_probe	 probe;
+	bool			 standby_defer;	/* standby = relay | defer */
 	enum conf_return_path	 return_path;
 	enum conf_unsurvivable	 unsurvivable;
 	char			*brand;		/* in From of munged copies, NULL: the name */
@@ -160,6 +176,9 @@ struct conf {
 	char	**critical_domain;	size_t ncritical_domain;	/* author, T2 */
 
 	/* deliveries */
+	char	**probe_reference;	size_t nprobe_reference;	/* "host:port" */
+	int64_t	 forward_backlog_age_ms;	/* held longer: no copy when failover begins */
+	bool	 forward_backlog_bulk;	/* ... of class 3 */
 	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */
 	bool	 plaintext_after_tls_failure;	/* spec 13.2 */
 	bool	 deliver_to_loopback;	/* MX hosts on 127/8, ::1: tests and demos only */

@@ -144,6 +144,61 @@ check_route(const struct check *k, const struct conf_route *r, const char *path)
 }
 
 static void
+check_probe(const struct check *k, const struct conf_domain *d, const char *path)
+{
+	const struct conf_probe *p = &d->probe;
+	char full[800];
+
+	(void)snprintf(full, sizeof(full), "%s/probe/canary", path);
+	if (p->depth >= PROBE_RCPT && p->canary == NULL && line_of(k, full) == 0) {
+		(void)snprintf(full, sizeof(full), "%s/probe/depth", path);
+		conf_error(k->err, k->c->file, line_of(k, full), "depth",
+		    "needs a recipient: add canary = \"canary@%s\", a mailbox at the primary for "
+		    "nothing else, or write depth = greeting", d->name);
+	}
+	(void)snprintf(full, sizeof(full), "%s/probe/settle", path);
+	if (p->settle_ms < 5 * 60 * 1000)
+		conf_warn(k->err, k->c->file, line_of(k, full), "settle", "is below 5 minutes: a "
+		    "primary that comes and goes switches failover back and forth");
+	(void)snprintf(full, sizeof(full), "%s/standby", path);
+	if (d->standby_defer && d->failover == FAILOVER_OFF)
+		conf_warn(k->err, k->c->file, line_of(k, full), "standby", "is defer while failover "
+		    "is off: mail is only taken after `salvaposta failover on`; think of failover = "
+		    "auto");
+}
+
+static bool
+same_host(const struct conf_domain *a, const struct conf_domain *b)
+{
+	return a->primary.kind != ROUTE_MX && b->primary.kind != ROUTE_MX &&
+	    strcmp(a->primary.host, b->primary.host) == 0;
+}
+
+/* All of several primaries out of reach is taken for our own fault, unless something tells. */
+static void
+check_reference(const struct check *k)
+{
+	const struct conf_domain *first = NULL;
+
+	if (k->c->nprobe_reference > 0 || line_of(k, "/probe-reference") != 0)
+		return;
+	for (size_t i = 0; i < k->c->ndomain; i++) {
+		const struct conf_domain *d = &k->c->domain[i];
+
+		if (d->failover != FAILOVER_AUTO)
+			continue;
+		if (first != NULL && !same_host(first, d)) {
+			conf_warn(k->err, k->c->file, 0, "probe-reference", "there is none: should all "
+			    "primaries be out of reach at once, this relay takes it for its own "
+			    "network's fault and does not begin failover by itself; name two hosts "
+			    "elsewhere");
+			return;
+		}
+		first = d;
+	}
+}
+
+static void
 check_domain(const struct check *k, const struct conf_domain *d)
 {
 	char path[400], full[800];
@@ -158,6 +213,7 @@ check_domain(const struct check *k, const struct conf_domain *d)
 		conf_error(k->err, k->c->file, line_of(k, full), "return-path",
 		    "needs a forwarder section: add one, or write return-path = null");
 	check_route(k, &d->primary, path);
+	check_probe(k, d, path);
 	for (size_t i = 0; i < d->nshard; i++) {
 		(void)snprintf(full, sizeof(full), "%s/shard %s", path, d->shard[i].name);
 		bytes_lower(full, strlen(full));
@@ -197,4 +253,5 @@ conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors
 	check_listens(&k);
 	check_forwarder(&k);
 	check_domains(&k);
+	check_reference(&k);
 }

@@ -264,7 +264,8 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 		return;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
-	case CONF_NETWORKS: {
+	case CONF_NETWORKS:
+	case CONF_HOSTS: {
 		char *const *list = *(char *const *const *)(const void *)at;
 		size_t n = *(const size_t *)(const void *)((const char *)base + k->count);
 		put(b, "[");
@@ -315,7 +316,14 @@ json_domain(const struct conf_domain *d, struct buf *b)
 	put(b, "\n    {\"name\": ");
 	put_json_string(b, slice_str(d->name));
 	json_keys(CONF_DOMAIN, d, "     ", b);
-	put(b, ",\n     \"shard\": [");
+	put(b, ",\n     \"probe\": {");
+	struct buf probe;
+	buf_init(&probe, PRINT_MAX);
+	json_keys(CONF_PROBE, &d->probe, "       ", &probe);
+	struct slice keys = buf_slice(&probe);
+	CHECK(buf_put_slice(b, slice_sub(keys, 1, keys.n)) == 0);	/* without its comma */
+	buf_fini(&probe);
+	put(b, "},\n     \"shard\": [");
 	for (size_t j = 0; j < d->nshard; j++) {
 		put(b, j > 0 ? ", {\"name\": " : "{\"name\": ");
 		put_json_string(b, slice_str(d->shard[j].name));
@@ -407,6 +415,9 @@ conf_print_text(const struct conf *c, struct buf *out)
 		const struct conf_domain *d = &c->domain[i];
 		CHECK(buf_printf(out, "domain \"%s\" {\n", d->name) == 0);
 		text_keys(CONF_DOMAIN, d, out);
+		put(out, "probe {\n");
+		text_keys(CONF_PROBE, &d->probe, out);
+		put(out, "}\n");
 		for (size_t j = 0; j < d->nshard; j++) {
 			CHECK(buf_printf(out, "shard \"%s\" {\n", d->shard[j].name) == 0);
 			text_keys(CONF_SHARD, &d->shard[j], out);

@@ -9,7 +9,7 @@
 #include "base/conf.h"
 
 enum conf_section {
-	CONF_ROOT, CONF_LISTEN, CONF_FORWARDER, CONF_DOMAIN, CONF_SHARD, CONF_PROVIDER,
+	CONF_ROOT, CONF_LISTEN, CONF_FORWARDER, CONF_DOMAIN, CONF_SHARD, CONF_PROBE, CONF_PROVIDER,
 	CONF_SECTION_MAX
 };
 
@@ -34,6 +34,7 @@ enum conf_type {
 	CONF_ADDRESSES,		/* char ** with a size_t at `count`: list of ip[:port] */
 	CONF_NAMES,		/* likewise, of domain names in lower case */
 	CONF_NETWORKS,		/* likewise, of address/bits */
+	CONF_HOSTS,		/* likewise, of host:port */
 };
 
 struct conf_key {
@@ -57,7 +58,7 @@ static inline bool
 conf_key_is_list(const struct conf_key *k)
 {
 	return k->type == CONF_ADDRESSES || k->type == CONF_NAMES ||
-	    k->type == CONF_NETWORKS;
+	    k->type == CONF_NETWORKS || k->type == CONF_HOSTS;
 }
 
 extern const struct conf_key conf_keys[];

@@ -20,6 +20,7 @@
 #define FORWARDER(m)	.section = CONF_FORWARDER, .offset = offsetof(struct conf_forwarder, m)
 #define DOMAIN(m)	.section = CONF_DOMAIN, .offset = offsetof(struct conf_domain, m)
 #define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
+#define PROBE(m)	.section = CONF_PROBE, .offset = offsetof(struct conf_probe, m)
 #define PROVIDER(m)	.section = CONF_PROVIDER, .offset = offsetof(struct conf_provider, m)
 #define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
@@ -32,6 +33,8 @@
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 static const char *const newline_modes[] = { "normalize", "reject", NULL };
 static const char *const failover_modes[] = { "off", "on", "auto", NULL };
+static const char *const probe_depths[] = { "connect", "greeting", "rcpt", "data", NULL };
+static const char *const standbys[] = { "relay", "defer", NULL };
 static const char *const return_paths[] = { "opaque", "srs", "null", NULL };
 static const char *const forward_to[] = { "registered", "opted-in", NULL };
 static const char *const hold_reject[] = { "hold", "reject", NULL };
@@ -251,6 +254,24 @@ const struct conf_key conf_keys[] = {
 	  .help = "Authors whose mail goes first (class 0) when it passes DMARC: identity "
 	    "providers, payment, health, tax, banks. Subdomains are included." },
 
+	{ .name = "forward-backlog-age", ROOT(forward_backlog_age_ms), TIME("24h", 0, 365 * DAY),
+	  .help = "When failover begins, mail that waits here already gets its copy too, unless "
+	    "it has waited longer than this." },
+	{ .name = "forward-backlog-bulk", ROOT(forward_backlog_bulk), .type = CONF_BOOL,
+	  .def = "yes",
+	  .help = "Whether that is so for newsletters and mailing lists (class 3), too." },
+
+	/* probes */
+	{ .name = "probe-reference", .section = CONF_ROOT, .type = CONF_HOSTS,
+	  .offset = offsetof(struct conf, probe_reference),
+	  .count = offsetof(struct conf, nprobe_reference), .group = "Probes",
+	  .def_words = "none; when the primaries of several domains fail at once it is taken for "
+	    "a fault of this relay's network",
+	  .example = "{ \"ns.example.net:53\", \"192.0.2.1:443\" }",
+	  .help = "Hosts elsewhere that take TCP connections as long as this relay's own network "
+	    "works. They are tried while a primary cannot be reached: if none of them can, "
+	    "failover does not begin by itself. Name two that have nothing in common." },
+
 	/* deliveries */
 	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
 	  .min = 1, .max = 65535, .group = "Deliveries",
@@ -435,6 +456,13 @@ const struct conf_key conf_keys[] = {
 	  .help = "The mode the domain has until the first `salvaposta failover` command: off "
 	    "hands mail on to the primary, on holds and forwards it, auto lets the state of the "
 	    "primary decide." },
+	{ .name = "standby", DOMAIN(standby_defer), .type = CONF_CHOICE_BOOL, .def = "relay",
+	  .choices = standbys,
+	  .help = "What becomes of mail that comes here although the primary is well. relay: it is "
+	    "taken and handed on at once; defer: known users get 451, so that senders go to the "
+	    "better MX, which keeps those away who look for a back door. Users the directory "
+	    "does not know are refused either way. defer is for domains whose failover is auto or "
+	    "switched in time: while it is off, nothing is taken." },
 	{ .name = "return-path", DOMAIN(return_path), .type = CONF_CHOICE, .def = "opaque",
 	  .choices = return_paths,
 	  .help = "Sender of the forwarded copies: a token that only this relay can resolve, "
@@ -460,6 +488,40 @@ const struct conf_key conf_keys[] = {
 	{ .name = "subaddress", DOMAIN(subaddress), .type = CONF_SEPARATORS, .def = "+",
 	  .help = "Characters that separate a user from a tag (user+tag), none to have no "
 	    "tags." },
+
+	/* probe { } inside a domain */
+	{ .name = "depth", PROBE(depth), .type = CONF_CHOICE, .def = "greeting",
+	  .choices = probe_depths,
+	  .help = "How far a probe goes: a connection; greeting, EHLO and TLS; the recipient "
+	    "canary named and taken; a message delivered to it. The deeper, the more kinds of "
+	    "failure it sees: a store that answers but cannot write shows with data only." },
+	{ .name = "canary", PROBE(canary), .type = CONF_EMAIL, .def_words = "none",
+	  .example = "canary@example.it",
+	  .help = "A mailbox at the primary for nothing else, needed for depth rcpt and data. "
+	    "Messages to it may be deleted at any time. They carry a mark and are neither "
+	    "forwarded nor counted should they come back here." },
+	{ .name = "every", PROBE(every_ms), TIME("10s", 1, HOUR),
+	  .help = "Time from one probe to the next." },
+	{ .name = "timeout", PROBE(timeout_ms), TIME("10s", 1, 10 * MIN),
+	  .help = "A probe that takes longer has failed." },
+	{ .name = "enter-after", PROBE(enter_after), COUNT("3", 1, 1000),
+	  .help = "Failed probes in a row until failover begins." },
+	{ .name = "leave-after", PROBE(leave_after), COUNT("6", 1, 1000),
+	  .help = "Good probes in a row until it ends, not before settle." },
+	{ .name = "latency-max", PROBE(latency_max_ms), TIME("5s", 1, HOUR),
+	  .help = "A primary that takes longer counts as failing." },
+	{ .name = "latency-percentile", PROBE(latency_percentile), COUNT("90", 1, 100),
+	  .help = "How many of a hundred probes (the last ten are kept) have to be faster than "
+	    "latency-max." },
+	{ .name = "bad-share", PROBE(bad_share), COUNT("50", 1, 100),
+	  .help = "Failover begins as well when more than so many of a hundred deliveries to the "
+	    "primary were put off (4xx, timeouts) within 60 seconds." },
+	{ .name = "bad-min", PROBE(bad_min), COUNT("10", 1, 100000),
+	  .help = "With fewer deliveries in that time their share says nothing." },
+	{ .name = "settle", PROBE(settle_ms), TIME("5m", 1, 7 * DAY),
+	  .help = "Failover lasts at least this long. When it begins again within an hour of its "
+	    "end, twice as long, up to eight times: a primary that comes and goes is left "
+	    "alone." },
 
 	/* provider ".suffix" */
 	{ .name = "connections", PROVIDER(connections), COUNT(NULL, 1, 1000),
@@ -505,6 +567,9 @@ const struct conf_section_info conf_sections[CONF_SECTION_MAX] = {
 	    .title_words = "name", .example_title = "example.it",
 	    .help = "A domain whose mail is taken; at least one. Names beyond ASCII are written "
 	    "in their xn-- form." },
+	[CONF_PROBE] = { .name = "probe", .parent = CONF_DOMAIN,
+	    .help = "How the primary of this domain, and those of its shards, are looked at while "
+	    "failover is auto or on." },
 	[CONF_PROVIDER] = { .name = "provider", .titled = true,
 	    .title_words = "MX suffix", .example_title = ".google.com",
 	    .help = "How copies go to one large receiver, known by the end of its MX hosts' names; "

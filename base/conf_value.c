@@ -274,6 +274,7 @@ set_string(const struct conf_key *k, char **at, const char *text)
 	case CONF_COUNT: case CONF_PORT: case CONF_SIZE: case CONF_TIME: case CONF_DAYS:
 	case CONF_BOOL: case CONF_CHOICE: case CONF_CHOICE_BOOL: case CONF_CHOICE_STR:
 	case CONF_ROUTE: case CONF_ADDRESSES: case CONF_NAMES: case CONF_NETWORKS:
+	case CONF_HOSTS:
 		CHECK(k->type == CONF_HOSTNAME);
 	}
 	free(*at);
@@ -410,6 +411,27 @@ add_network(const struct conf_key *k, void *base, const char *text)
 	return NULL;
 }
 
+/* Likewise: "host:port", "[ip6]:port". */
+static const char *
+add_host(const struct conf_key *k, void *base, const char *text)
+{
+	char ***list = (char ***)((char *)base + k->offset);
+	size_t *n = (size_t *)((char *)base + k->count);
+	struct slice host = SLICE_NONE;
+	uint16_t port = 0;
+
+	if (*n >= 16)
+		return "are more than 16: remove some";
+	if (split_host_port(slice_str(text), &host, &port) != 0 || port == 0 ||
+	    (text[0] == '[' ? !is_ip(host, AF_INET6) : !conf_hostname_ok(host)))
+		return "is not a host with a port: write ns.example.net:53, 192.0.2.1:443 or "
+		    "[2001:db8::1]:443";
+	*list = mem_resize(*list, *n + 1, sizeof(char *));
+	(*list)[*n] = mem_str(text);
+	bytes_lower((*list)[(*n)++], strlen(text));
+	return NULL;
+}
+
 const char *
 conf_value_set(const struct conf_key *k, void *base, const char *text, char *why, size_t cap)
 {
@@ -444,6 +466,8 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 		return add_name(k, base, text);
 	case CONF_NETWORKS:
 		return add_network(k, base, text);
+	case CONF_HOSTS:
+		return add_host(k, base, text);
 	}
 	return "has a type unknown to us";
 }
@@ -477,6 +501,7 @@ conf_value_free(const struct conf_key *k, void *base)
 		break;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_HOSTS:
 	case CONF_NETWORKS: {
 		char **list = *(char ***)at;
 		size_t *n = (size_t *)((char *)base + k->count);
@@ -585,6 +610,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 		break;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_HOSTS:
 	case CONF_NETWORKS:
 		put_list(out, *(char *const *const *)at,
 		    *(const size_t *)((const char *)base + k->count));
@@ -656,6 +682,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_NETWORKS:
 		put(out, "list of networks");
+		break;
+	case CONF_HOSTS:
+		put(out, "list of host:port");
 		break;
 	}
 }

@@ -52,6 +52,8 @@ struct attempts {
 	struct failover	*failover;
 	struct replay	*replay;
 	struct schedule	*schedule;
+	attempts_result_fn *result;	/* NULL: nobody watches */
+	void		*result_arg;
 	uint64_t	 req;		/* the last one given */
 	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
 	struct work	*all;
@@ -169,6 +171,13 @@ void
 attempts_bind(struct attempts *a, struct schedule *s)
 {
 	a->schedule = s;
+}
+
+void
+attempts_watch(struct attempts *a, attempts_result_fn *fn, void *arg)
+{
+	a->result = fn;
+	a->result_arg = arg;
 }
 
 void
@@ -673,6 +682,8 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m, w->recovery);
 	if (it->leg == LEG_HOLD)
 		schedule_replied(a->schedule, it, &m);
+	if (it->leg == LEG_HOLD && it->e.kind == RCPT_USER && a->result != NULL)
+		a->result(a->result_arg, it->e.group, &m);
 	switch (legs_result(a->role->conf, failover_find(a->failover, it->e.group), &it->e,
 	    (enum leg_kind)it->leg, &m, w->token, schedule_now(a->schedule), attempt_random(),
 	    &to)) {

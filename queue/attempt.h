@@ -16,6 +16,9 @@ struct attempts;
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
     struct replay *rp);
 void attempts_bind(struct attempts *a, struct schedule *s);
+/* Tells each result of a hold leg, before anything is made of it. */
+typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);
+void attempts_watch(struct attempts *a, attempts_result_fn *fn, void *arg);
 void attempts_free(struct attempts **ap);	/* after the schedule */
 
 /* For schedule_ops; `arg` is the struct attempts. */

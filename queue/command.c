@@ -10,7 +10,9 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/alarm.h"
 #include "queue/control_priv.h"
+#include "queue/lookout.h"
 #include "queue/report.h"
 
 enum {
@@ -112,6 +114,9 @@ status_roles(void *arg, struct slice text)
 	json_decref(in);
 	json_object_set_new(o, "queue", queue_json(rq->queue));
 	json_object_set_new(o, "domains", all_balances(rq->queue));
+	json_object_set_new(o, "failover", command_failover_list(rq->queue));
+	json_object_set_new(o, "probes", lookout_metrics(rq->queue->lookout));
+	json_object_set_new(o, "alarms", alarms_json(rq->queue->alarms));
 	control_reply(rq, o);
 }
 

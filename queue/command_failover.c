@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "queue/control_priv.h"
+#include "queue/lookout.h"
 #include "queue/report.h"
 #include "queue/switch.h"
 
@@ -126,13 +127,13 @@ group_json(struct queue *q, const struct failover_group *g)
 	else
 		(void)snprintf(who, sizeof(who), "uid %u pid %d", (unsigned)g->who.uid,
 		    (int)g->who.pid);
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I}",
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:I, s:I}",
 	    "domain", report_text(slice_str(g->domain)),
 	    "shard", report_text(slice_str(g->shard)),
 	    "mode", failover_mode_name(g->mode), "phase", failover_phase_name(g->phase),
 	    "base", failover_mode_name(g->base), "until", report_time(g->until_ms),
 	    "since", report_time(g->since_ms), "reason", report_text(slice_str(g->reason)),
-	    "who", who, "held", (json_int_t)s.held,
+	    "who", who, "probe", lookout_json(q->lookout, g), "held", (json_int_t)s.held,
 	    "replaying", g->phase == PHASE_REPLAY ? (json_int_t)s.held : (json_int_t)0);
 }
 
@@ -164,6 +165,18 @@ void
 command_failover_show(struct request *rq)
 {
 	command_domains(rq, command_ok(), group_json);
+}
+
+/* All served groups, for the status. */
+json_t *
+command_failover_list(struct queue *q)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < failover_count(q->failover); i++)
+		if (failover_at(q->failover, i)->served)
+			json_array_append_new(list, group_json(q, failover_at(q->failover, i)));
+	return list;
 }
 
 /* ---- windows ---- */

@@ -81,6 +81,7 @@ void command_replay_start(struct request *rq);
 /* command_failover.c */
 void command_failover_set(struct request *rq);
 void command_failover_show(struct request *rq);
+json_t *command_failover_list(struct queue *q);
 void command_failover_schedule(struct request *rq);
 void command_failover_windows(struct request *rq);
 void command_failover_cancel(struct request *rq);

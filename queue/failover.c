@@ -2,6 +2,7 @@
 #include "queue/failover.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,8 @@ failover_close(struct failover **fp)
 		return;
 	for (size_t i = 0; i < f->ngroup; i++)
 		group_free(f->group[i]);
+	if (f->dirfd >= 0)
+		close(f->dirfd);
 	while (f->nwindow > 0)
 		failover_window_drop(f, f->nwindow - 1);
 	free(f->window);
@@ -203,6 +206,8 @@ failover_ensure(struct failover *f, struct slice domain, struct slice shard)
 	g = group_born(f, own->domain, name, own->mode, own->reason);
 	g->base = own->base;
 	g->until_ms = own->until_ms;
+	/* Its mail lies where the domain's does, and fares the same. */
+	g->phase = own->phase == PHASE_ACTIVE ? PHASE_ACTIVE : PHASE_STANDBY;
 	g->who = own->who;
 	f->serial++;
 	/* Not persisted, it is born again in the mode its domain has then. */
@@ -233,9 +238,10 @@ failover_open(int dirfd, const struct conf *c, struct audit *a)
 {
 	struct failover *f = mem_new(sizeof(*f));
 
-	f->dirfd = dirfd;
+	/* Ours: a reload gives the role its descriptors anew and closes the old ones. */
+	f->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
 	f->audit = a;
-	if (failover_load(f) < 0)
+	if (f->dirfd < 0 || failover_load(f) < 0)
 		goto fail;
 	if (failover_reload(f, c) < 0) {
 		log_error("failover-state", "file=" FAILOVER_FILE " error=%s", log_escs(strerror(errno)));
@@ -395,6 +401,12 @@ failover_set_phase(struct failover *f, struct failover_group *g, enum failover_p
     const char *reason)
 {
 	return failover_set_phase_why(f, g, p, reason, NULL);
+}
+
+bool
+failover_believes(const struct failover_group *g)
+{
+	return g->phase == PHASE_STANDBY && !g->distrust;
 }
 
 uint64_t

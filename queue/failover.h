@@ -49,11 +49,14 @@ struct failover_group {		/* read-only for callers; lives until failover_close */
 	int64_t			 since_ms;	/* wall clock, of the phase */
 	char			*reason;	/* owned */
 	struct audit_who	 who;		/* who set the mode */
+	bool			 distrust;	/* the primary refuses users we know in numbers: what
+						 * it says of users is not believed in any phase
+						 * (spec 11.2); queue/lookout.c; not kept on disk */
 };
 
 struct failover;
 
-/* Borrows both for its life. NULL after logging why (a state file that cannot be read is
+/* Borrows the log for its life, and the configuration and the directory until return. NULL after logging why (a state file that cannot be read is
  * not guessed around: a wrong guess forwards or bounces the mail of a whole domain). */
 struct failover *failover_open(int dirfd, const struct conf *c, struct audit *a);
 void failover_close(struct failover **fp);
@@ -88,6 +91,9 @@ int failover_set_phase(struct failover *f, struct failover_group *g, enum failov
     const char *reason);
 int failover_set_phase_why(struct failover *f, struct failover_group *g, enum failover_phase p,
     const char *reason, struct json_t *evidence);
+/* Is a 5yz of this group's primary about a user to be believed? Only in standby, and not while
+ * it refuses users of the snapshot in numbers (spec 11.2). */
+bool failover_believes(const struct failover_group *g);
 /* Counts every change of any group or window: has something happened since? */
 uint64_t failover_serial(const struct failover *f);
 

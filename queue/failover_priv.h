@@ -9,7 +9,7 @@
 #define FAILOVER_FILE	"failover.json"
 
 struct failover {
-	int			 dirfd;		/* borrowed */
+	int			 dirfd;		/* owned */
 	struct audit		*audit;		/* borrowed */
 	struct failover_group	**group;	/* owned */
 	size_t			 ngroup;

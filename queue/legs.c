@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 
+enum { LEGS_BULK_CLASS = 3 /* spec 10.2 */ };
 enum { LEGS_QUOTA_RETRY_MS = 3600 * 1000 };	/* spec 11.2: over quota, hourly */
 
 /* ---- birth ---- */
@@ -442,6 +443,15 @@ forward_start(const struct spool_entry *e, int64_t now, struct legs_change *to)
 	return true;
 }
 
+/* Mail that waited before: news of last week is no help, and costs the copies of today. */
+static bool
+backlog_forwards(const struct conf *c, const struct spool_entry *e, int64_t now)
+{
+	if (now - e->received_ms > c->forward_backlog_age_ms)
+		return false;
+	return c->forward_backlog_bulk || e->triage < LEGS_BULK_CLASS;
+}
+
 bool
 legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind leg,
     const char *note, int64_t now, struct legs_change *to)
@@ -457,7 +467,7 @@ legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind 
 		to->leg.attempts = 0;
 		return true;
 	}
-	if (e->hold_only || c->forwarder.domain == NULL)
+	if (e->hold_only || c->forwarder.domain == NULL || !backlog_forwards(c, e, now))
 		return false;
 	if (e->leg[LEG_FORWARD].state == LEG_ABSENT)
 		return forward_start(e, now, to);

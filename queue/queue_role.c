@@ -2,6 +2,7 @@
 #include "queue/queue_role.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/alarm.h"
 #include "queue/control.h"
+#include "queue/lookout.h"
+#include "queue/phases.h"
 #include "queue/switch.h"
 
 enum {
@@ -266,6 +270,12 @@ queue_drained(void *arg, uint64_t group)
 		replay_over(replay_get(q->replay, group));
 }
 
+static void
+queue_hold_result(void *arg, uint64_t group, const struct queue_delivered *r)
+{
+	lookout_delivered(((struct queue *)arg)->lookout, group, r);
+}
+
 static const struct schedule_ops queue_schedule_ops = {
 	queue_resolve, queue_start_leg, queue_forget, queue_read, queue_drained
 };
@@ -286,6 +296,7 @@ static void
 queue_close(struct queue *q)
 {
 	control_free(&q->control);
+	lookout_free(&q->lookout);
 	switch_fini(q);
 	timer_free(&q->tick);
 	if (q->schedule != NULL)
@@ -297,6 +308,10 @@ queue_close(struct queue *q)
 		spool_close(&q->spool);		/* completes what is pending: answers still go out */
 	failover_close(&q->failover);
 	audit_close(&q->audit);
+	alarms_free(&q->alarms);
+	if (q->dir >= 0)
+		close(q->dir);
+	q->dir = -1;
 }
 
 static int
@@ -326,14 +341,16 @@ static int
 queue_start(struct role *r)
 {
 	struct queue *q = mem_new(sizeof(*q));
-	int dir = role_resource(r, "queue-dir");
+	int given = role_resource(r, "queue-dir");
 
 	q->role = r;
-	if (dir < 0) {
+	/* Ours for life: a reload closes what the role was given before. */
+	q->dir = given < 0 ? -1 : fcntl(given, F_DUPFD_CLOEXEC, 3);
+	if (q->dir < 0) {
 		log_error("start", "error=%s", log_escs("the supervisor gave no queue directory"));
 		goto fail;
 	}
-	if (queue_open(q, dir) < 0)
+	if (queue_open(q, q->dir) < 0)
 		goto fail;
 	q->attempts = attempts_new(r, q->spool, q->failover, q->replay);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
@@ -341,6 +358,9 @@ queue_start(struct role *r)
 	attempts_bind(q->attempts, q->schedule);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
+	q->alarms = alarms_new();
+	q->lookout = lookout_new(q);
+	attempts_watch(q->attempts, queue_hold_result, q);
 	switch_init(q);
 	if (role_resource(r, "control") >= 0)
 		q->control = control_new(q, role_resource(r, "control"));
@@ -364,6 +384,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = 0;		/* stopped: a relay without an answer says 451 */
 	else if (peer == ROLE_RELAY && type == QUEUE_COMMIT)
 		rc = on_commit(q, index, body, fd);
+	else if (peer == ROLE_RELAY && type == QUEUE_PROBED)
+		rc = lookout_answer(q->lookout, index, body);
 	else if (peer == ROLE_DIRECTORY && type == DIR_RELOADED)
 		rc = control_directory(q->control, body);
 	else
@@ -377,8 +399,9 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 static void
 queue_link_up(struct role *r, enum role_kind peer, unsigned index)
 {
-	(void)r;
 	log_debug("link-up", "peer=%s index=%u", role_name(peer), index);
+	if (peer == ROLE_RELAY && r->priv != NULL)
+		phases_tell_relay(r->priv, index);
 }
 
 static void
@@ -392,6 +415,8 @@ queue_link_down(struct role *r, enum role_kind peer, unsigned index)
 		q->link[index]++;
 	if (peer == ROLE_DIRECTORY)
 		control_directory_down(q->control);
+	if (peer == ROLE_RELAY)
+		lookout_link_down(q->lookout, index);
 	attempts_link_down(q->attempts, peer, index);
 }
 
@@ -404,6 +429,8 @@ queue_reload(struct role *r)
 	if (failover_reload(q->failover, r->conf) < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
 	schedule_reload(q->schedule, r->conf);
+	lookout_reload(q->lookout);
+	phases_tell_all(q);
 }
 
 static void

@@ -17,12 +17,15 @@
 
 extern const struct role_ops queue_ops;
 
+struct alarms;
 struct control;
+struct lookout;
 struct sweep;
 struct commit;
 
 struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct role	*role;
+	int		 dir;		/* "queue-dir", owned */
 	struct spool	*spool;
 	struct audit	*audit;
 	struct failover	*failover;
@@ -32,6 +35,8 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct control	*control;
 	struct timer	*tick;
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */
+	struct alarms	*alarms;
+	struct lookout	*lookout;
 	struct timer	*clockwork;	/* ends of modes, windows (queue/switch.c) */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */

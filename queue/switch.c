@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/phases.h"
 #include "queue/walk.h"
 
 enum { SWITCH_TICK_MS = 500 };
@@ -87,9 +88,8 @@ sweep_done(void *arg, bool end, struct spool_cursor at)
 
 	(void)end;
 	(void)at;
-	if (w->kind == SWEEP_START && w->changed > 0 && g != NULL && g->phase == PHASE_STANDBY &&
-	    failover_set_phase(q->failover, g, PHASE_REPLAY, "backlog found at start") < 0)
-		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+	if (w->kind == SWEEP_START && w->changed > 0 && g != NULL && g->phase == PHASE_STANDBY)
+		(void)queue_phase(q, g, PHASE_REPLAY, "backlog found at start", NULL);
 	if (w->changed > 0 && w->kind != SWEEP_START && g != NULL)
 		log_info("sweep", "domain=%s shard=%s kind=%s legs=%llu", log_escs(g->domain),
 		    log_escs(g->shard), w->kind == SWEEP_ON ? "on" : "off",
@@ -141,6 +141,7 @@ switch_follow(struct queue *q, const struct failover_group *g, enum failover_pha
 {
 	if (g->phase == was)
 		return;
+	phases_tell(q, g);
 	if (g->phase == PHASE_ACTIVE)
 		sweep_start(q, g, SWEEP_ON);
 	else if (was == PHASE_ACTIVE)

@@ -16,8 +16,10 @@
 #include "base/proto/relay_seal.h"
 #include "base/proto/relay_verify.h"
 #include "policy/address.h"
+#include "policy/canary.h"
 #include "policy/received.h"
 #include "relay/ingest_memo.h"
+#include "relay/phases.h"
 
 enum {
 	RCPT_MS		= 5 * 1000,
@@ -26,6 +28,7 @@ enum {
 	VERIFY_TRIES	= 2,		/* processes that one message may cost us */
 	VERIFY_ROUNDS	= 8,
 	SWEEP_MS	= 200,
+	CANARY_HEAD	= 16 * 1024,	/* traces of others above the mark fit */
 	REASON_MAX	= 64		/* what an envelope holds */
 };
 
@@ -47,6 +50,8 @@ struct ingest_req {
 	int64_t			 deadline;	/* mono ms, of the present question */
 	struct ingest_req	**owner;	/* where the caller keeps us; set NULL at the end */
 	ingest_rcpt_fn		*rcpt_fn;
+	char			*defer;		/* of a recipient whose domain defers in standby:
+						 * the domain, owned; else NULL */
 	const struct ingest_keep_ops *keep;
 	void			*arg;
 	/* of a message only */
@@ -75,6 +80,8 @@ struct ingest {
 	struct buf		 scratch;	/* one encoded envelope */
 	struct ingest_memo	*memo;
 	struct ingest_stats	 stats;
+	const struct phases	*phases;	/* borrowed, or NULL */
+	const uint8_t		*canary_key;	/* borrowed, or NULL */
 };
 
 static void ingest_sweep(void *arg);
@@ -111,6 +118,13 @@ struct dns *
 ingest_dns(const struct ingest *g)
 {
 	return g->dns;
+}
+
+void
+ingest_watch(struct ingest *g, const struct phases *p, const uint8_t *canary_key)
+{
+	g->phases = p;
+	g->canary_key = canary_key;
 }
 
 unsigned
@@ -164,6 +178,7 @@ req_free(struct ingest_req *r)
 	g->free_slot[g->nfree++] = r->slot;
 	g->stats.in_flight--;
 	*r->owner = NULL;
+	free(r->defer);
 	buf_fini(&r->answers);
 	buf_fini(&r->wants);
 	free(r);
@@ -241,6 +256,17 @@ rcpt_unavailable(struct ingest_req *r)
 	rcpt_done(r, &a);
 }
 
+/* The domain when it sends known users' mail to the primary in standby, owned; or NULL. */
+static char *
+rcpt_deferring(const struct ingest *g, struct slice address)
+{
+	size_t at = slice_rfind(address, '@');
+	const struct conf_domain *d = at >= address.n ? NULL :
+	    conf_domain_find(g->conf, slice_sub(address, at + 1, address.n));
+
+	return d != NULL && d->standby_defer && g->phases != NULL ? mem_str(d->name) : NULL;
+}
+
 void
 ingest_rcpt(struct ingest *g, bool return_path, struct slice address, ingest_rcpt_fn *fn,
     void *arg, struct ingest_req **out)
@@ -250,6 +276,8 @@ ingest_rcpt(struct ingest *g, bool return_path, struct slice address, ingest_rcp
 	int sent = -1;
 
 	r->rcpt_fn = fn;
+	if (!return_path)
+		r->defer = rcpt_deferring(g, address);
 	req_ask(r, return_path ? ASK_SEAL : ASK_DIRECTORY, RCPT_MS);
 	if (return_path) {
 		struct seal_check q = { .req = r->id, .address = address };
@@ -279,7 +307,8 @@ on_dir_found(struct ingest *g, const struct dir_found *f)
 	if (r == NULL)
 		return;
 	if (f->status == DIR_KNOWN && f->user.n > 0)
-		a.verdict = SMTP_RCPT_KNOWN;
+		a.verdict = r->defer != NULL && phases_standby(g->phases, slice_str(r->defer),
+		    f->shard) ? SMTP_RCPT_STANDBY : SMTP_RCPT_KNOWN;
 	else if (f->status == DIR_UNKNOWN)
 		a.verdict = SMTP_RCPT_UNKNOWN;
 	rcpt_done(r, &a);
@@ -413,6 +442,37 @@ keep_done(struct ingest_req *r, enum smtp_kept what, struct slice text)
 	ops->done(arg, what, text);
 }
 
+/* Our own canary, come round: to the canary mailbox of its domain alone, with our mark. */
+static bool
+mail_is_canary(const struct ingest *g, const struct ingest_mail *m)
+{
+	size_t at = slice_rfind(m->rcpt, '@');
+	const struct conf_domain *d = at >= m->rcpt.n || m->nrcpt != 1 ? NULL :
+	    conf_domain_find(g->conf, slice_sub(m->rcpt, at + 1, m->rcpt.n));
+	char head[CANARY_HEAD];
+
+	if (g->canary_key == NULL || d == NULL || d->probe.canary == NULL ||
+	    !slice_ieq(m->rcpt, slice_str(d->probe.canary)))
+		return false;
+	ssize_t n = pread(m->body_fd, head, sizeof(head), 0);
+	return n > 0 && canary_is(slice_make(head, (size_t)n), g->canary_key, m->rcpt,
+	    m->received_ms);
+}
+
+/* Nobody's mail: it has done what it was sent for, and is neither kept nor counted. */
+static void
+keep_canary(struct ingest_req *r)
+{
+	const struct ingest_keep_ops *ops = r->keep;
+	void *arg = r->arg;
+
+	r->g->stats.canaries++;
+	log_info("canary-back", "rcpt=%s", log_esc(r->mail.rcpt));
+	ops->committing(arg);
+	req_free(r);
+	ops->done(arg, SMTP_KEPT, SLICE_NONE);
+}
+
 void
 ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_keep_ops *ops,
     void *arg, struct ingest_req **out)
@@ -423,6 +483,10 @@ ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_k
 	r->mail = *m;
 	buf_init(&r->answers, DNS_ANSWERS_MAX);
 	buf_init(&r->wants, INGEST_MEMO_MAX);
+	if (mail_is_canary(g, m)) {
+		keep_canary(r);
+		return;
+	}
 	keep_recall(r);
 	keep_evaluate(r);
 }

@@ -29,6 +29,10 @@ struct ingest_links {
 struct ingest *ingest_new(struct loop *l, const struct conf *c, struct dns *d,
     const struct ingest_links *links, unsigned relay_index);
 void ingest_reload(struct ingest *g, const struct conf *c);
+/* What the queue tells of phases, and the key of canaries (CANARY_KEY bytes); both borrowed for
+ * its life. Without: nobody is sent to the primary, no canary is known. */
+struct phases;
+void ingest_watch(struct ingest *g, const struct phases *p, const uint8_t *canary_key);
 unsigned ingest_relay_index(const struct ingest *g);
 struct dns *ingest_dns(const struct ingest *g);	/* borrowed; NULL in some tests */
 void ingest_free(struct ingest **gp);	/* requests end without a call */
@@ -77,6 +81,7 @@ struct ingest_stats {
 	uint64_t accepted, refused, deferred;	/* messages */
 	uint64_t unevaluated;			/* of the accepted: held for lack of a verdict */
 	uint64_t runs;				/* evaluations asked for */
+	uint64_t canaries;			/* our own that came round; in none of the above */
 	unsigned in_flight;
 };
 void ingest_stats(const struct ingest *g, struct ingest_stats *out);

@@ -7,13 +7,17 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proto/relay_probe.h"
 #include "base/proto/relay_queue.h"
 #include "relay/deliver.h"
 #include "relay/dns.h"
 #include "relay/ingest.h"
 #include "relay/listener.h"
+#include "relay/phases.h"
+#include "relay/probe.h"
 #include "relay/smtp_session.h"
 #include "relay/tls.h"
 
@@ -31,6 +35,9 @@ struct relay {
 	struct ingest		*ingest;
 	struct smtp_server	*server;
 	struct deliver		*deliver;
+	struct probes		*probes;
+	struct phases		*phases;
+	uint8_t			 canary_key[CANARY_KEY];
 	struct timer		*drain;		/* once stopping: deliveries end first */
 	int64_t			 drain_ms;	/* mono ms: not waited for any longer */
 	bool			 stopping;
@@ -79,8 +86,13 @@ relay_asked(struct relay *rl, uint32_t type, struct slice body)
 {
 	struct queue_route r;
 	struct queue_close c;
+	struct queue_probe p;
 
-	if (type == QUEUE_ROUTE && wire_get(body, &queue_route_wire, &r) == 0)
+	if (type == QUEUE_PROBE && wire_get(body, &queue_probe_wire, &p) == 0)
+		probes_start(rl->probes, &p);
+	else if (type == QUEUE_PHASES)
+		return phases_message(rl->phases, body) == 0;
+	else if (type == QUEUE_ROUTE && wire_get(body, &queue_route_wire, &r) == 0)
 		deliver_route(rl->deliver, r.req, r.domain);
 	else if (type == QUEUE_CLOSE && wire_get(body, &queue_close_wire, &c) == 0)
 		deliver_close(rl->deliver, c.group);
@@ -113,6 +125,34 @@ relay_deliver(struct relay *rl, struct slice body, int fd)
 		return;
 	}
 	deliver_start(rl->deliver, &q, fd);
+}
+
+/* -- probes ----------------------------------------------------------------------- */
+
+static void
+relay_probed(void *arg, const struct queue_probed *r)
+{
+	struct relay *rl = arg;
+	struct ipc *ch = role_link(rl->role, ROLE_QUEUE, 0);
+
+	if (ch != NULL && ipc_send(ch, QUEUE_PROBED, &queue_probed_wire, r, -1) != 0)
+		log_warn("probed-unsent", "req=%llu", (unsigned long long)r->req);
+}
+
+/* Stable over restarts, the same in all relays: a canary may come back to another one. */
+static void
+relay_canary_key(struct role *r, uint8_t out[CANARY_KEY])
+{
+	uint8_t made[CANARY_KEY];
+	size_t n = 0;
+	char *secret = role_resource_text(r, "log-key", 64, &n);
+
+	crypto_random(made, sizeof(made));
+	canary_key(secret != NULL && n > 0 ? slice_make(secret, n) :
+	    slice_make((const char *)made, sizeof(made)), out);
+	if (secret != NULL)
+		OPENSSL_cleanse(secret, n);
+	free(secret);
 }
 
 /* -- start ----------------------------------------------------------------------- */
@@ -234,6 +274,11 @@ relay_start(struct role *r)
 	rl->deliver = relay_deliver_new(rl);
 	if (rl->deliver == NULL)
 		return -1;
+	rl->phases = phases_new();
+	relay_canary_key(r, rl->canary_key);
+	ingest_watch(rl->ingest, rl->phases, rl->canary_key);
+	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->canary_key,
+	    relay_probed, rl);
 	return relay_listen(rl);
 }
 
@@ -281,6 +326,9 @@ relay_link_down(struct role *r, enum role_kind peer, unsigned index)
 	deliver_free(&rl->deliver);
 	rl->deliver = relay_deliver_new(rl);
 	CHECK(rl->deliver != NULL);
+	probes_free(&rl->probes);
+	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->canary_key,
+	    relay_probed, rl);
 }
 
 static void
@@ -300,6 +348,7 @@ relay_reload(struct role *r)
 	ingest_reload(rl->ingest, r->conf);
 	smtp_server_reload(rl->server, r->conf, rl->tls_server);
 	deliver_reload(rl->deliver, r->conf);
+	probes_reload(rl->probes, r->conf);
 	relay_unlisten(rl);
 	(void)relay_listen(rl);
 }
@@ -324,6 +373,8 @@ relay_drain(void *arg)
 	smtp_server_free(&rl->server);
 	ingest_free(&rl->ingest);
 	deliver_free(&rl->deliver);
+	probes_free(&rl->probes);
+	phases_free(&rl->phases);
 	role_done(r);
 }
 

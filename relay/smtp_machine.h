@@ -116,7 +116,8 @@ struct smtp_step smtp_machine_line(struct smtp_machine *m, enum smtp_state st,
 
 enum smtp_rcpt_verdict {
 	SMTP_RCPT_KNOWN, SMTP_RCPT_UNKNOWN, SMTP_RCPT_UNAVAILABLE,
-	SMTP_RCPT_GREYLISTED	/* known, but not at the first try */
+	SMTP_RCPT_GREYLISTED,	/* known, but not at the first try */
+	SMTP_RCPT_STANDBY	/* known, but the primary is well and standby is defer */
 };
 struct smtp_rcpt_answer {
 	enum smtp_rcpt_verdict	verdict;

@@ -229,6 +229,11 @@ smtp_machine_rcpt(struct smtp_machine *m, const struct smtp_rcpt_answer *a, stru
 		return machine_rcpt_refused(m, reply, "550 5.1.1 no such user here");
 	case SMTP_RCPT_GREYLISTED:
 		return machine_rcpt_deferred(m, reply, "451 4.7.1 come back in some minutes");
+	case SMTP_RCPT_STANDBY:
+		/* Our own fronts come here because they know better. */
+		if (m->front)
+			return machine_rcpt_known(m, a, reply);
+		return machine_rcpt_deferred(m, reply, "451 4.3.2 use the primary MX");
 	case SMTP_RCPT_UNAVAILABLE:
 		break;
 	}

@@ -420,7 +420,7 @@ test_failover(void **state)
 	    "\"who\":\"root\",\"held\":12,\"replaying\":0}]}\n"),
 	    ARGS("failover", "show", "-c", p->conf));
 	expect(r, 0, "a.it    -      on    active  2026-11-", NULL);
-	expect(r, 0, "  12          0  root  a\\x1b[2J\n", NULL);
+	expect(r, 0, "  12          0  -        -           root  a\\x1b[2J\n", NULL);
 	expect_asked(r, 0, "{\"cmd\":\"failover-show\"}");
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"mode\":\"on\",\"phase\":\"active\",\"until\":"

@@ -155,6 +155,14 @@ static const struct bad {
 	{ "hostname = mx.it\n", "f: domain: there is none" },
 	{ "", "f: domain: there is none" },
 	{ DOM "domain b.it { }\n", "f:3: domain b.it: primary is missing" },
+	{ DOM "domain b.it { primary = mx probe { depth = data } }\n",
+	  "f:3: depth: needs a recipient: add canary = \"canary@b.it\"" },
+	{ DOM "domain b.it { primary = mx probe { every = 0s } }\n", "f:3: every: \"0s\" is out of "
+	  "range" },
+	{ DOM "domain b.it { primary = mx failover = maybe }\n", "write off, on or auto" },
+	{ DOM "probe { }\n", "f:3: probe: section does not belong here: move it into a domain" },
+	{ DOM "probe-reference = { \"ns.example.net\" }\n", "is not a host with a port" },
+	{ DOM "probe-reference = { \"::1:53\" }\n", "is not a host with a port" },
 	{ DOM "domain b.it { primary = mx\nshard s { } }\n",
 	  "f:4: domain b.it/shard s: primary is missing" },
 	{ DOM "forwarder { secret-file = /s }\n", "f:3: forwarder: domain is missing" },
@@ -526,7 +534,7 @@ test_example(void **state)
 		char *eq = memmem(p + 1, n, " = ", 3);
 		bool key = p[1] >= 'a' && p[1] <= 'z' && eq != NULL;
 		bool inner = p > text && p[-1] == '\t' && (p[1] == '\t' || p[1] == '}' ||
-		    strncmp(p + 1, "shard", 5) == 0);
+		    strncmp(p + 1, "shard", 5) == 0 || strncmp(p + 1, "probe {", 7) == 0);
 		if (key || inner)
 			*p = ' ';
 		else
@@ -536,6 +544,7 @@ test_example(void **state)
 	if (c == NULL)
 		fail_msg("%.*s\n%s", SLICE_FMT(buf_slice(&e.text)), text);
 	assert_int_equal(c->domain[0].nshard, 1);
+	assert_string_equal(c->domain[0].probe.canary, "canary@example.it");
 	assert_string_equal(c->forwarder.dkim_selector, "s2026");
 	conf_free(&c);
 	buf_fini(&e.text);

@@ -148,3 +148,176 @@ def test_audit_of_a_stopped_relay_names_the_broken_line(world):
     relay.failover("on")
     v = json.loads(audit(relay, "verify", "--json"))
     assert v["ok"] and v["torn"] == 1
+
+
+# ---- the relay decides ----
+
+FAST = "probe {{ every = 1s timeout = 1s enter-after = 2 leave-after = 2 settle = 1s %s }}"
+
+
+def auto(more="", extra=""):
+    return ("failover = auto\n" + (FAST % more) + "\n" + extra).replace("{{", "{").replace("}}", "}")
+
+
+def alarms(relay):
+    return [a["alarm"] for a in relay.status()["alarms"]]
+
+
+def test_dead_store_is_seen_held_for_and_replayed_into(world):
+    """From the first failing probe to the last replayed message, with nobody at the keyboard."""
+    relay = world.relay(in_domain=auto())
+    wait(lambda: (group(relay)["probe"] or {}).get("result") == "ok")
+    assert group(relay)["phase"] == "standby"
+    world.down()
+    early = mail.message(SENDER, USER, "before it was seen")
+    assert mail.send(relay.port, SENDER, USER, early)[0] == 250
+    in_phase(relay, "active")
+    data = mail.message(SENDER, USER, "while it is down")
+    assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+    copies = world.recovery.wait(2)
+    assert {m.rcpts[0] for m in copies} == {"mario@recovery.example"} and len(copies) == 2
+    relay.kill()                # the state is on disk
+    relay.start()
+    assert group(relay)["phase"] == "active"
+    world.up()
+    in_phase(relay, "standby", timeout=40)
+    relay.wait_balance(received=2, replayed=2, held=0)
+    assert len(world.store.messages) == 2
+    lines = [x for x in audit_lines(relay) if x["event"] == "phase"]
+    assert [(x["from"], x["to"]) for x in lines[:2]] == [("standby", "active"), ("active", "replay")]
+    assert lines[0]["evidence"]["cause"] == "probes" and lines[0]["evidence"]["recent"]
+    assert lines[1]["evidence"]["cause"] == "recovery"
+    assert json.loads(audit(relay, "verify", "--json"))["ok"]
+
+
+def test_shard_outage_is_of_that_shard_alone(world):
+    from tests.lib.sink import Sink
+    second = Sink(lmtp=True)
+    try:
+        relay = world.relay(users=None, start=False, in_domain=auto(
+            extra='shard "s2" {{ primary = "lmtp://127.0.0.1:%d" }}' % second.port))
+        relay.import_users(["mario@shop.example,mario@recovery.example,",
+                            "anna@shop.example,anna@recovery.example,s2"],
+                           header="address,recovery,shard")
+        relay.start()
+        second.close()
+        in_phase(relay, "active", shard="s2")
+        assert group(relay)["phase"] == "standby"
+        for user in ("mario", "anna"):
+            to = user + "@shop.example"
+            assert mail.send(relay.port, SENDER, to, mail.message(SENDER, to))[0] == 250
+        assert world.store.wait(1)[0].rcpts == ["mario@shop.example"]
+        assert world.recovery.wait(1)[0].rcpts == ["anna@recovery.example"]
+        assert len(world.store.messages) == 1 and len(world.recovery.messages) == 1
+    finally:
+        second.close()
+
+
+def test_all_primaries_dark_at_once_is_our_own_fault(world):
+    from tests.lib.sink import Sink
+    second = Sink(lmtp=True)
+    reference = Sink()
+    try:
+        relay = world.relay(in_domain=auto(), more='domain "two.example" { primary = '
+                            '"lmtp://127.0.0.1:%d"\n%s }' % (second.port, auto()))
+        for d in ("shop.example", "two.example"):
+            wait(lambda: (group(relay, d)["probe"] or {}).get("result") == "ok")
+        world.down()
+        second.close()
+        wait(lambda: "own-network" in alarms(relay))
+        wait(lambda: group(relay)["probe"]["failed_in_row"] >= 4)
+        assert group(relay)["phase"] == group(relay, "two.example")["phase"] == "standby"
+        assert relay.status()["probes"]["own_network_fault"] is True
+        # Mail is kept all the while, and nothing is forwarded.
+        assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+        # Told that the network works, it believes its eyes.
+        relay.write_conf(top='probe-reference = {{ "127.0.0.1:%d" }}'.replace("{{", "{")
+                         .replace("}}", "}") % reference.port)
+        relay.process.send_signal(1)
+        in_phase(relay, "active")
+        in_phase(relay, "active", "two.example")
+        wait(lambda: "own-network" not in alarms(relay))
+    finally:
+        second.close()
+        reference.close()
+
+
+def test_spec_11_2_store_that_knows_nobody_any_more(world):
+    """550 5.1.1 to everybody: nothing bounces, everything is held, then forwarded."""
+    relay = world.relay(in_domain=auto("bad-min = 4"))
+    world.down()
+    world.up(script=lambda stage, arg: "550 5.1.1 who is that" if stage == "rcpt" else None)
+    for i in range(8):
+        assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER, "n%d" % i))[0] == 250
+    in_phase(relay, "active")
+    assert "refused" in group(relay)["probe"] or "primary-refuses" in alarms(relay)
+    line = [x for x in audit_lines(relay) if x["event"] == "phase"][0]
+    assert line["evidence"]["cause"] == "refusals"
+    copies = world.recovery.wait(8)
+    assert {m.rcpts[0] for m in copies} == {"mario@recovery.example"}
+    b = relay.wait_balance(received=8, held=8, bounced=0, replayed=0)
+    assert b["dropped"] == 0
+    world.down()
+    world.up()                  # it has its users again
+    in_phase(relay, "standby", timeout=40)
+    relay.wait_balance(received=8, replayed=8, held=0, bounced=0)
+
+
+def test_canary_message_is_delivered_and_never_counted(world):
+    relay = world.relay(start=False, in_domain=auto('depth = data canary = "canary@shop.example"'))
+    relay.import_users(list(world.USERS) + ["canary@shop.example,canary@recovery.example"])
+    relay.start()
+    got = world.store.wait(1)[0]
+    assert got.mail_from == "" and got.rcpts == ["canary@shop.example"]
+    assert b"X-Salvaposta-Canary: " in got.data and b"Auto-Submitted: auto-generated" in got.data
+    # It comes round, through a front that has put its trace on top.
+    assert mail.send(relay.port, "", "canary@shop.example", b"Received: from store\r\n" + got.data)[0] == 250
+    # The same to somebody else is just mail, and so is other mail to the canary.
+    assert mail.send(relay.port, "", USER, got.data)[0] == 250
+    relay.wait_balance(received=1)
+    assert relay.roles("relay")[0]["accepted"] == 1
+    # The store cannot write: only this depth sees it.
+    world.down()
+    world.up(script=lambda stage, arg: "452 4.3.1 disk full" if stage == "end" else None)
+    in_phase(relay, "active")
+    assert group(relay)["probe"]["stage"] == "end"
+    relay.stop()
+    assert "canary@recovery.example" not in [r for m in world.recovery.messages for r in m.rcpts]
+
+
+def test_standby_defer_sends_known_users_to_the_primary_mx(world):
+    relay = world.relay(in_domain=auto(extra="standby = defer"))
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER)) == \
+        (451, b"4.3.2 use the primary MX")
+    code, text = mail.send(relay.port, SENDER, "nobody@shop.example", b"x\r\n")
+    assert code == 550 and text.startswith(b"5.1.1")
+    relay.kill()                # the relays are told anew after a restart
+    relay.start()
+    wait(lambda: mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 451, 5)
+    began = time.monotonic()
+    relay.failover("on")
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+    assert time.monotonic() - began < 5     # of which the command itself takes most
+    relay.command("failover", "auto", "shop.example", "--reason", "back")
+    wait(lambda: mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 451)
+
+
+def test_real_dovecot_dies_and_comes_back(world):
+    from tests.lib.dovecot import Dovecot
+    store = Dovecot(world.folder)
+    store.start()
+    try:
+        relay = world.relay(primary="lmtp://127.0.0.1:%d" % store.port,
+                            in_domain=auto('depth = data canary = "canary@shop.example"'))
+        wait(lambda: len(store.mails("canary@shop.example")) >= 1)
+        store.stop()
+        in_phase(relay, "active")
+        data = mail.message(SENDER, USER, "kept")
+        assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+        world.recovery.wait(1)
+        store.start()
+        in_phase(relay, "standby", timeout=40)
+        relay.wait_balance(received=1, replayed=1, held=0)
+        assert any(m.endswith(data) for m in store.mails(USER))
+    finally:
+        store.stop()

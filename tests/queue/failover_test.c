@@ -217,6 +217,20 @@ change_that_cannot_be_persisted_does_not_happen(void **state)
 	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_ON, WHO, "r"), 0);
 }
 
+/* A reload gives the role new descriptors and closes those it had. */
+static void
+state_is_written_after_the_directory_was_closed(void **state)
+{
+	struct fixture *x = *state;
+	int mine = fcntl(x->dirfd, F_DUPFD_CLOEXEC, 3);
+
+	failover_close(&x->failover);
+	x->failover = failover_open(mine, x->conf, x->audit);
+	close(mine);
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example", ""), FAILOVER_ON, WHO,
+	    "r"), 0);
+}
+
 static void
 nothing_to_change_is_no_change(void **state)
 {
@@ -575,6 +589,20 @@ switches_and_operators(void **state)
 	assert_false(legs_switch_on(x->conf, &e, LEG_FORWARD, "opted-out", NOW, &to));
 	e = made(x, LEG_PARKED, 0, LEG_FAILED);		/* 8.5 */
 	assert_false(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	e = made(x, LEG_WAITING, 0, LEG_ABSENT);	/* what had waited before failover began */
+	e.received_ms = NOW - x->conf->forward_backlog_age_ms;
+	assert_true(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	e.received_ms--;
+	assert_false(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	assert_true(legs_switch_on(x->conf, &e, LEG_HOLD, "", NOW, &to));
+	e.received_ms = NOW;
+	e.triage = 3;
+	assert_true(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	x->conf->forward_backlog_bulk = false;
+	assert_false(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	e.triage = 2;
+	assert_true(legs_switch_on(x->conf, &e, LEG_FORWARD, "", NOW, &to));
+	e = made(x, LEG_PARKED, 0, LEG_FAILED);
 	set_phase(g, PHASE_ACTIVE);
 	assert_false(legs_operator_retry(x->conf, g, &e, LEG_FORWARD, "", NOW, &to));
 	e = made(x, LEG_PARKED, 0, LEG_ABSENT);
@@ -606,6 +634,7 @@ main(void)
 		T(shards_of_the_directory_are_born_when_seen),
 		T(damaged_state_is_not_guessed_around),
 		T(change_that_cannot_be_persisted_does_not_happen),
+		T(state_is_written_after_the_directory_was_closed),
 		T(nothing_to_change_is_no_change),
 		T(mode_auto_leaves_the_phase_to_the_probes),
 		T(mode_with_an_end_gives_way_to_the_one_before),
