@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/control_priv.h"
+#include "queue/lookout.h"
 #include "queue/report.h"
 
 /* ---- how it goes ---- */
@@ -155,6 +156,7 @@ change_groups(struct request *rq, const struct replay_change *c)
 		}
 		schedule_reroute(q->schedule, g->id);
 	}
+	lookout_reload(q->lookout);	/* another primary is another place to look at */
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "queue/lookout_priv.h"
+#include "queue/replay.h"
 
 /* ---- networks ---- */
 
@@ -119,7 +120,9 @@ seat_add(struct lookout *l, const struct failover_group *g)
 
 	if (!g->served || d == NULL)
 		return;
-	const struct conf_route *r = conf_primary(d, slice_str(g->shard));
+	const struct replay_group *rg = replay_find(l->queue->replay, g->id);
+	const struct conf_route *r = rg != NULL && rg->to != NULL ? &rg->route :
+	    conf_primary(d, slice_str(g->shard));
 	const struct place like = { .route = (uint8_t)r->kind, .depth = (uint8_t)d->probe.depth,
 		.port = r->kind == ROUTE_MX ? 0 : r->port,
 		.host = r->kind == ROUTE_MX ? d->name : r->host,

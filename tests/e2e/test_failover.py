@@ -294,6 +294,9 @@ def test_standby_defer_sends_known_users_to_the_primary_mx(world):
     relay.kill()                # the relays are told anew after a restart
     relay.start()
     wait(lambda: mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 451, 5)
+    os.kill(relay.roles("relay")[0]["pid"], 9)      # and a single one that comes back
+    relay.wait_ready()
+    wait(lambda: mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 451, 5)
     began = time.monotonic()
     relay.failover("on")
     assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250

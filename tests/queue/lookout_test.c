@@ -5,6 +5,7 @@
 #include "tests/queue/queue_house.h"
 
 #include "queue/alarm.h"
+#include "queue/replay.h"
 
 /* Decided fast: the rules themselves are tests/queue/health_test.c's. */
 static int
@@ -383,6 +384,25 @@ every_relay_is_told_at_once_and_anew(void **state)
 	assert_int_equal(told(h, H_RELAY1, "a.example", "s2", &resets), PHASE_STANDBY);
 }
 
+/* The old primary is gone for good: the one that mail is replayed to is looked at. */
+static void
+another_primary_is_another_place(void **state)
+{
+	struct house *h = *state;
+	struct queue *q = house_queue(h);
+	const struct replay_change c = { .paused = -1, .rate = -1, .to = "lmtp://new-store:24",
+		.reason = "r" };
+
+	script = (struct script){ PROBE_DARK, PROBE_OK, PROBE_OK, PROBE_OK, 0, 0, false };
+	set_mode(h, "a.example", FAILOVER_AUTO);
+	until_phase(h, "a.example", "", PHASE_ACTIVE);
+	more_probes(h, 20);
+	assert_int_equal(group(h, "a.example", "")->phase, PHASE_ACTIVE);
+	assert_int_equal(replay_change(q->replay, group(h, "a.example", ""), &c), 0);
+	lookout_reload(q->lookout);
+	until_phase(h, "a.example", "", PHASE_STANDBY);
+}
+
 static void
 junk_answers_are_survived(void **state)
 {
@@ -418,6 +438,7 @@ main(void)
 		T(canary_never_taken_is_a_mistake_not_an_outage),
 		T(another_relay_takes_over),
 		T(every_relay_is_told_at_once_and_anew),
+		T(another_primary_is_another_place),
 		T(junk_answers_are_survived),
 	};
 
