@@ -80,7 +80,7 @@ read_whole(struct spool *sp, const struct rewrite_item *it, struct record *r, ui
 }
 
 static enum read_result
-copy_message(struct spool *sp, struct rewrite_item *it)
+copy_message(struct spool *sp, struct squeeze *q, struct rewrite_item *it)
 {
 	struct rewrite *w = &sp->rewrite;
 	uint8_t *b = NULL, *packed = NULL;
@@ -91,9 +91,9 @@ copy_message(struct spool *sp, struct rewrite_item *it)
 		return rc;
 	struct slice meta = slice_make(b, record_meta_len(&r));
 	struct slice body = slice_make(b + meta.n, r.body_len);
-	if (w->level > 0 && (r.flags & RECORD_ZSTD) == 0 && body.n > 0)
+	if (q != NULL && (r.flags & RECORD_ZSTD) == 0 && body.n >= SQUEEZE_MIN)
 		packed = malloc(body.n);
-	size_t n = packed == NULL ? 0 : squeeze_pack(body, w->level, packed);
+	size_t n = packed == NULL ? 0 : squeeze_pack(q, body, packed);
 	if (n > 0) {
 		body = slice_make(packed, n);
 		r.flags |= RECORD_ZSTD;
@@ -115,6 +115,7 @@ copy_chunk(void *arg)
 	struct spool *sp = arg;
 	struct rewrite *w = &sp->rewrite;
 	struct slice settled = buf_slice(&w->settled);
+	struct squeeze *q = w->level > 0 ? squeeze_new(w->level) : NULL;
 
 	w->began_us = clock_mono_us();
 	w->result = READ_OK;
@@ -122,7 +123,7 @@ copy_chunk(void *arg)
 		struct rewrite_item *it = &w->item[i];
 		w->bad = i;
 		if (it->off8 != 0) {
-			w->result = copy_message(sp, it);
+			w->result = copy_message(sp, q, it);
 			continue;
 		}
 		size_t n = RECORD_HEAD + (size_t)it->n * SETTLED_BYTES;
@@ -130,4 +131,5 @@ copy_chunk(void *arg)
 			w->result = READ_TRY_LATER;
 		settled = slice_sub(settled, n, settled.n);
 	}
+	squeeze_free(&q);
 }

@@ -219,6 +219,7 @@ struct rewrite {
 	size_t		 n, cap;
 	size_t		 from, to;	/* items of the chunk */
 	uint64_t	 estimate;	/* bytes that stay */
+	uint64_t	 bodies;	/* of them may be compressed */
 	uint64_t	 end;		/* of the new log */
 	struct buf	 settled;	/* records of the chunk's settled runs, in order */
 	struct buf	 out;		/* the chunk */

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/spool_priv.h"
+#include "queue/squeeze.h"
 
 static bool
 good(enum store_result r)
@@ -140,6 +141,7 @@ plan_message(struct spool *sp)
 		return -1;
 	new_item(w, head.off8, first, n);
 	w->estimate += RECORD_HEAD + ENVELOPE_GUESS + head.size;
+	w->bodies += head.size < SQUEEZE_MIN ? 0 : head.size;
 	return 0;
 }
 
@@ -153,6 +155,11 @@ worth(struct spool *sp)
 
 	if (!w->pack_only && w->estimate > s->end - s->end / 4) {
 		s->tried_live = s->live;
+		return false;
+	}
+	/* Mostly envelopes: no level makes less of it. */
+	if (w->pack_only && w->bodies < s->end / 8) {
+		s->packed = true;
 		return false;
 	}
 	/* Into the reserve if need be: that is how space comes back. */
@@ -183,6 +190,13 @@ plan(struct spool *sp)
 
 /* ---- the copy ---- */
 
+/* What was of the old log before `off` is a sixteenth shorter in the new one. */
+static bool
+shrinks(const struct rewrite *w, uint64_t off)
+{
+	return w->end <= off - off / 16;
+}
+
 static void
 on_written(void *arg, enum store_result r)
 {
@@ -197,6 +211,13 @@ on_written(void *arg, enum store_result r)
 	w->from = w->to;
 	buf_fini(&w->out);
 	w->step = REWRITE_REST;
+	/* Bodies that do not shrink are noticed early. */
+	if (w->pack_only && w->from < w->n && w->item[w->from].off8 != 0 &&
+	    !shrinks(w, (uint64_t)w->item[w->from].off8 * RECORD_ALIGN)) {
+		w->seg->packed = true;
+		give_up(sp, 0);
+		return;
+	}
 	int64_t took_ms = (clock_mono_us() - w->began_us) / 1000;
 	timer_arm(w->timer, took_ms < 1 ? 1 : took_ms * SPOOL_COPY_REST);
 }
@@ -329,7 +350,7 @@ adopt(struct spool *sp)
 	struct seg *s = w->seg;
 
 	/* Bodies that do not shrink: the old log is as good. */
-	if (w->pack_only && w->end > s->end - s->end / 16) {
+	if (w->pack_only && !shrinks(w, s->end)) {
 		s->packed = true;
 		give_up(sp, 0);
 		return;

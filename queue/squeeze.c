@@ -7,24 +7,37 @@
 
 #include "base/body.h"
 
-size_t
-squeeze_pack(struct slice in, unsigned level, void *out)
+/* Ours has no members: it is zstd's own context under another name. */
+struct squeeze *
+squeeze_new(unsigned level)
 {
 	ZSTD_CCtx *z = ZSTD_createCCtx();
-	size_t n = 0, want = in.n - in.n / 16;
 
-	if (z == NULL)
-		return 0;
-	if (!ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, (int)level)) &&
-	    !ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1)) &&
-	    !ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(z, in.n))) {
-		/* Too little room is an error: then it is not worth it. */
-		n = ZSTD_compress2(z, out, want, in.p, in.n);
-		if (ZSTD_isError(n))
-			n = 0;
+	if (z != NULL &&
+	    (ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, (int)level)) ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1)))) {
+		ZSTD_freeCCtx(z);
+		z = NULL;
 	}
-	ZSTD_freeCCtx(z);
-	return n;
+	return (struct squeeze *)z;
+}
+
+void
+squeeze_free(struct squeeze **qp)
+{
+	ZSTD_freeCCtx((ZSTD_CCtx *)*qp);
+	*qp = NULL;
+}
+
+size_t
+squeeze_pack(struct squeeze *q, struct slice in, void *out)
+{
+	if (in.n < SQUEEZE_MIN)
+		return 0;
+	/* Too little room is an error: then it is not worth it. */
+	size_t n = ZSTD_compress2((ZSTD_CCtx *)q, out, in.n - in.n / 16, in.p, in.n);
+
+	return ZSTD_isError(n) ? 0 : n;
 }
 
 /* What is behind the frame, or missing from it, makes it another frame than ours. */

@@ -87,7 +87,8 @@ static void
 round_trip(const uint8_t *data, size_t n)
 {
 	char *out = malloc(n + 1);
-	size_t got = out == NULL ? 0 : squeeze_pack(slice_make(data, n), 1 + (unsigned)n % 3, out);
+	struct squeeze *q = squeeze_new(1 + (unsigned)n % 3);
+	size_t got = out == NULL || q == NULL ? 0 : squeeze_pack(q, slice_make(data, n), out);
 	int fd = body_create();
 	struct slice map;
 
@@ -100,6 +101,7 @@ round_trip(const uint8_t *data, size_t n)
 	}
 	if (fd >= 0)
 		close(fd);
+	squeeze_free(&q);
 	free(out);
 }
 
