@@ -404,7 +404,11 @@ fetch_work(void *arg)
 {
 	struct spool_fetch *f = arg;
 
-	f->result = read_message(&f->at, f->with_body, &f->msg);
+	/* After a disk that hung nobody waits for most of what was queued. */
+	if (__atomic_load_n(&f->fn, __ATOMIC_RELAXED) == NULL)
+		f->result = READ_TRY_LATER;
+	else
+		f->result = read_message(&f->at, f->with_body, &f->msg);
 }
 
 static void on_fetched(void *arg, enum store_result r);
@@ -476,6 +480,6 @@ void
 spool_fetch_cancel(struct spool_fetch **fp)
 {
 	if (*fp != NULL)
-		(*fp)->fn = NULL;
+		__atomic_store_n(&(*fp)->fn, NULL, __ATOMIC_RELAXED);
 	*fp = NULL;
 }
