@@ -172,8 +172,10 @@ tls_client_new(const char *ca_file, char *why, size_t cap)
 		}
 	} else {
 		/* No store at all only means that nothing verifies, which is opportunistic
-		 * TLS still (RFC 7435). */
-		(void)SSL_CTX_set_default_verify_paths(c->ctx);
+		 * TLS still (RFC 7435).
+		 * Files, read now: the folder of the default store would be looked into
+		 * later, when this process may open nothing any more. */
+		(void)SSL_CTX_set_default_verify_file(c->ctx);
 		(void)SSL_CTX_load_verify_file(c->ctx, tls_bundle);
 		ERR_clear_error();
 	}
