@@ -6,11 +6,12 @@
 #include "admin/table.h"
 
 static const char help[] =
-    "usage: salvaposta status\n"
+    "usage: salvaposta status [--sandbox]\n"
     "\n"
     "The processes, the queue, and for each domain the balance of recipients:\n"
     "received = replayed + forwarded-only + bounced + dropped + held.\n"
-    "Exit status 1 when a balance does not come out.\n";
+    "With --sandbox: what each process may do, and what the kernel says about it.\n"
+    "Exit status 1 when a balance does not come out, or a process is not confined.\n";
 
 static const char *const none[] = { NULL };
 
@@ -41,7 +42,7 @@ put_rest(const json_t *o, const char *const *but, struct buf *out)
 		free(text);
 	}
 	json_object_foreach((json_t *)(uintptr_t)o, key, in) {
-		if (json_is_object(in) && but != none)
+		if (json_is_object(in) && but != none && strcmp(key, "sandbox") != 0)
 			put_rest(in, none, out);
 	}
 }
@@ -68,6 +69,68 @@ print_roles(const json_t *list)
 		buf_fini(&rest);
 	}
 	table_print(&t, stdout);
+}
+
+/* A field of /proc/PID/status as the kernel prints it; "?" when it cannot be told. */
+static void
+kernel_says(int64_t pid, const char *field, char *out, size_t cap)
+{
+	char path[64], line[256], key[32];
+
+	(void)snprintf(out, cap, "?");
+	(void)snprintf(path, sizeof(path), "/proc/%lld/status", (long long)pid);
+	(void)snprintf(key, sizeof(key), "%s:", field);
+	FILE *f = fopen(path, "r");
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (strncmp(line, key, strlen(key)) != 0)
+			continue;
+		struct slice v = slice_trim(slice_str(line + strlen(key)));
+		(void)slice_cstr(slice_sub(v, 0, slice_find(v, '\t')), out, cap);
+	}
+	if (f != NULL)
+		(void)fclose(f);
+}
+
+/* False when a process is not as confined as its configuration wants it. */
+static bool
+print_sandbox(const json_t *list)
+{
+	static const char *const head[] = { "ROLE", "#INDEX", "#PID", "#UID", "NO-NEW-PRIVS",
+	    "MODE", "SECCOMP", "#CALLS", "LANDLOCK", "NETWORK", "FILES", NULL };
+	struct table t;
+	bool good = true;
+	size_t i;
+	const json_t *r;
+
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, r) {
+		const json_t *s = json_object_get(r, "sandbox");
+		int64_t pid = member_int(r, "pid"), abi = member_int(s, "landlock");
+		bool on = strcmp(member_text(s, "mode"), "off") != 0;
+		char uid[32], privs[32], seccomp[32];
+
+		kernel_says(pid, "Uid", uid, sizeof(uid));
+		kernel_says(pid, "NoNewPrivs", privs, sizeof(privs));
+		kernel_says(pid, "Seccomp", seccomp, sizeof(seccomp));
+		good = good && (!on || (seccomp[0] == '2' && privs[0] == '1'));
+		table_cell(&t, member_text(r, "role"));
+		table_cellf(&t, "%lld", (long long)member_int(r, "index"));
+		table_cellf(&t, "%lld", (long long)pid);
+		table_cell(&t, uid);
+		table_cell(&t, privs[0] == '1' ? "yes" : privs[0] == '?' ? "?" : "NO");
+		table_cell(&t, member_text(s, "mode"));
+		table_cell(&t, seccomp[0] == '2' ? "filter" : seccomp[0] == '?' ? "?" : "NONE");
+		table_cellf(&t, "%lld", (long long)member_int(s, "calls"));
+		if (abi > 0)
+			table_cellf(&t, "ABI %lld", (long long)abi);
+		else
+			table_cell(&t, "none");
+		table_cell(&t, json_is_true(json_object_get(s, "may_connect")) ? "yes" : "no");
+		table_cell(&t, json_is_true(json_object_get(s, "may_write")) ? "its folder" :
+		    json_is_true(json_object_get(s, "may_read")) ? "its folder, to read" : "no");
+	}
+	table_print(&t, stdout);
+	return good;
 }
 
 static void
@@ -196,12 +259,14 @@ print_alarms(const json_t *list)
 int
 cmd_status(int argc, char **argv)
 {
+	bool sandbox = false;
+	const struct cli_option opt[] = { { "sandbox", NULL, &sandbox } };
 	struct cli cli;
 	int status = CLI_OK;
 	size_t i;
 	const json_t *d;
 
-	if (cli_options(&argc, argv, NULL, 0, help, &cli, &status) != 0)
+	if (cli_options(&argc, argv, opt, 1, help, &cli, &status) != 0)
 		return status;
 	if (argc != 1)
 		return cli_usage("status", "takes no arguments");
@@ -214,6 +279,13 @@ cmd_status(int argc, char **argv)
 	}
 	if (cli.json) {
 		control_print(r);
+	} else if (sandbox) {
+		if (!print_sandbox(json_object_get(r, "roles"))) {
+			fprintf(stderr, "salvaposta: a process is not confined: see the log\n");
+			status = CLI_FAILED;
+		}
+		json_decref(r);
+		return status;
 	} else {
 		print_roles(json_object_get(r, "roles"));
 		print_queue(json_object_get(r, "queue"));

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/sandbox.h"
 
 enum conf_route_kind { ROUTE_MX, ROUTE_SMTP, ROUTE_LMTP };
 
@@ -115,6 +116,7 @@ struct conf {
 	char	*postmaster;		/* address mail for postmaster/abuse goes to, or NULL */
 	char	*log_level;		/* error warn info debug */
 	unsigned relays, verifiers, sealers;	/* processes; never 0 after loading */
+	enum sandbox_mode sandbox;
 	unsigned uid_base;		/* roles run as uid_base+1.. when started as root */
 
 	struct conf_listen	*listen;	size_t nlisten;

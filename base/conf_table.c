@@ -31,6 +31,7 @@
 #define COUNT(d, lo, hi) .type = CONF_COUNT, .def = (d), .min = (lo), .max = (hi)
 
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const sandbox_modes[] = { "off", "refuse", "kill", NULL };
 static const char *const newline_modes[] = { "normalize", "reject", NULL };
 static const char *const failover_modes[] = { "off", "on", "auto", NULL };
 static const char *const probe_depths[] = { "connect", "greeting", "rcpt", "data", NULL };
@@ -79,6 +80,11 @@ const struct conf_key conf_keys[] = {
 	  .help = "Processes that check SPF and DKIM. 0: one a core." },
 	{ .name = "sealers", ROOT(sealers), COUNT("0", 0, 64),
 	  .help = "Processes that build and sign the forwarded copies. 0: one a core." },
+	{ .name = "sandbox", ROOT(sandbox), .type = CONF_CHOICE, .def = "refuse",
+	  .choices = sandbox_modes,
+	  .help = "What becomes of a process that does what its kind never does, such as opening a "
+	    "file or starting a program: nothing is done and it is told so, or it is ended. off is for "
+	    "debuggers." },
 	{ .name = "uid-base", ROOT(uid_base), COUNT("60800", 1, 2000000000),
 	  .help = "When started as root each kind of process runs under a user id of its own, "
 	    "counted up from this one. They need no entry in /etc/passwd and must not be used "

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/body.h"
@@ -42,6 +43,7 @@ struct role_priv {
 	unsigned	 turn[ROLE_MAX];	/* role_any's last choice */
 	struct resource	 resource[RESOURCES_MAX];
 	size_t		 nresource;
+	struct sandbox_state sandbox;	/* in force */
 	struct conf	*conf;			/* in force */
 	struct conf	*next;			/* came, not yet in force */
 	struct question	*questions;
@@ -236,18 +238,34 @@ role_done(struct role *r)
 	loop_stop(r->loop);
 }
 
+static int
+put_sandbox(const struct role *r, struct buf *out)
+{
+	const struct sandbox_state *s = &r->base->sandbox;
+	unsigned needs = r->ops->needs;
+
+	return buf_printf(out, "\"sandbox\":{\"mode\":\"%s\",\"calls\":%u,\"landlock\":%d,"
+	    "\"may_connect\":%s,\"may_read\":%s,\"may_write\":%s}", sandbox_mode_name(s->mode),
+	    s->calls, s->landlock, needs & SANDBOX_CONNECT ? "true" : "false",
+	    needs & (SANDBOX_READ | SANDBOX_WRITE) ? "true" : "false",
+	    needs & SANDBOX_WRITE ? "true" : "false");
+}
+
 static void
 tell_status(struct role *r, uint64_t req)
 {
-	struct buf out;
+	struct buf own, out;
 
+	buf_init(&own, 89 * 1024);
 	buf_init(&out, 90 * 1024);
-	int bad = buf_puts(&out, "{");
 	if (r->ops->status != NULL)
-		r->ops->status(r, &out);
-	bad |= buf_puts(&out, "}");
+		r->ops->status(r, &own);
+	int bad = buf_puts(&out, "{") | put_sandbox(r, &out) |
+	    buf_puts(&out, buf_len(&own) > 0 ? "," : "") | buf_put_slice(&out, buf_slice(&own)) |
+	    buf_puts(&out, "}");
 	struct super_text m = { req, bad == 0 ? buf_slice(&out) : SLICE_LIT("{}") };
 	(void)ipc_send(r->base->super, SUPER_ANSWER, &super_text_wire, &m, -1);
+	buf_fini(&own);
 	buf_fini(&out);
 }
 
@@ -360,10 +378,15 @@ give_up_root(struct role *r)
 }
 
 static int
-confine(void)
+confine(struct role *r)
 {
+	struct sandbox s = { r->conf->sandbox, r->ops->needs, -1 };
+
+	if (r->ops->folder != NULL)
+		s.folder = role_resource(r, r->ops->folder);
+	tzset();	/* reads its file now: it cannot later */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0)
-		return 0;
+		return sandbox_enter(&s, &r->base->sandbox);
 	log_error("confine", "error=\"%m\"");
 	return -1;
 }
@@ -392,7 +415,7 @@ start(struct role *r)
 	if (key != NULL)
 		log_hash_key(key, n);
 	free(key);
-	if (give_up_root(r) != 0 || r->ops->start(r) != 0 || confine() != 0)
+	if (give_up_root(r) != 0 || r->ops->start(r) != 0 || confine(r) != 0)
 		return -1;
 	r->base->started = true;
 	for (unsigned k = 0; k < ROLE_MAX && r->ops->link_up != NULL; k++)

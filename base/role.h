@@ -3,8 +3,8 @@
  * What every role process shares: its channel to the supervisor, its links to
  * peers, configuration, reload, stop, and the giving up of privileges.
  *
- * Life: configuration and resources come, root is given up, start(), then no new
- * privileges, and the role is ready. A link that breaks is announced (requests in
+ * Life: configuration and resources come, root is given up, start(), then the sandbox
+ * closes, and the role is ready. A link that breaks is announced (requests in
  * flight on it are lost) and comes back with link_up when the supervisor has
  * restarted the peer.
  */
@@ -14,6 +14,7 @@
 #include "base/conf.h"
 #include "base/ipc.h"
 #include "base/loop.h"
+#include "base/sandbox.h"
 
 enum role_kind {
 	ROLE_SUPER, ROLE_RELAY, ROLE_VERIFY, ROLE_DIRECTORY, ROLE_SEAL, ROLE_QUEUE, ROLE_MAX
@@ -24,6 +25,8 @@ struct role;
 
 struct role_ops {
 	enum role_kind kind;
+	unsigned needs;			/* SANDBOX_*: what it may do beside talking */
+	const char *folder;		/* the resource that is the folder of READ and WRITE */
 	/* 0, or -1 after logging what is wrong and how to mend it. */
 	int	(*start)(struct role *r);
 	/* `fd` is -1 or the callee's to close; `body` is borrowed. */

@@ -373,6 +373,8 @@ directory_stop(struct role *r)
 
 const struct role_ops directory_ops = {
 	.kind = ROLE_DIRECTORY,
+	.needs = SANDBOX_READ,
+	.folder = "directory-dir",
 	.start = directory_start,
 	.message = directory_message,
 	.link_up = directory_link_up,

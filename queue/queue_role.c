@@ -500,6 +500,8 @@ queue_status(struct role *r, struct buf *out)
 
 const struct role_ops queue_ops = {
 	.kind = ROLE_QUEUE,
+	.needs = SANDBOX_ACCEPT | SANDBOX_READ | SANDBOX_WRITE | SANDBOX_THREADS,
+	.folder = "queue-dir",
 	.start = queue_start,
 	.message = queue_message,
 	.link_up = queue_link_up,

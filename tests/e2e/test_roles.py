@@ -232,3 +232,39 @@ def test_a_stop_waits_for_the_answer_to_a_message(world):
     relay.wait_balance(received=1, replayed=1)
     assert len(world.store.messages) == 1
     relay.stop()
+
+
+def test_every_role_is_in_its_sandbox(world):
+    """P8: the kernel says so, and `status --sandbox` shows it."""
+    relay = world.relay()
+    for r in relay.roles():
+        with open("/proc/%d/status" % r["pid"]) as f:
+            kernel = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        assert kernel["Seccomp"] == "2" and kernel["NoNewPrivs"] == "1", r
+        assert r["sandbox"]["mode"] == "kill" and r["sandbox"]["calls"] > 50
+    text = relay.command("status", "--sandbox", json_out=False)
+    assert len([x for x in text.splitlines() if "filter" in x and " kill " in x]) == len(relay.roles())
+    relay.stop()
+
+
+def test_the_users_of_the_roles_see_nothing_of_each_other(world):
+    """P8: the spool and the directory's snapshot are closed to every other role's user."""
+    if os.getuid() != 0:
+        pytest.skip("users of their own need root")
+    relay = world.relay()
+    world.down()
+    relay.failover("on")
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    relay.wait_balance(received=1, held=1)
+    segment = [os.path.join(relay.state, "queue", "seg", f)
+               for f in os.listdir(os.path.join(relay.state, "queue", "seg")) if f.endswith(".log")][0]
+    snapshot = os.path.join(relay.state, "directory", "users.db")
+    owners = {"queue": segment, "directory": snapshot}
+    for r in relay.roles():
+        with open("/proc/%d/status" % r["pid"]) as f:
+            uid = int(f.read().split("Uid:")[1].split()[0])
+        for owner, path in owners.items():
+            read = subprocess.run(["setpriv", "--reuid", str(uid), "--regid", str(uid),
+                                   "--clear-groups", "cat", path], capture_output=True)
+            assert (read.returncode == 0) == (r["role"] == owner), (r["role"], path)
+    relay.stop()

@@ -22,6 +22,7 @@ deliver-to-loopback = yes
 disk-reserve = 1M
 retry-min = 1s
 retry-max = 2s
+sandbox = kill
 replay-step = 1s
 {top}
 forwarder {{
