@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A fast SMTP load generator: N sessions at once send M messages in all, each session K
+ * A fast SMTP (or LMTP) load generator: N sessions at once send M messages in all, each session K
  * messages per connection. Latency runs from MAIL to the reply after the final dot. Stops
  * by itself: after M results, good or bad, or at --timeout. Prints one JSON line.
  */
@@ -47,6 +47,7 @@ struct load {
 	int		 epoll;
 	unsigned	 nsession, per_connection, users;
 	bool		 pipeline;
+	bool		 lmtp;		/* one recipient: one final reply, as in SMTP */
 	uint64_t	 total, begun, ended, ok;
 	uint64_t	 error[600];	/* by reply code; 0: connection lost */
 	uint32_t	*latency_us;	/* of the good ones */
@@ -239,7 +240,7 @@ on_reply(struct load *l, struct session *s, unsigned code)
 	case STEP_GREETING:
 		if (code != 220)
 			return false;
-		say(s, "EHLO load.example\r\n");
+		say(s, "%s load.example\r\n", l->lmtp ? "LHLO" : "EHLO");
 		s->step = STEP_EHLO;
 		break;
 	case STEP_EHLO:
@@ -459,9 +460,9 @@ static int
 usage(void)
 {
 	fprintf(stderr, "usage: load --port N [--host IP] [--sessions N] [--messages M]\n"
-	    "            [--size BYTES] [--per-connection K] [--pipeline] [--timeout SECONDS]\n"
+	    "            [--size BYTES] [--per-connection K] [--pipeline] [--lmtp]\n"
+	    "            [--timeout SECONDS] [--content FILE]\n"
 	    "            --from ADDRESS --to ADDRESS[,ADDRESS...] [--users N] [--domains N]\n"
-	    "            [--content FILE]\n"
 	    "  %%d in --to becomes a number below --users (default 1000), in --from one below\n"
 	    "  --domains; FILE is a whole message without Message-ID, its dots stuffed\n");
 	return 2;
@@ -488,7 +489,7 @@ main(int argc, char **argv)
 		{ "per-connection", required_argument, NULL, 'k' },
 		{ "from", required_argument, NULL, 'f' }, { "to", required_argument, NULL, 't' },
 		{ "pipeline", no_argument, NULL, 'P' }, { "users", required_argument, NULL, 'u' },
-		{ "timeout", required_argument, NULL, 'T' },
+		{ "timeout", required_argument, NULL, 'T' }, { "lmtp", no_argument, NULL, 'L' },
 		{ "content", required_argument, NULL, 'c' },
 		{ "domains", required_argument, NULL, 'd' }, { NULL, 0, NULL, 0 },
 	};
@@ -515,12 +516,14 @@ main(int argc, char **argv)
 		case 'u': l.users = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'c': content = optarg; break;
 		case 'd': l.domains = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'L': l.lmtp = true; break;
 		case 'T': timeout_s = strtod(optarg, NULL); break;
 		default: return usage();
 		}
 	}
 	if (port == NULL || l.from == NULL || l.nto == 0 || l.nsession == 0 || l.total == 0 ||
-	    l.per_connection == 0 || l.users == 0 || l.domains == 0 || l.total > 100000000 || optind != argc)
+	    (l.lmtp && l.nto > 1) || l.per_connection == 0 || l.users == 0 || l.domains == 0 ||
+	    l.total > 100000000 || optind != argc)
 		return usage();
 	if (getaddrinfo(host, port, &hints, &l.to_addr) != 0) {
 		fprintf(stderr, "load: %s is not an address\n", host);
