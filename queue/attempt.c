@@ -480,6 +480,8 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	q->id = it->e.id;
 	q->rcpt_index = it->e.rcpt_index;
 	q->leg = it->leg;
+	q->connections = (uint16_t)schedule_connections(a->schedule, it, index);
+	q->ahead = it->leg == LEG_HOLD && it->replay == NULL;
 	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
 	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
 	if ((w->msg.env.flags & ENV_REQUIRETLS) != 0)	/* spec 13.5: both legs alike */

@@ -14,6 +14,7 @@ enum {
 	SCHEDULE_STEP_MS = 2 * 60 * 1000,	/* wall clock corrections taken at once */
 	SCHEDULE_OVERFLOW_MS = 5 * 1000,	/* least pause of a leg that found no room */
 	SCHEDULE_SPACING_MS = 2,		/* between two such legs, and of a closed destination */
+	SCHEDULE_AHEAD_FROM = 8,	/* connections of a replay that is worth hurrying */
 	SCHEDULE_NUDGE_MS = 100,	/* lanes that wait for time are looked at so often */
 	SCHEDULE_BUCKETS = 16384
 };
@@ -132,7 +133,11 @@ may_start_replay(const struct schedule *s, struct dest *d)
 	if (TAILQ_EMPTY(&d->lanes) || (d->failures > 0 && d->in_flight > 0))
 		return NULL;
 	replay_bounds(s->conf, &b);
-	if (d->replaying >= ramp_limit(&d->ramp, &b, clock_mono_ms()))
+	unsigned most = ramp_limit(&d->ramp, &b, clock_mono_ms());
+	/* As many again wait at the relay, so that no connection is idle between two. */
+	if (most >= SCHEDULE_AHEAD_FROM)
+		most *= 2;
+	if (d->replaying >= most)
 		return NULL;
 	TAILQ_FOREACH(g, &d->lanes, link)
 		if (lane_ready(&g->lane) && replay_may(g, clock_mono_ms()))
@@ -575,6 +580,21 @@ schedule_reroute(struct schedule *s, uint64_t group)
 	if (g != NULL && g->dest != NULL)
 		lane_empty(s, g, clock_mono_ms());
 	schedule_restart(s, group);
+}
+
+unsigned
+schedule_connections(const struct schedule *s, const struct item *it, unsigned relay)
+{
+	const struct dest *d = it->dest;
+	unsigned all, fresh = d->in_flight - d->replaying;
+
+	(void)s;
+	if (d->replaying == 0)
+		return 0;
+	/* A relay has the share of the connections that it has of the deliveries. */
+	all = fresh + (d->ramp.pause_ms > 0 || d->ramp.limit == 0 ? 1 : d->ramp.limit);
+	unsigned here = all * (d->at_relay[relay] + 1u), part = d->in_flight > 0 ? d->in_flight : 1;
+	return (here + part - 1) / part;
 }
 
 const struct ramp *

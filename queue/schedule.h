@@ -75,6 +75,8 @@ void schedule_fresh(struct schedule *s, struct spool_ref ref);
 void schedule_restart(struct schedule *s, uint64_t group);
 /* The same, and what waits in its lane forgets where it was going. */
 void schedule_reroute(struct schedule *s, uint64_t group);
+/* During a replay: connections to its primary that relay may have; 0: no bound but its own. */
+unsigned schedule_connections(const struct schedule *s, const struct item *it, unsigned relay);
 /* The ramp of the primary it is being replayed into, NULL when nothing is. Borrowed. */
 const struct ramp *schedule_ramp(const struct schedule *s, uint64_t group);
 void schedule_restart_forward(struct schedule *s);

@@ -191,10 +191,13 @@ deliver_room(struct deliver *d)
 
 /* The queue decides how many; this only bounds what a confused one could ask for. New
  * mail and replay into a primary have a bound each. */
-static unsigned
-deliver_sessions_max(const struct deliver *d)
+unsigned
+deliver_sessions_max(const struct deliver_dest *t)
 {
-	return d->conf->connections_max + d->conf->replay_connections_max;
+	const struct conf *c = t->deliver->conf;
+	unsigned most = c->connections_max + c->replay_connections_max;
+
+	return t->limit > 0 && t->limit < most ? t->limit : most;
 }
 
 static void
@@ -208,7 +211,7 @@ deliver_hand_out(struct deliver_dest *t)
 	while ((r = TAILQ_FIRST(&t->waiting)) != NULL) {
 		s = deliver_idle(t);
 		full = t->group != NULL ? !deliver_group_room(t) :
-		    t->nsession >= deliver_sessions_max(d);
+		    t->nsession >= deliver_sessions_max(t);
 		if (s != NULL && r->fresh && full && !held) {
 			out_session_end(s);		/* as old as the one that had died */
 			continue;
@@ -290,9 +293,14 @@ deliver_start(struct deliver *d, const struct queue_deliver *q, int body_fd)
 		return;
 	}
 	t = deliver_dest(d, &r->q);
-	if (t->group != NULL && r->q.connections > 0)
+	if (t->group == NULL)
+		t->limit = r->q.connections;
+	else if (r->q.connections > 0)
 		t->group->limit = r->q.connections;
-	TAILQ_INSERT_TAIL(&t->waiting, r, link);
+	if (r->q.ahead != 0)
+		TAILQ_INSERT_HEAD(&t->waiting, r, link);
+	else
+		TAILQ_INSERT_TAIL(&t->waiting, r, link);
 	deliver_touch(t);
 }
 

@@ -87,6 +87,7 @@ struct deliver_dest {
 	struct deliver_reqs	 waiting;
 	struct sessions		 sessions;
 	unsigned		 nsession;
+	unsigned		 limit;		/* sessions, as the queue said last; 0: ours */
 	int64_t			 hold_ms;	/* until then no more connections beside those */
 };
 TAILQ_HEAD(deliver_dests, deliver_dest);
@@ -125,6 +126,8 @@ struct deliver {
 /* Tells the result and frees the request. `s` NULL: it never had a connection. */
 void deliver_done(struct deliver *d, struct deliver_req *r, const struct client_result *res,
     const struct out_session *s);
+/* How many sessions it may have. */
+unsigned deliver_sessions_max(const struct deliver_dest *t);
 /* The destination has something to do: requests, a free connection, nothing at all. */
 void deliver_touch(struct deliver_dest *t);
 /* The route of a destination does not work: everybody who waits for it hears so. */

@@ -390,7 +390,10 @@ session_rest(struct out_session *s)
 {
 	struct deliver_req *r = TAILQ_FIRST(&s->dest->waiting);
 
-	if (s->leave || s->served >= session_messages_max(s) ||
+	/* Over the queue's bound by more than new mail that comes and goes. */
+	bool many = s->dest->group == NULL && s->dest->nsession > deliver_sessions_max(s->dest) + 1;
+
+	if (s->leave || many || s->served >= session_messages_max(s) ||
 	    s->deliver->conf->idle_timeout_ms <= 0) {
 		client_quit(s->client);
 		out_session_enter(s, SESSION_QUIT);

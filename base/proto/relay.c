@@ -135,6 +135,7 @@ static const struct wire_field deliver_f[] = {
 	WIRE_STR(Q, suffix, 16 * 1024),
 	WIRE_STR(Q, group, 255),
 	WIRE_U16(Q, connections, UINT16_MAX),
+	WIRE_U8(Q, ahead, 1),
 	WIRE_U8(Q, notify, 15),
 	WIRE_STR(Q, envid, 128),
 	WIRE_STR(Q, ret, 8),

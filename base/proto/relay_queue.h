@@ -92,7 +92,8 @@ struct queue_deliver {
 	struct slice	cuts;		/* items of struct body_cut */
 	struct slice	suffix;
 	struct slice	group;		/* forward legs: provider group, as routed; or "" */
-	uint16_t	connections;	/* with a group: open ones at most; 0: no word on it */
+	uint16_t	connections;	/* open ones at most, of the group if there is one; 0: no word */
+	uint8_t		ahead;		/* goes before others that wait for a connection */
 	/* RFC 3461 parameters, passed on when the next hop offers DSN; "" or 0: none */
 	uint8_t		notify;
 	struct slice	envid, ret, orcpt;

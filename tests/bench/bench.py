@@ -23,7 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 
-from tests.bench import auth  # noqa: E402
+from tests.bench import auth, replay  # noqa: E402
 from tests.lib.dnsd import Dns, reverse  # noqa: E402
 from tests.lib.ports import free_port  # noqa: E402
 from tests.lib.relay import BINARY, Relay, children  # noqa: E402
@@ -323,10 +323,15 @@ def main():
     p.add_argument("--size", type=int)
     p.add_argument("--sessions", type=int)
     p.add_argument("--part", choices=["auth"], help="nothing but this")
+    p.add_argument("--replay", type=int, nargs="?", const=100000, metavar="N",
+                   help="only the replay of N messages into Dovecot (tests/bench/replay.py)")
     p.add_argument("--no-syncs", action="store_true", help="do not count syncs in runs of their own")
     a = p.parse_args()
     if os.getuid() != 0:
         sys.exit("make bench needs root: Debian's Postfix runs only as root")
+    if a.replay:
+        replay.report(a.replay)
+        return
     adopt_orphans()
     dns = Dns({"sender.example": {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]},
                reverse("127.0.0.1"): {"PTR": ["localhost."]},
@@ -343,6 +348,8 @@ def main():
     if not (a.job or a.size or a.sessions):
         auth.run(sys.modules[__name__], dns, a.quick, a.only)
     dns.close()
+    if not (a.job or a.size or a.sessions or a.only):
+        replay.report(10000 if a.quick else 100000)
 
 
 def case(a, job, size, messages, sessions, sync_us, dns):
