@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{ "replay", "how held mail goes back, and its pause, rate and route", cmd_replay },
 	{ "report", "the exact balance of each domain and shard", cmd_report },
 	{ "audit", "show the audit log, or verify its chain", cmd_audit },
+	{ "drill", "rehearse an outage for test users", cmd_drill },
 	{ "export", "write a stopped relay's mail as Maildir or mbox", cmd_export },
 	{ "spool", "check every record of a stopped relay's spool", cmd_spool },
 	{ "srs", "encode or decode a return-path address", cmd_srs },
