@@ -4,15 +4,22 @@
 #include <string.h>
 
 #include "admin/control_client.h"
+#include "admin/incident.h"
 #include "admin/table.h"
 
 static const char help[] =
     "usage: salvaposta report [DOMAIN]\n"
+    "       salvaposta report DOMAIN --since WHEN\n"
     "\n"
     "The balance of recipients, per domain and shard, kept across restarts and crashes:\n"
     "received = replayed + forwarded-only + bounced + dropped + held.\n"
     "Copies to recovery addresses are counted beside it.\n"
-    "Exit status 1 when a balance does not come out.\n";
+    "Exit status 1 when a balance does not come out.\n"
+    "\n"
+    "      --since WHEN  the report after an incident: what happened and who decided it,\n"
+    "                    the balance, how long mail took by class, what was refused and\n"
+    "                    why, and whether the audit log is whole. WHEN is 12h, 3d, or a\n"
+    "                    time like 2026-11-28T12:00Z\n";
 
 /* What a recipient can have become; each is in exactly one. */
 static const char *const parts[] = { "replayed", "forwarded_only", "bounced", "dropped", "held",
@@ -86,10 +93,17 @@ cmd_report(int argc, char **argv)
 	const json_t *d;
 	size_t i;
 
-	if (cli_options(&argc, argv, NULL, 0, help, &cli, &status) != 0)
+	const char *since = NULL;
+	const struct cli_option opt[] = { { "since", &since, NULL } };
+
+	if (cli_options(&argc, argv, opt, 1, help, &cli, &status) != 0)
 		return status;
 	if (argc > 2)
 		return cli_usage("report", "takes one domain at most");
+	if (since != NULL && argc != 2)
+		return cli_usage("report", "--since takes one domain");
+	if (since != NULL)
+		return incident_report(&cli, argv[1], since);
 	json_t *q = json_pack("{s:s, s:s*}", "cmd", "report", "domain", argc == 2 ? argv[1] : NULL);
 	if (q == NULL)
 		return cli_usage("report", "a domain must be UTF-8 text");

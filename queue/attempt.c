@@ -51,6 +51,7 @@ struct attempts {
 	struct spool	*spool;
 	struct failover	*failover;
 	struct replay	*replay;
+	struct tally	*tally;
 	struct schedule	*schedule;
 	attempts_result_fn *result;	/* NULL: nobody watches */
 	void		*result_arg;
@@ -156,7 +157,8 @@ attempt_forget(void *arg, struct item *it)
 }
 
 struct attempts *
-attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp)
+attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp,
+    struct tally *t)
 {
 	struct attempts *a = mem_new(sizeof(*a));
 
@@ -164,6 +166,7 @@ attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay
 	a->spool = sp;
 	a->failover = f;
 	a->replay = rp;
+	a->tally = t;
 	return a;
 }
 
@@ -666,6 +669,21 @@ attempt_start(void *arg, struct item *it)
 	work_read(a, w, true, deliver);
 }
 
+static void
+attempt_count(struct attempts *a, const struct item *it, const struct queue_delivered *m)
+{
+	int64_t now = clock_wall_ms();
+
+	if (it->e.kind != RCPT_USER)
+		return;
+	if (m->outcome == DELIVER_OK)
+		tally_delivered(a->tally, it->e.group, (enum leg_kind)it->leg, it->e.triage,
+		    now - it->e.received_ms, now);
+	else
+		tally_refused(a->tally, it->e.group, (enum leg_kind)it->leg, m->code, m->enhanced,
+		    now);
+}
+
 static int
 relay_answer(struct attempts *a, unsigned index, struct slice body)
 {
@@ -682,6 +700,7 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	if (spool_get(a->spool, it->e.ref, &now) == 0)
 		it->e = now;
 	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m, w->recovery);
+	attempt_count(a, it, &m);
 	if (it->leg == LEG_HOLD)
 		schedule_replied(a->schedule, it, &m);
 	if (it->leg == LEG_HOLD && it->e.kind == RCPT_USER && a->result != NULL)

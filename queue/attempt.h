@@ -9,12 +9,13 @@
 
 #include "base/role.h"
 #include "queue/schedule.h"
+#include "queue/tally.h"
 
 struct attempts;
 
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
-    struct replay *rp);
+    struct replay *rp, struct tally *t);
 void attempts_bind(struct attempts *a, struct schedule *s);
 /* Tells each result of a hold leg, before anything is made of it. */
 typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);

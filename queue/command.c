@@ -55,11 +55,28 @@ balance_json(struct queue *q, const struct failover_group *g)
 static void
 report_run(struct request *rq)
 {
+	struct queue *q = rq->queue;
 	json_t *o = command_ok(), *space = json_object();
 
-	put_forecast(rq->queue, space);
+	put_forecast(q, space);
 	json_object_set_new(o, "forecast", space);
-	command_domains(rq, o, balance_json);
+	if (!request_has(rq, "since_ms")) {
+		command_domains(rq, o, balance_json);
+		return;
+	}
+	json_t *list = json_array();
+	for (size_t i = 0; i < failover_count(q->failover); i++) {
+		const struct failover_group *g = command_group(rq, i);
+
+		if (g == NULL)
+			continue;
+		json_t *d = report_balance(q->spool, g);
+		json_object_set_new(d, "incident", tally_json(q->tally, g->id,
+		    request_int(rq, "since_ms", 0)));
+		json_array_append_new(list, d);
+	}
+	json_object_set_new(o, "domains", list);
+	control_reply(rq, o);
 }
 
 /* State that outlived its domain in the configuration still counts, when it has mail. */
@@ -201,7 +218,8 @@ const struct command control_commands[] = {
 	{ "status", status_run, { { NULL, JSON_NULL, false } } },
 	{ "directory-reload", directory_run, {
 	    { "users", JSON_INTEGER, false }, { "source", JSON_STRING, false } } },
-	{ "report", report_run, { { "domain", JSON_STRING, false } } },
+	{ "report", report_run, {
+	    { "domain", JSON_STRING, false }, { "since_ms", JSON_INTEGER, false } } },
 	{ "replay-status", command_replay_status, {
 	    { "domain", JSON_STRING, false }, { "shard", JSON_STRING, false } } },
 	{ "replay-set", command_replay_set, {

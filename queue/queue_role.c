@@ -288,6 +288,7 @@ queue_tick(void *arg)
 	struct queue *q = arg;
 
 	attempts_sweep(q->attempts);
+	tally_tick(q->tally, clock_mono_ms());
 	queue_measure(q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
 }
@@ -302,6 +303,7 @@ queue_close(struct queue *q)
 	if (q->schedule != NULL)
 		schedule_free(&q->schedule);
 	replay_free(&q->replay);
+	tally_close(&q->tally);
 	if (q->attempts != NULL)
 		attempts_free(&q->attempts);
 	if (q->spool != NULL)
@@ -333,6 +335,7 @@ queue_open(struct queue *q, int dir)
 	q->failover = failover_open(dir, r->conf, q->audit);
 	if (q->failover == NULL)
 		return -1;
+	q->tally = tally_open(dir);
 	q->replay = replay_open(dir, q->failover, q->audit);
 	return q->replay == NULL ? -1 : 0;
 }
@@ -352,7 +355,7 @@ queue_start(struct role *r)
 	}
 	if (queue_open(q, q->dir) < 0)
 		goto fail;
-	q->attempts = attempts_new(r, q->spool, q->failover, q->replay);
+	q->attempts = attempts_new(r, q->spool, q->failover, q->replay, q->tally);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	attempts_bind(q->attempts, q->schedule);

@@ -14,6 +14,7 @@
 #include "queue/returned.h"
 #include "queue/schedule.h"
 #include "queue/spool.h"
+#include "queue/tally.h"
 
 extern const struct role_ops queue_ops;
 
@@ -31,6 +32,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct failover	*failover;
 	struct attempts	*attempts;
 	struct replay	*replay;
+	struct tally	*tally;
 	struct schedule	*schedule;
 	struct control	*control;
 	struct timer	*tick;

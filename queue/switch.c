@@ -104,6 +104,9 @@ sweep_start(struct queue *q, const struct failover_group *g, enum sweep_kind kin
 {
 	struct spool_filter f = { .group = g->id, .due_ms = INT64_MAX };
 
+	if (kind == SWEEP_ON)
+		tally_period(q->tally, g->id, g->since_ms);
+
 	for (struct sweep *w = q->sweeps, *next; w != NULL; w = next) {
 		next = w->next;
 		if (w->group != g->id)

@@ -337,6 +337,7 @@ house_teardown(void **state)
 	(void)unlinkat(h->dirfd, "audit.log", 0);
 	(void)unlinkat(h->dirfd, "failover.json", 0);
 	(void)unlinkat(h->dirfd, "replay.json", 0);
+	(void)unlinkat(h->dirfd, "tally.json", 0);
 	(void)unlinkat(h->dirfd, "failover.json.new", 0);
 	close(h->dirfd);
 	assert_int_equal(rmdir(h->dir), 0);
