@@ -6,6 +6,7 @@
 
 #include "admin/control_client.h"
 #include "admin/table.h"
+#include "admin/when.h"
 #include "base/clock.h"
 
 enum { FOLLOW_MS = 2000, ASSUMED_LATENCY_MS = 50 };
@@ -13,6 +14,8 @@ enum { FOLLOW_MS = 2000, ASSUMED_LATENCY_MS = 50 };
 static const char help[] =
     "usage: salvaposta replay [status] [DOMAIN] [--shard NAME] [--follow]\n"
     "       salvaposta replay start  DOMAIN [--shard NAME] --reason TEXT\n"
+    "       salvaposta replay again  DOMAIN --since WHEN [--user ADDRESS] [--shard NAME]\n"
+    "                                --reason TEXT [--dry-run]\n"
     "       salvaposta replay pause  DOMAIN [--shard NAME] --reason TEXT\n"
     "       salvaposta replay resume DOMAIN [--shard NAME] [--reason TEXT]\n"
     "       salvaposta replay rate   DOMAIN N/s|N/min|none [--shard NAME] [--reason TEXT]\n"
@@ -26,6 +29,10 @@ static const char help[] =
     "status:    what is held, how fast it goes and when it will be done.\n"
     "start:     ends a pause, and gives all that is held a new chance now: what the\n"
     "           primary refused, what is over quota, what waits for its next try.\n"
+    "again:     what was replayed since then (12h, 3d, 2026-11-28T12:00Z) once more, for a\n"
+    "           store that lost it after all. Replayed mail is kept for replay-grace, or\n"
+    "           until the disk gets short. The copies carry the X-Fwd-Queue-Id of the\n"
+    "           first time.\n"
     "pause:     held mail stays here; new mail is delivered all the same.\n"
     "rate:      at most so many deliveries of held mail.\n"
     "--to:      the primary is lost for good: all mail of the domain goes to ROUTE\n"
@@ -38,7 +45,7 @@ static const char help[] =
     "      --follow       a line each two seconds until nothing is left to replay\n";
 
 struct options {
-	const char	*shard, *reason, *to;	/* NULL: not given */
+	const char	*shard, *reason, *to, *since, *user;	/* NULL: not given */
 	bool		 dry_run, follow;
 };
 
@@ -314,7 +321,8 @@ tell(const struct cli *cli, json_t *q)
 	else if (json_is_array(json_object_get(r, "domains")))
 		print_status(json_object_get(r, "domains"));
 	else
-		printf("%lld recipients are tried again\n", (long long)member_int(r, "count"));
+		printf("%lld recipients %s tried again\n", (long long)member_int(r, "count"),
+		    json_is_true(json_object_get(r, "dry_run")) ? "would be" : "are");
 	json_decref(r);
 	return CLI_OK;
 }
@@ -348,6 +356,28 @@ blank(const char *s)
 }
 
 static int
+again(const struct cli *cli, const char *domain, const struct options *o)
+{
+	int64_t now = clock_wall_ms(), span, from;
+
+	if (o->since == NULL)
+		return cli_usage("replay", "again needs --since");
+	if (when_span(o->since, &span) == 0)
+		from = now - span;
+	else if (when_time(o->since, now, &from) != 0 || from > now)
+		return cli_usage("replay", "--since takes a span (12h, 3d) or a time that is over "
+		    "(2026-11-28T12:00Z)");
+	json_t *q = request("replay-again", domain, o, "");
+	if (q == NULL)
+		return tell(cli, NULL);
+	json_object_set_new(q, "since_ms", json_integer((json_int_t)from));
+	json_object_set_new(q, "dry_run", json_boolean(o->dry_run));
+	if (o->user != NULL)
+		json_object_set_new(q, "user", json_string(o->user));
+	return tell(cli, q);
+}
+
+static int
 verb(const struct cli *cli, int argc, char **argv, const struct options *o)
 {
 	const char *what = argv[1];
@@ -366,6 +396,8 @@ verb(const struct cli *cli, int argc, char **argv, const struct options *o)
 		return change(cli, argv[2], o, "paused", json_false(), "resume");
 	if (blank(o->reason))
 		return cli_usage("replay", "%s needs --reason: it is kept in the audit log", what);
+	if (strcmp(what, "again") == 0)
+		return again(cli, argv[2], o);
 	if (strcmp(what, "pause") == 0)
 		return change(cli, argv[2], o, "paused", json_true(), "");
 	return tell(cli, request("replay-start", argv[2], o, ""));
@@ -374,7 +406,7 @@ verb(const struct cli *cli, int argc, char **argv, const struct options *o)
 static int
 run(const struct cli *cli, int argc, char **argv, const struct options *o)
 {
-	static const char *const verbs[] = { "start", "pause", "resume", "rate" };
+	static const char *const verbs[] = { "start", "pause", "resume", "rate", "again" };
 	const char *first = argc > 1 ? argv[1] : "status";
 	bool named = strcmp(first, "status") == 0;
 
@@ -387,7 +419,8 @@ run(const struct cli *cli, int argc, char **argv, const struct options *o)
 		    o->to), "");
 	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (strcmp(first, verbs[i]) == 0 && (!o->dry_run || argc < 3))
+		if (strcmp(first, verbs[i]) == 0 && (!o->dry_run || argc < 3 ||
+		    strcmp(first, "again") == 0))
 			return verb(cli, argc, argv, o);
 	if (strcmp(first, "start") == 0)
 		return dry_run(cli, argv[2], o);
@@ -407,6 +440,7 @@ cmd_replay(int argc, char **argv)
 	struct options o = { .shard = NULL };
 	const struct cli_option opt[] = {
 		{ "shard", &o.shard, NULL }, { "reason", &o.reason, NULL }, { "to", &o.to, NULL },
+		{ "since", &o.since, NULL }, { "user", &o.user, NULL },
 		{ "dry-run", NULL, &o.dry_run }, { "follow", NULL, &o.follow },
 	};
 	struct cli cli;

@@ -208,6 +208,7 @@ struct conf {
 	/* replay into the primary (spec 11) */
 	unsigned replay_connections_max;	/* deliveries of one primary, the ramp's ceiling */
 	int64_t	 replay_step_ms, replay_latency_ms;	/* 11.5 */
+	int64_t	 replay_grace_ms;	/* held copies kept after replay (12.5) */
 
 	/* spool */
 	int64_t	 commit_timeout_ms;	/* relay: no answer of the queue by then is a 451 */

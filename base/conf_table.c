@@ -362,6 +362,9 @@ const struct conf_key conf_keys[] = {
 	    "and doubles while the primary keeps up; new mail has connections-max beside it." },
 	{ .name = "replay-step", ROOT(replay_step_ms), TIME("30s", 1, HOUR),
 	  .help = "How long the primary has to do well before a replay doubles its deliveries." },
+	{ .name = "replay-grace", ROOT(replay_grace_ms), TIME("72h", 0, 30 * DAY),
+	  .help = "How long replayed mail stays on disk, for `salvaposta replay again` when the "
+	    "primary loses it once more. Below disk-warn it goes at once. 0s: never kept." },
 	{ .name = "replay-latency", ROOT(replay_latency_ms), TIME("2s", 1, 10 * MIN),
 	  .help = "A replay grows while 95 of 100 deliveries to the primary take less than this, "
 	    "and shrinks when they take twice as long or are deferred." },

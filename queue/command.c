@@ -229,5 +229,10 @@ const struct command control_commands[] = {
 	{ "replay-start", command_replay_start, {
 	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
 	    { "reason", JSON_STRING, true }, { "progress", JSON_TRUE, false } } },
+	{ "replay-again", command_replay_again, {
+	    { "domain", JSON_STRING, true }, { "shard", JSON_STRING, false },
+	    { "user", JSON_STRING, false }, { "since_ms", JSON_INTEGER, true },
+	    { "reason", JSON_STRING, true }, { "dry_run", JSON_TRUE, false },
+	    { "progress", JSON_TRUE, false } } },
 	{ NULL, NULL, { { NULL, JSON_NULL, false } } }
 };

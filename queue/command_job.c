@@ -34,6 +34,7 @@ struct job {
 	uint64_t	 busy;		/* left alone: a delivery of theirs is under way */
 	uint64_t	 looked;	/* in an earlier walk */
 	int64_t		 oldest_ms;	/* received, wall clock; 0 none */
+	int64_t		 since_ms;	/* AGAIN: delivered since then, wall clock */
 	struct timer	*timer;		/* progress */
 	struct summary	*summary;	/* owned; queue-summary only */
 };
@@ -204,8 +205,11 @@ static bool
 job_fits(struct request *rq, const struct spool_entry *e)
 {
 	struct spool_message m;
+	struct legs_change to;
 
 	if (!operate_fits_entry(&rq->filter, rq->queue->failover, e))
+		return false;
+	if (rq->job->verb == OPERATE_AGAIN && !legs_again(e, rq->job->since_ms, &to))
 		return false;
 	if (!operate_needs_record(&rq->filter))
 		return true;
@@ -225,11 +229,30 @@ job_walk(struct request *rq, walk_visit_fn *visit, walk_done_fn *done)
 
 	operate_spool_filter(&rq->filter, rq->queue->failover, &f);
 	/* What has its end with the primary is beyond all verbs. */
-	if (f.states[LEG_HOLD] == 0)
+	if (rq->job->verb == OPERATE_AGAIN)
+		f.states[LEG_HOLD] = 1u << LEG_DELIVERED;
+	else if (f.states[LEG_HOLD] == 0)
 		f.states[LEG_HOLD] = 1u << LEG_PARKED | 1u << LEG_WAITING;
 	rq->walk = walk_start(rq->queue->role->loop, rq->queue->spool, &f,
 	    (struct spool_cursor){ 0 }, visit, done, rq);
 	walk_hurry(rq->walk, 0);
+}
+
+/* The legs are written; now somebody has to look at them. What is to be replayed once more
+ * is backlog, and in standby there would be no replay. */
+static void
+job_changed(struct request *rq)
+{
+	struct failover *f = rq->queue->failover;
+
+	for (size_t i = 0; rq->job->verb == OPERATE_AGAIN && i < failover_count(f); i++) {
+		struct failover_group *g = command_group(rq, i);
+
+		if (g != NULL && rq->job->count > 0 && g->phase == PHASE_STANDBY &&
+		    failover_set_phase(f, g, PHASE_REPLAY, "operator: replay again") < 0)
+			log_error("failover-state", "error=%s", log_escs(strerror(errno)));
+	}
+	schedule_restart_all(rq->queue->schedule);
 }
 
 static bool
@@ -250,7 +273,7 @@ apply_done(void *arg, bool end, struct spool_cursor at)
 	(void)end;
 	(void)at;
 	rq->walk = NULL;
-	schedule_restart_all(rq->queue->schedule);
+	job_changed(rq);
 	job_reply(rq);
 }
 
@@ -279,7 +302,7 @@ job_apply(struct request *rq)
 	for (size_t i = 0; i < j->nref; i++)
 		if (spool_get(rq->queue->spool, j->ref[i], &e) == 0 && job_means(rq, &e))
 			job_change(rq, &e);
-	schedule_restart_all(rq->queue->schedule);
+	job_changed(rq);
 	job_reply(rq);
 }
 
@@ -398,6 +421,21 @@ command_job_retry(struct request *rq)
 	if (request_has(rq, "shard"))
 		rq->filter.shard = request_string(rq, "shard");
 	job_new(rq)->verb = OPERATE_RETRY;
+	job_walk(rq, collect_visit, collect_done);
+}
+
+void
+command_job_again(struct request *rq)
+{
+	if (command_filter(rq) < 0)
+		return;
+	rq->filter.state = OPERATE_ALL;
+	rq->filter.to_ms = clock_wall_ms();
+	if (request_has(rq, "shard"))
+		rq->filter.shard = request_string(rq, "shard");
+	struct job *j = job_new(rq);
+	j->verb = OPERATE_AGAIN;
+	j->since_ms = request_int(rq, "since_ms", 0);
 	job_walk(rq, collect_visit, collect_done);
 }
 

@@ -248,3 +248,10 @@ command_replay_start(struct request *rq)
 	}
 	command_job_retry(rq);
 }
+
+void
+command_replay_again(struct request *rq)
+{
+	if (groups_meant(rq) > 0)
+		command_job_again(rq);
+}

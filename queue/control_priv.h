@@ -88,6 +88,7 @@ void command_failover_cancel(struct request *rq);
 /* Calls `make` for each group the request names; the reply `o` (taken) has them as "domains". */
 void command_domains(struct request *rq, json_t *o,
     json_t *(*make)(struct queue *q, const struct failover_group *g));
+void command_replay_again(struct request *rq);
 /* command_queue.c */
 void command_list(struct request *rq);
 void command_show(struct request *rq);
@@ -98,6 +99,8 @@ int command_message(struct request *rq, struct spool_ref **refs);
 void command_job(struct request *rq);
 /* A queue-retry of all of the request's domain (and shard), audited as such. */
 void command_job_retry(struct request *rq);
+/* Replays what was replayed since then once more, as long as it is on disk. */
+void command_job_again(struct request *rq);
 void command_summary(struct request *rq);
 void command_job_free(struct request *rq);
 

@@ -322,7 +322,7 @@ result_hold(const struct conf *c, const struct failover_group *g, const struct s
 	case DELIVER_OK:
 		change_attempt(e, LEG_HOLD, to);
 		to->leg.state = LEG_DELIVERED;
-		to->leg.next_ms = 0;
+		to->leg.next_ms = now;	/* for a second replay: since when the primary has it */
 		to->leg.code = r->code;
 		to->note[0] = '\0';
 		return LEGS_DONE;
@@ -531,5 +531,18 @@ legs_operator_retry(const struct conf *c, const struct failover_group *g,
 		to->leg.next_ms = 0;
 		return l->attempts != 0 || l->state != LEG_PARKED;
 	}
+	return true;
+}
+
+bool
+legs_again(const struct spool_entry *e, int64_t since, struct legs_change *to)
+{
+	const struct spool_leg *h = &e->leg[LEG_HOLD];
+	int64_t when = h->next_ms > e->received_ms ? h->next_ms : e->received_ms;
+
+	if (e->kind != RCPT_USER || h->state != LEG_DELIVERED || when < since)
+		return false;
+	legs_end(e, LEG_HOLD, LEG_PARKED, 0, SLICE_NONE, to);
+	to->leg.attempts = 0;
 	return true;
 }

@@ -91,6 +91,9 @@ bool legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_
     const char *note, int64_t now, struct legs_change *to);
 bool legs_switch_off(const struct spool_entry *e, enum leg_kind leg, const char *note,
     struct legs_change *to);
+/* An operator wants it replayed once more: it was delivered, at or after `since` (wall
+ * clock). It joins the backlog. */
+bool legs_again(const struct spool_entry *e, int64_t since, struct legs_change *to);
 /* An operator asked for another try. False: nothing to retry. */
 bool legs_operator_retry(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,

@@ -6,7 +6,7 @@
 const char *
 operate_name(enum operate_verb v)
 {
-	static const char *const name[OPERATE_MAX] = { "hold", "release", "retry", "drop" };
+	static const char *const name[OPERATE_MAX] = { "hold", "release", "retry", "drop", "again" };
 
 	return v < OPERATE_MAX ? name[v] : "?";
 }
@@ -240,6 +240,8 @@ operate_leg(enum operate_verb v, const struct conf *c, const struct failover_gro
 		return legs_operator_retry(c, g, e, leg, note, now, to);
 	case OPERATE_DROP:
 		return drop_leg(e, leg, to);
+	case OPERATE_AGAIN:	/* what was delivered when is the walk's business */
+		return leg == LEG_HOLD && legs_again(e, 0, to);
 	case OPERATE_MAX:
 		break;
 	}

@@ -12,7 +12,11 @@
 
 #define OPERATE_NOTE_HOLD	"operator-hold"
 
-enum operate_verb { OPERATE_HOLD, OPERATE_RELEASE, OPERATE_RETRY, OPERATE_DROP, OPERATE_MAX };
+enum operate_verb {
+	OPERATE_HOLD, OPERATE_RELEASE, OPERATE_RETRY, OPERATE_DROP,
+	OPERATE_AGAIN,	/* replay what was replayed */
+	OPERATE_MAX
+};
 const char *operate_name(enum operate_verb v);
 
 enum {	/* operate_filter.state; beyond it + enum leg_state: a leg in that state */

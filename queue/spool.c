@@ -28,6 +28,7 @@ seg_new(struct spool *sp, uint64_t no)
 
 	s->sp = sp;
 	s->no = no;
+	s->settled_ms = clock_mono_ms();
 	s->chunk_tail = &s->chunk;
 	s->due_min[LEG_HOLD] = s->due_min[LEG_FORWARD] = INT64_MAX;
 	memset(s->min.b, 0xff, MSGID_LEN);
@@ -121,6 +122,8 @@ take_conf(struct spool *sp, const struct conf *c)
 	sp->disk_reserve = c->disk_reserve;
 	sp->compact_below = c->compact_below;
 	sp->held_compression = c->held_compression;
+	sp->disk_warn = c->disk_warn;
+	sp->grace_ms = c->replay_grace_ms;
 	sp->cache_bytes_max = SPOOL_CACHE_BYTES;
 	if (c->body_memory_max > 0 && c->body_memory_max / 4 < SPOOL_CACHE_BYTES)
 		sp->cache_bytes_max = c->body_memory_max / 4;
@@ -269,6 +272,7 @@ settle_change(struct spool *sp, struct seg *s, uint32_t i, const struct entry *w
 	if (entry_settled(was))
 		return;
 	cache_settled(sp, s->no, now->off8);
+	s->settled_ms = clock_mono_ms();
 	if (s->live == 0)
 		house_settled(sp, s);
 }

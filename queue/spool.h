@@ -46,7 +46,7 @@ struct spool_ref {	/* one recipient of one message; valid until its segment is d
 struct spool_leg {
 	uint8_t		state;		/* enum leg_state */
 	uint16_t	attempts;
-	int64_t		next_ms;	/* WAITING: wall clock of the next try */
+	int64_t		next_ms;	/* wall clock; WAITING: of the next try; DELIVERED (hold): when */
 	uint16_t	code;		/* last reply code, 0 for none */
 };
 

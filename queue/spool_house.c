@@ -18,6 +18,40 @@
 #include "base/mem.h"
 #include "queue/spool_priv.h"
 
+/* A second replay may be asked for until the grace is over, or space is short. */
+bool
+house_in_grace(const struct spool *sp, const struct seg *s)
+{
+	return s->cls == STORE_HELD && s->count > 0 && sp->grace_ms > 0 && !sp->pressed &&
+	    !sp->closing && clock_mono_ms() - s->settled_ms < sp->grace_ms;
+}
+
+bool
+house_graced(const struct spool *sp, const struct seg *s)
+{
+	return s->live == 0 && house_in_grace(sp, s);
+}
+
+static bool
+any_in_grace(const struct spool *sp)
+{
+	for (size_t i = 0; i < sp->nseg; i++)
+		if (house_in_grace(sp, sp->seg[i]))
+			return true;
+	return false;
+}
+
+/* Looked at only while something is kept for grace. */
+static void
+look_at_space(struct spool *sp)
+{
+	struct store_health h;
+
+	sp->pressed = false;
+	if (sp->grace_ms > 0 && any_in_grace(sp))
+		sp->pressed = sp->ops->health(sp->store, &h) == 0 && h.bytes_free < sp->disk_warn;
+}
+
 static bool
 good(enum store_result r)
 {
@@ -55,7 +89,7 @@ on_sealed(void *arg, enum store_result r)
 	s->state = good(r) ? SEG_SEALED : SEG_CLOSED;
 	if (good(r)) {
 		s->end = s->good_end;
-		if (s->live > 0)
+		if (s->live > 0 || house_graced(s->sp, s))
 			house_checkpoint(s->sp, s);
 	}
 	house_wake(s->sp);
@@ -269,7 +303,7 @@ house_relieve(struct spool *sp)
 	for (size_t i = 0; i < sp->nseg; i++) {
 		struct seg *s = sp->seg[i];
 		/* One without live entries is about to go, pages and all. */
-		if (s->state == SEG_SEALED && s->live > 0 && s->ndirty > 0 &&
+		if (s->state == SEG_SEALED && (s->live > 0 || house_graced(sp, s)) && s->ndirty > 0 &&
 		    (most == NULL || s->ndirty > most->ndirty))
 			most = s;
 	}
@@ -335,7 +369,7 @@ on_totals(void *arg, enum store_result r)
 static bool
 may_drop(const struct spool *sp, const struct seg *s)
 {
-	return s->state == SEG_SEALED && s->live == 0 && sp->ckpt.seg != s &&
+	return s->state == SEG_SEALED && s->live == 0 && !house_graced(sp, s) && sp->ckpt.seg != s &&
 	    !rewrite_holds(sp, s) && s->prg_inflight == 0 && !s->prg_syncing && !s->flush_listed;
 }
 
@@ -380,9 +414,9 @@ house_drop(struct spool *sp)
 }
 
 static bool
-wants_checkpoint(const struct seg *s, int64_t now)
+wants_checkpoint(const struct spool *sp, const struct seg *s, int64_t now)
 {
-	if (s->state != SEG_SEALED || s->live == 0)
+	if (s->state != SEG_SEALED || (s->live == 0 && !house_graced(sp, s)))
 		return false;
 	return !s->index_valid || s->table_lost || (s->ndirty > 0 && now - s->dirty_ms > SPOOL_DIRTY_AGE_MS);
 }
@@ -405,7 +439,7 @@ tick_seg(struct spool *sp, struct seg *s, int64_t now)
 		house_seal(sp, s);
 		return !s->keep;
 	case SEG_SEALED:
-		if (wants_checkpoint(s, now))
+		if (wants_checkpoint(sp, s, now))
 			house_checkpoint(sp, s);
 		return s->ndirty > 0 || s->live == 0 || !s->index_valid || s->table_lost;
 	case SEG_DROPPING:
@@ -422,6 +456,7 @@ house_tick(void *arg)
 	bool more;
 
 	sp->ticking = false;
+	look_at_space(sp);
 	more = progress_tick(sp);
 	for (size_t i = 0; i < sp->nseg; i++)
 		if (tick_seg(sp, sp->seg[i], now))

@@ -98,6 +98,7 @@ struct seg {
 	uint32_t	 next_entry;	/* submitted */
 	uint32_t	 count, live;	/* entries; of them not settled */
 	uint32_t	 first_live;	/* no unsettled entry before */
+	int64_t		 settled_ms;	/* monotonic, when one was settled last, or of start */
 	unsigned	 inflight;	/* appends */
 	int64_t		 created_ms, last_ms;	/* wall; monotonic of the last append */
 	struct msgid	 min, max;
@@ -235,6 +236,9 @@ struct spool {
 	struct store		*store;
 	bool			 read_only, fenced, closing;
 	uint64_t		 segment_size, disk_reserve;
+	uint64_t		 disk_warn;	/* free bytes below which nothing is kept for grace */
+	int64_t			 grace_ms;	/* replay-grace */
+	bool			 pressed;	/* ... as of the last tick */
 
 	struct seg		**seg;		/* by ascending number */
 	size_t			 nseg, capseg;
@@ -369,6 +373,10 @@ void house_settled(struct spool *sp, struct seg *s);	/* live became 0 */
 bool house_checkpoint(struct spool *sp, struct seg *s);	/* false: one is running */
 void house_relieve(struct spool *sp);	/* too many changed pages */
 void house_drop(struct spool *sp);
+/* What is settled in it is kept all the same: an operator may want a second replay. */
+bool house_in_grace(const struct spool *sp, const struct seg *s);
+/* ... and all of it is settled. */
+bool house_graced(const struct spool *sp, const struct seg *s);
 
 /* spool_rewrite.c: compaction and compression */
 bool rewrite_tick(struct spool *sp, int64_t now);	/* true: there is more to do later */

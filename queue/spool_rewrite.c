@@ -399,7 +399,7 @@ rewrite_revive(struct spool *sp, const struct seg *s)
 static bool
 may_compact(const struct spool *sp, const struct seg *s)
 {
-	if (sp->compact_below == 0 || s->end < SPOOL_REWRITE_MIN ||
+	if (sp->compact_below == 0 || s->end < SPOOL_REWRITE_MIN || house_in_grace(sp, s) ||
 	    (uint64_t)s->live * 100 >= (uint64_t)s->bodies * sp->compact_below)
 		return false;
 	return s->tried_live == 0 || s->live < s->tried_live - s->tried_live / 4;

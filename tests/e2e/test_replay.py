@@ -208,3 +208,41 @@ def test_spec_14_4_case_20(world):
     for data in sent:
         copies = [d for d in got if d.endswith(data)]
         assert copies and len({queue_id(c) for c in copies}) == 1
+
+
+def test_spec_12_5_replayed_mail_is_kept_for_a_grace_and_can_be_replayed_again(world):
+    """A store that loses what it took: again, by user and time, with the ids of the first
+    time; then the grace is over and the space comes back."""
+    relay = world.relay()
+    relay.write_conf(top="segment-size = 64K", grace="1h")
+    relay.stop()
+    relay.start()
+    sent = hold(world, relay, 6)
+    relay.failover("off")
+    first = {queue_id(m.data) for m in world.store.wait(6)}
+    relay.wait_balance(replayed=6, held=0)
+    until(lambda: relay.command("failover", "show")["domains"][0]["phase"] == "standby")
+    relay.kill()                        # kept across a crash, too
+    relay.start()
+    r = relay.command("replay", "again", "shop.example", "--since", "1h", "--user", USER, "--reason", "x", "--dry-run")
+    assert r["count"] == 3 and len(world.store.messages) == 6
+    del world.store.messages[:]         # lost
+    r = relay.command("replay", "again", "shop.example", "--since", "1h", "--user", USER, "--reason", "backup of noon")
+    assert r["count"] == 3
+    assert [m.rcpts for m in world.store.wait(3)] == [[USER]] * 3
+    r = relay.command("replay", "again", "shop.example", "--since", "1h", "--reason", "backup of noon")
+    assert r["count"] == 6
+    got = world.store.wait(9)
+    relay.wait_balance(received=6, replayed=6, held=0)
+    assert {queue_id(m.data) for m in got} == first and len(got) == 9
+    assert all(any(m.data.endswith(d) for m in got) for d in sent)
+    assert relay.command("replay", "again", "shop.example", "--since", "1s", "--user", ANNA, "--reason", "x")["count"] in (0, 3)
+    assert [a["reason"] for a in audited(relay, "again")][:2] == ["backup of noon"] * 2
+    relay.wait_balance(received=6, replayed=6, held=0)
+    until(lambda: relay.command("failover", "show")["domains"][0]["phase"] == "standby")
+    relay.stop()
+    relay.write_conf(grace="1s")
+    relay.start()
+    until(lambda: relay.status()["queue"]["segments"] == 0, 60)
+    relay.wait_balance(received=6, replayed=6, held=0)
+    assert relay.command("replay", "again", "shop.example", "--since", "1h", "--reason", "x")["count"] == 0

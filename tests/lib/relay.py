@@ -24,6 +24,7 @@ retry-min = 1s
 retry-max = 2s
 sandbox = kill
 replay-step = 1s
+replay-grace = {grace}
 {top}
 forwarder {{
     domain = "fwd.relay.example"
@@ -57,7 +58,7 @@ class Relay:
         os.chmod(os.path.join(self.folder, "secret"), 0o600)
         self.values = dict(state=self.state, port=self.port, dns=dns, out_port=out_port, top=top,
                            folder=self.folder, domain=domain, primary=primary, more=more,
-                           in_domain=in_domain, forwarder=forwarder)
+                           in_domain=in_domain, forwarder=forwarder, grace="0s")
         self.write_conf()
 
     def write_conf(self, **changes):
