@@ -66,6 +66,11 @@ $(O)/tests/crash/fault.so: tests/crash/fault.c tests/crash/fault.h
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) -O2 -g -fPIC -shared -o $@ tests/crash/fault.c
 
+# Likewise: a wall clock that jumps.
+$(O)/tests/crash/clock.so: tests/crash/clock.c
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) -O2 -g -fPIC -shared -o $@ tests/crash/clock.c
+
 tests-built: $(TESTS)
 tools: $(TOOLS)
 

@@ -204,6 +204,7 @@ struct conf {
 	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
 	unsigned marks_max;		/* marks kept */
 	int64_t	 hold_retention_ms;	/* default 30 d */
+	unsigned retention_attempts;	/* and not before so many tries */
 
 	/* replay into the primary (spec 11) */
 	unsigned replay_connections_max;	/* deliveries of one primary, the ramp's ceiling */

@@ -353,7 +353,11 @@ const struct conf_key conf_keys[] = {
 	  .help = "Such memories kept (32 bytes each, on disk and in memory). Beyond it those that "
 	    "end soonest go first." },
 	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
-	  .help = "How long mail is held for the primary." },
+	  .help = "How long mail is held for the primary. After that a message that the primary "
+	    "keeps putting off, in a domain that is in standby, comes to its end." },
+	{ .name = "retention-attempts", ROOT(retention_attempts), COUNT("3", 1, 10000),
+	  .help = "Tries that the primary must have put off itself before hold-retention ends a "
+	    "message. An outage, whoever's, is no try." },
 
 	/* replay */
 	{ .name = "replay-connections-max", ROOT(replay_connections_max), COUNT("20", 1, 1000),

@@ -196,6 +196,29 @@ legs_is_backlog(const struct spool_entry *e)
 	    e->leg[LEG_HOLD].attempts == 0 && !legs_on_hold(&e->leg[LEG_HOLD]);
 }
 
+/* Since it came, by the spool's clock: jumps of the wall clock make nothing old. */
+static int64_t
+age(const struct spool_entry *e, int64_t now)
+{
+	return now - (e->received_ms + e->shift_ms);
+}
+
+/*
+ * Held long enough, and really tried: only answers that were about this mail count as
+ * attempts, so an outage of the primary, or of ours, never ends in a bounce. Neither does
+ * anything while its domain is in failover or replay (P2).
+ */
+bool
+legs_retention_over(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, int64_t now)
+{
+	const struct spool_leg *l = &e->leg[LEG_HOLD];
+
+	return e->kind == RCPT_USER && g != NULL && g->served && g->phase == PHASE_STANDBY &&
+	    l->state == LEG_WAITING && l->attempts >= c->retention_attempts &&
+	    age(e, now) > c->hold_retention_ms;
+}
+
 /* The postmaster's own domain may be the one in trouble. */
 static bool
 postmaster_reachable(const struct conf *c, struct failover *f)
@@ -212,7 +235,6 @@ admit_hold(const struct conf *c, struct failover *f, const struct spool_entry *e
 {
 	const struct spool_leg *l = &e->leg[LEG_HOLD];
 
-	(void)to;
 	if (!leg_open(l))
 		return LEGS_PASS;
 	if (e->kind == RCPT_RETURN_PATH)
@@ -227,6 +249,10 @@ admit_hold(const struct conf *c, struct failover *f, const struct spool_entry *e
 		return LEGS_PASS;
 	if (l->state == LEG_PARKED)
 		return legs_is_backlog(e) ? LEGS_RUN : LEGS_PASS;
+	if (legs_retention_over(c, g, e, now)) {
+		legs_end(e, LEG_HOLD, LEG_FAILED, l->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
+		return LEGS_SETTLE;
+	}
 	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
 }
 
@@ -249,8 +275,8 @@ admit_forward(const struct conf *c, struct failover *f, const struct spool_entry
 		legs_end(e, LEG_FORWARD, LEG_SKIPPED, l->code, SLICE_LIT(LEGS_NOTE_OFF), to);
 		return LEGS_SETTLE;
 	}
-	if (now - e->received_ms > c->forward_ttl_ms) {
-		legs_end(e, LEG_FORWARD, LEG_FAILED, l->code, SLICE_LIT("expired"), to);
+	if (age(e, now) > c->forward_ttl_ms) {
+		legs_end(e, LEG_FORWARD, LEG_FAILED, l->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
 		return LEGS_SETTLE;
 	}
 	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
@@ -381,8 +407,8 @@ forward_later(const struct conf *c, const struct failover_group *g, const struct
 		legs_end(e, LEG_FORWARD, LEG_SKIPPED, r->code, SLICE_LIT(LEGS_NOTE_OFF), to);
 		return LEGS_DONE;
 	}
-	if (now - e->received_ms > c->forward_ttl_ms) {
-		legs_end(e, LEG_FORWARD, LEG_FAILED, r->code, SLICE_LIT("expired"), to);
+	if (age(e, now) > c->forward_ttl_ms) {
+		legs_end(e, LEG_FORWARD, LEG_FAILED, r->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
 		return LEGS_DONE;
 	}
 	if (r->scope == SCOPE_HOST && r->outcome != DELIVER_UNKNOWN)

@@ -30,6 +30,7 @@
 enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24,
 	LEGS_CODE_OPERATOR = 1 /* no reply code: PARKED by an operator */ };
 
+#define LEGS_NOTE_EXPIRED "expired"	/* FAILED: its time is over */
 #define LEGS_NOTE_OFF	"failover-off"	/* a forward leg that may come back */
 
 /* `g` is NULL when the domain is not served (any more). */
@@ -51,6 +52,10 @@ struct legs_change {
 
 enum legs_verdict legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e,
     enum leg_kind leg, int64_t now, struct legs_change *to);
+/* The hold leg has its end: FAILED with LEGS_NOTE_EXPIRED, and the sender is to hear of it.
+ * Never while the domain is in failover or replay. */
+bool legs_retention_over(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, int64_t now);
 bool legs_on_hold(const struct spool_leg *l);	/* by an operator */
 /* It waits for the replay of its group. */
 bool legs_is_backlog(const struct spool_entry *e);

@@ -57,6 +57,7 @@ segment_head_put(uint8_t out[SEGMENT_HEAD], const struct segment_head *h)
 	le_put(out + 24, h->stamp, 8);
 	le_put(out + 32, (uint64_t)h->created_ms, 8);
 	le_put(out + 40, h->generation, 4);
+	le_put(out + 44, (uint64_t)h->shift_ms, 8);
 	le_put(out + 60, crc_seeded(h->stamp, out, 60), 4);
 }
 
@@ -72,6 +73,7 @@ segment_head_get(const uint8_t in[SEGMENT_HEAD], struct segment_head *h)
 		.segment = le_get(in + 16, 8), .stamp = stamp, .cls = in[10],
 		.created_ms = (int64_t)le_get(in + 32, 8),
 		.generation = (uint32_t)le_get(in + 40, 4), .packed = in[11] != 0,
+		.shift_ms = (int64_t)le_get(in + 44, 8),
 	};
 	return 0;
 }

@@ -36,6 +36,7 @@ struct segment_head {
 	int64_t		created_ms;	/* wall clock */
 	uint32_t	generation;	/* how often the log was rewritten (spool_rewrite.c) */
 	bool		packed;		/* bodies were compressed where that helps */
+	int64_t		shift_ms;	/* spool_now minus the wall clock at that time */
 };
 void segment_head_put(uint8_t out[SEGMENT_HEAD], const struct segment_head *h);
 int segment_head_get(const uint8_t in[SEGMENT_HEAD], struct segment_head *h);

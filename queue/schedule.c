@@ -11,7 +11,6 @@ enum {
 	SCHEDULE_STARTS_MAX = 128,	/* per turn: each reads a body */
 	SCHEDULE_IDLE_MS = 1000,
 	SCHEDULE_SWEEP_MS = 30 * 1000,
-	SCHEDULE_STEP_MS = 2 * 60 * 1000,	/* wall clock corrections taken at once */
 	SCHEDULE_OVERFLOW_MS = 5 * 1000,	/* least pause of a leg that found no room */
 	SCHEDULE_SPACING_MS = 2,		/* between two such legs, and of a closed destination */
 	SCHEDULE_AHEAD_FROM = 8,	/* connections of a replay that is worth hurrying */
@@ -24,17 +23,9 @@ enum {
 int64_t
 schedule_now(struct schedule *s)
 {
-	int64_t mono = clock_mono_ms(), real = clock_wall_ms();
-	int64_t now = s->wall_ms + (mono - s->mono_ms);
-	int64_t off = real - now;
-
-	/* Small corrections are followed. A jump is not: a year forward would expire
-	 * every forward leg at once, a year back would stop every retry. */
-	if (off <= SCHEDULE_STEP_MS && off >= -SCHEDULE_STEP_MS)
-		now = real;
-	s->wall_ms = now;
-	s->mono_ms = mono;
-	return now;
+	/* Never the wall clock: a year forward would expire every forward leg at once, a
+	 * year back would stop every retry. */
+	return spool_now(s->spool);
 }
 
 static uint32_t
@@ -694,8 +685,7 @@ schedule_new(struct loop *l, const struct conf *c, struct spool *sp, struct fail
 	TAILQ_INIT(&s->active);
 	s->ops = ops;
 	s->arg = arg;
-	s->wall_ms = clock_wall_ms();
-	s->mono_ms = s->swept_ms = clock_mono_ms();
+	s->swept_ms = clock_mono_ms();
 	s->dests = dests_new();
 	TAILQ_INIT(&s->ring);
 	s->nbucket = SCHEDULE_BUCKETS;

@@ -15,8 +15,8 @@
  * hold legs untouched, their feed starts again when the pause is over; forward legs
  * put off (next_ms), since their destination is only known after asking the directory.
  *
- * Time: pauses are monotonic. next_ms is wall clock on disk, compared with schedule_now,
- * which follows the wall clock but never jumps with it by more than two minutes.
+ * Time: pauses are monotonic. next_ms on disk is told by schedule_now, which is spool_now: the
+ * wall clock without its jumps, also over restarts.
  */
 #ifndef QUEUE_SCHEDULE_H
 #define QUEUE_SCHEDULE_H

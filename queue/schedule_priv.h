@@ -50,7 +50,6 @@ struct schedule {
 	unsigned		 nitem, in_flight, resolving;
 	struct feed		**feed;		/* owned; feed[0] is the forward feed */
 	size_t			 nfeed, feed_next;
-	int64_t			 wall_ms, mono_ms;	/* schedule_now's last reading */
 	int64_t			 swept_ms;
 	int64_t			 nudged_ms;	/* lanes that wait for time were looked at */
 	struct schedule_stats	 stats;

@@ -192,6 +192,7 @@ spool_open(struct loop *l, const struct conf *c, const struct store_ops *ops,
 	sp->store = ops->open(l, where, read_only);
 	if (sp->store == NULL)
 		goto fail;
+	steady_open(sp);
 	if (recover_all(sp) != 0) {
 		ops->close(&sp->store);
 		goto fail;
@@ -237,6 +238,7 @@ settle_all(struct spool *sp)
 			return false;
 	}
 	house_drop(sp);
+	steady_save(sp);
 	return sp->ops->drain(sp->store, WAIT_MS) == 0;
 }
 

@@ -46,7 +46,7 @@ struct spool_ref {	/* one recipient of one message; valid until its segment is d
 struct spool_leg {
 	uint8_t		state;		/* enum leg_state */
 	uint16_t	attempts;
-	int64_t		next_ms;	/* wall clock; WAITING: of the next try; DELIVERED (hold): when */
+	int64_t		next_ms;	/* by spool_now; WAITING: the next try; DELIVERED (hold): when */
 	uint16_t	code;		/* last reply code, 0 for none */
 };
 
@@ -60,6 +60,7 @@ struct spool_entry {	/* a copy of what the index knows */
 	uint64_t	 group;
 	uint64_t	 user;		/* hash of envelope_rcpt.user */
 	int64_t		 received_ms;	/* wall clock */
+	int64_t		 shift_ms;	/* with it added: when that was by spool_now */
 	uint64_t	 size;		/* of the content */
 	struct spool_leg leg[LEG_KIND_MAX];
 };
@@ -87,6 +88,11 @@ struct spool *spool_open(struct loop *l, const struct conf *c, const struct stor
 /* Makes what is pending stable, then closes. */
 void spool_close(struct spool **sp);
 void spool_reload(struct spool *sp, const struct conf *c);
+
+/* The wall clock without its jumps, also over restarts (queue/spool_clock.c): what next_ms
+ * and ages are told by. spool_shift: it minus the wall clock. */
+int64_t spool_now(struct spool *sp);
+int64_t spool_shift(struct spool *sp);
 
 /* How the legs of a recipient are born. */
 struct spool_birth {

@@ -266,6 +266,7 @@ spool_commit(struct spool *sp, struct slice envelope, int body_fd,
 	} else if (spool_is_full(sp, record_len(&c->rec))) {
 		fail_later(sp, c, COMMIT_FULL);
 	} else {
+		(void)spool_now(sp);	/* after a jump this is for another segment */
 		place(sp, c);
 		if (!sp->watching) {
 			sp->watching = true;
@@ -316,12 +317,14 @@ create(struct spool *sp, enum store_class cls)
 	s->cls = cls;
 	s->state = SEG_CREATING;
 	crypto_random(&s->stamp, sizeof(s->stamp));
+	s->shift_ms = spool_shift(sp);
 	s->created_ms = clock_wall_ms();
 	s->end = s->good_end = s->prg_end = SEGMENT_HEAD;
 	seg_insert(sp, s);
 	sp->creating[cls] = s;
 	segment_head_put(head, &(struct segment_head){
-	    .segment = s->no, .stamp = s->stamp, .cls = s->cls, .created_ms = s->created_ms });
+	    .segment = s->no, .stamp = s->stamp, .cls = s->cls, .created_ms = s->created_ms,
+	    .shift_ms = s->shift_ms });
 	/* With little room left no space is taken ahead. */
 	uint64_t ahead = sp->space_free / 4 > sp->disk_reserve + sp->segment_size ?
 	    sp->segment_size : 0;

@@ -458,6 +458,7 @@ house_tick(void *arg)
 	sp->ticking = false;
 	look_at_space(sp);
 	more = progress_tick(sp);
+	steady_tick(sp);
 	for (size_t i = 0; i < sp->nseg; i++)
 		if (tick_seg(sp, sp->seg[i], now))
 			more = true;

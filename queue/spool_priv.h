@@ -101,6 +101,7 @@ struct seg {
 	int64_t		 settled_ms;	/* monotonic, when one was settled last, or of start */
 	unsigned	 inflight;	/* appends */
 	int64_t		 created_ms, last_ms;	/* wall; monotonic of the last append */
+	int64_t		 shift_ms;	/* spool_now minus the wall clock, when it was made */
 	struct msgid	 min, max;
 
 	struct page	**page;		/* by number; NULL: only in the file */
@@ -180,6 +181,15 @@ struct checkpoint {
 };
 
 enum table_kind { TABLE_USER, TABLE_SENDER, TABLE_MAX };
+
+struct steady {			/* spool_clock.c */
+	uint64_t	 boot;		/* of the machine; 0 not known */
+	int64_t		 now_ms, mono_ms;	/* spool_now at that monotonic time */
+	int64_t		 shift_ms;	/* spool_now minus the wall clock */
+	int64_t		 save_ms;	/* monotonic: the next time it is written */
+	bool		 saving;
+	uint8_t		 saved[44];	/* being written */
+};
 
 struct match {			/* what a table said last */
 	uint64_t	 segment;	/* 0: nothing */
@@ -266,6 +276,7 @@ struct spool {
 	uint32_t		 window_first, window_n;
 	struct checkpoint	 ckpt;
 	struct match		 match;
+	struct steady		 clock;
 
 	struct rewrite		 rewrite;
 	unsigned		 compact_below;	/* percent */
@@ -334,6 +345,12 @@ uint32_t table_sender_key(uint32_t sender);
 uint8_t *table_build(struct spool *sp, struct seg *s, uint32_t *n);
 bool table_match(struct spool *sp, struct seg *s, enum table_kind kind, uint32_t lo, uint32_t hi);
 void table_forget(struct spool *sp, const struct seg *s);	/* it is gone, or made again */
+
+/* spool_clock.c */
+void steady_open(struct spool *sp);	/* before segments are read */
+void steady_save(struct spool *sp);
+void steady_tick(struct spool *sp);
+int64_t steady_shift_of(const struct seg *s, int64_t received_ms);
 
 /* spool_balance.c */
 enum bucket entry_bucket(const struct entry *e);

@@ -286,7 +286,7 @@ read_damaged(struct spool *sp, struct seg *s, uint32_t entry, uint32_t off8)
 static void
 put_off(struct spool *sp, struct spool_ref ref, const struct entry *e)
 {
-	int64_t next = clock_wall_ms() + 60000;
+	int64_t next = spool_now(sp) + 60000;
 
 	for (int l = 0; l < LEG_KIND_MAX; l++) {
 		struct spool_leg now = e->leg[l];

@@ -394,6 +394,7 @@ find_stamp(struct spool *sp, struct seg *s, bool *head_good)
 			s->created_ms = h.created_ms;
 			s->generation = h.generation;
 			s->packed = h.packed;
+			s->shift_ms = h.shift_ms;
 			*head_good = i == 0;	/* the name may be wrong, the bytes are not */
 			return true;
 		}

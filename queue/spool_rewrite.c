@@ -258,7 +258,8 @@ begin_file(struct rewrite *w)
 
 	segment_head_put(head, &(struct segment_head){
 	    .segment = s->no, .stamp = s->stamp, .cls = s->cls, .created_ms = s->created_ms,
-	    .generation = s->generation + 1, .packed = s->packed || w->level > 0 });
+	    .generation = s->generation + 1, .packed = s->packed || w->level > 0,
+	    .shift_ms = s->shift_ms });
 	CHECK(buf_put(&w->out, head, sizeof(head)) == 0);
 }
 

@@ -15,6 +15,7 @@ export(const struct seg *s, uint32_t i, const struct entry *e, struct spool_entr
 		.triage = e->triage, .hold_only = e->hold_only,
 		.group = e->slot < s->nrow ? s->row[e->slot].group : 0,
 		.user = e->user, .received_ms = e->received_ms, .size = e->size,
+		.shift_ms = steady_shift_of(s, e->received_ms),
 		.leg = { e->leg[LEG_HOLD], e->leg[LEG_FORWARD] },
 	};
 }

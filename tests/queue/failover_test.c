@@ -431,7 +431,7 @@ admissions(void **state)
 {
 	struct fixture *x = *state;
 	struct failover_group *g = group(x, "a.example", "");
-	int64_t ttl = x->conf->forward_ttl_ms;
+	int64_t ttl = x->conf->forward_ttl_ms, keep = x->conf->hold_retention_ms;
 	static const int64_t never = 3650LL * 86400 * 1000;
 	const struct {
 		enum failover_phase phase;
@@ -446,6 +446,17 @@ admissions(void **state)
 		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 0, LEG_ABSENT, 0, 0, LEGS_RUN, NULL },
 		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 1, LEG_ABSENT, 5000, 0, LEGS_WAIT, NULL },
 		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 1, LEG_ABSENT, never, 0, LEGS_RUN, NULL },
+		/* hold-retention: age and tries, and only in standby */
+		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 3, LEG_ABSENT, 0, keep + 1, LEGS_SETTLE,
+		  "expired" },
+		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 3, LEG_ABSENT, 0, keep, LEGS_RUN, NULL },
+		{ PHASE_STANDBY, LEG_HOLD, LEG_WAITING, 2, LEG_ABSENT, 0, never, LEGS_RUN, NULL },
+		{ PHASE_STANDBY, LEG_HOLD, LEG_PARKED, 3, LEG_ABSENT, 0, never, LEGS_PASS, NULL },
+		{ PHASE_STANDBY, LEG_HOLD, LEG_PARKED, 0, LEG_ABSENT, 0, never, LEGS_RUN, NULL },
+		{ PHASE_ACTIVE, LEG_HOLD, LEG_WAITING, 9, LEG_ABSENT, 0, never, LEGS_PASS, NULL },
+		{ PHASE_ACTIVE, LEG_HOLD, LEG_PARKED, 9, LEG_ABSENT, 0, never, LEGS_PASS, NULL },
+		{ PHASE_REPLAY, LEG_HOLD, LEG_WAITING, 9, LEG_ABSENT, 0, never, LEGS_RUN, NULL },
+		{ PHASE_REPLAY, LEG_HOLD, LEG_PARKED, 0, LEG_ABSENT, 0, never, LEGS_RUN, NULL },
 		{ PHASE_STANDBY, LEG_HOLD, LEG_PARKED, 1, LEG_ABSENT, 0, 0, LEGS_PASS, NULL },
 		{ PHASE_ACTIVE, LEG_HOLD, LEG_WAITING, 0, LEG_ABSENT, 0, 0, LEGS_PASS, NULL },
 		{ PHASE_ACTIVE, LEG_HOLD, LEG_PARKED, 0, LEG_ABSENT, 0, 0, LEGS_PASS, NULL },

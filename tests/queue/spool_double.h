@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/body.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "queue/spool.h"
 
@@ -46,6 +47,7 @@ struct spool {
 	bool			 hold_commits;	/* wait for double_complete */
 	enum queue_commit_status answer;	/* of commits */
 	uint64_t		 sets, scanned;
+	int64_t			 now_ms, mono_ms, clock_shift;	/* spool_now; not kept */
 };
 
 const char *
@@ -207,6 +209,30 @@ spool_commit(struct spool *sp, struct slice envelope, int body_fd, const struct 
 	memcpy(p->birth, birth, nrcpt * sizeof(*birth));
 	if (!sp->hold_commits)
 		double_complete(sp);
+}
+
+/* As the real one: the wall clock, but never with a jump. */
+int64_t
+spool_now(struct spool *sp)
+{
+	int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+	int64_t now = sp->now_ms == 0 ? wall : sp->now_ms + (mono - sp->mono_ms);
+	int64_t off = wall + sp->clock_shift - now;
+
+	if (off <= 120000 && off >= -120000)
+		now = wall + sp->clock_shift;
+	else
+		sp->clock_shift = now - wall;
+	sp->now_ms = now;
+	sp->mono_ms = mono;
+	return now;
+}
+
+int64_t
+spool_shift(struct spool *sp)
+{
+	(void)spool_now(sp);
+	return sp->clock_shift;
 }
 
 int
