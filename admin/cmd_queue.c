@@ -485,6 +485,9 @@ summary(const struct cli *cli, const struct filter *f)
 		summary_table(r, states, summary_state);
 		printf("\n");
 		summary_table(r, ages, summary_ages);
+		if (!json_is_true(json_object_get(r, "complete")))
+			printf("\nthe queue is long: what is held is exact, states and ages are of the "
+			    "oldest %lld recipients\n", (long long)member_int(r, "counted"));
 	}
 	json_decref(r);
 	return CLI_OK;

@@ -441,7 +441,7 @@ command_job_again(struct request *rq)
 
 /* ---- queue-summary ---- */
 
-enum { AGES = 6, SUMMARY_GROUPS_MAX = 4096 };
+enum { AGES = 6, SUMMARY_GROUPS_MAX = 4096, SUMMARY_WAIT_MS = 2000 };
 static const struct { const char *name; int64_t below_ms; } ages[AGES] = {
 	{ "1h", 3600LL * 1000 }, { "6h", 6 * 3600LL * 1000 }, { "1d", 24 * 3600LL * 1000 },
 	{ "3d", 72 * 3600LL * 1000 }, { "7d", 168 * 3600LL * 1000 }, { "older", INT64_MAX },
@@ -535,16 +535,58 @@ sums_json(const struct sums *s, const struct failover_group *g)
 	return o;
 }
 
+/* Only a domain, or nothing, was asked for: then the spool's sums are the answer. */
+static bool
+summary_plain(const struct operate_filter *f)
+{
+	return f->user == 0 && f->from_ms == 0 && f->to_ms == 0 && f->state == OPERATE_HELD &&
+	    !operate_needs_record(f);
+}
+
+static void
+sums_exact(struct sums *s, const struct spool_sums *t)
+{
+	s->held += t->held;
+	s->bytes += t->held_bytes;
+	s->forward_waiting += t->forward_waiting;
+}
+
+/* The walk was given up: what the spool's sums know is exact, the rest (states, ages) is of
+ * the recipients that were looked at. */
+static void
+summary_from_sums(struct request *rq, struct summary *s)
+{
+	struct failover *f = rq->queue->failover;
+
+	for (size_t i = 0; i < s->n; i++)
+		s->of[i].held = s->of[i].bytes = s->of[i].forward_waiting = 0;
+	s->all.held = s->all.bytes = s->all.forward_waiting = 0;
+	for (size_t i = 0; i < failover_count(f); i++) {
+		const struct failover_group *g = failover_at(f, i);
+		struct spool_sums t;
+
+		spool_total(rq->queue->spool, g->id, &t);
+		if (t.held == 0 || (rq->filter.domain != NULL &&
+		    !slice_ieq(slice_str(g->domain), slice_str(rq->filter.domain))))
+			continue;
+		sums_exact(summary_of(s, g->id), &t);
+		sums_exact(&s->all, &t);
+	}
+}
+
 static void
 summary_done(void *arg, bool end, struct spool_cursor at)
 {
 	struct request *rq = arg;
-	const struct summary *s = rq->job->summary;
+	struct summary *s = rq->job->summary;
 	json_t *o = command_ok(), *list = json_array();
 
-	(void)end;
 	(void)at;
 	rq->walk = NULL;
+	json_object_set_new(o, "complete", json_boolean(end));
+	json_object_set_new(o, "counted", json_integer((json_int_t)rq->job->count));
+	if (!end)
+		summary_from_sums(rq, s);
 	for (size_t i = 0; i < s->n; i++)
 		json_array_append_new(list, sums_json(&s->of[i],
 		    failover_find(rq->queue->failover, s->of[i].group)));
@@ -565,4 +607,6 @@ command_summary(struct request *rq)
 	j->summary = mem_new(sizeof(*j->summary));
 	j->summary->now_ms = clock_wall_ms();
 	job_walk(rq, summary_visit, summary_done);
+	if (summary_plain(&rq->filter))
+		walk_hurry(rq->walk, SUMMARY_WAIT_MS);
 }

@@ -226,7 +226,10 @@ def test_a_queue_of_many(world):
     idle = memory(relay.process.pid)
     _, cold = timed(relay, "queue", "list", "--user", "u5@shop.example")
     slowest = look_ups(relay)
-    _, summary = timed(relay, "queue", "summary")
+    r, summary = timed(relay, "queue", "summary")
+    assert r["all"]["held"] == COUNT == sum(d["held"] for d in r["domains"])
+    assert r["complete"] or r["counted"] < COUNT
+    print("  summary: complete %s, counted %d" % (r["complete"], r["counted"]))
     settled = settle(relay, 900 if FULL else 30)
     cpu = queue_cpu(relay)
     rates = [rate(relay, 20000 if FULL else 2000) for _ in range(5 if FULL else 1)]
