@@ -88,7 +88,7 @@ def big_relay(world):
     # Their copies go to a host that is dead.
     users = os.path.join(relay.folder, "users.csv")
     with open(users, "w") as f:
-        f.write("address,recovery\nmario@shop.example,mario@recovery.example\n")
+        f.write("address,recovery\n" + "\n".join(world.USERS) + "\n")
         f.writelines("u%d@%s,u%d@recovery.example\n" % (i, d, i) for d in DOMAINS for i in range(USERS))
     relay.command("users", "import", users, json_out=False, timeout=600)
     relay.start()
