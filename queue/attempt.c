@@ -678,7 +678,7 @@ attempt_count(struct attempts *a, const struct item *it, const struct queue_deli
 		return;
 	if (m->outcome == DELIVER_OK)
 		tally_delivered(a->tally, it->e.group, (enum leg_kind)it->leg, it->e.triage,
-		    now - it->e.received_ms, now);
+		    schedule_now(a->schedule) - (it->e.received_ms + it->e.shift_ms), now);
 	else
 		tally_refused(a->tally, it->e.group, (enum leg_kind)it->leg, m->code, m->enhanced,
 		    now);

@@ -473,7 +473,7 @@ forward_start(const struct spool_entry *e, int64_t now, struct legs_change *to)
 static bool
 backlog_forwards(const struct conf *c, const struct spool_entry *e, int64_t now)
 {
-	if (now - e->received_ms > c->forward_backlog_age_ms)
+	if (age(e, now) > c->forward_backlog_age_ms)
 		return false;
 	return c->forward_backlog_bulk || e->triage < LEGS_BULK_CLASS;
 }

@@ -295,12 +295,12 @@ stop_threads(struct store *s)
 	for (int i = 0; i < WORKER_MAX; i++)
 		pthread_cond_broadcast(&s->worker[i].wake);
 	pthread_mutex_unlock(&s->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += STORE_CLOSE_MS / 1000;
 	for (int i = 0; i < WORKER_MAX; i++) {
 		struct worker *w = &s->worker[i];
 		for (unsigned k = 0; k < w->nthread; k++)
-			if (pthread_timedjoin_np(w->thread[k], NULL, &until) != 0)
+			if (pthread_clockjoin_np(w->thread[k], NULL, CLOCK_MONOTONIC, &until) != 0)
 				stuck = true;
 	}
 	return !stuck;
