@@ -31,7 +31,14 @@ jobs=$(nproc)
 suite "unit and wire tests" make -s -j"$jobs" check
 suite "unit and wire tests, ASan+UBSan" make -s -j"$jobs" check SAN=1
 suite "fuzz corpora again" make -s -j"$jobs" fuzz-replay
-suite "end to end" /usr/bin/python3 -m pytest -q -p no:cacheprovider -rs tests/e2e
+# Most of these wait for clocks and peers: some at a time. Those that measure run alone.
+alone="tests/e2e/test_flood.py tests/e2e/test_scale.py"
+others=$(ls tests/e2e/test_*.py | grep -vxF "$(echo $alone | tr ' ' '\n')")
+pytest="/usr/bin/python3 -m pytest -q -p no:cacheprovider -rs"
+# shellcheck disable=SC2086
+suite "end to end" $pytest -n $((jobs + 1)) $others
+# shellcheck disable=SC2086
+suite "end to end, floods and size" $pytest $alone
 echo
 printf '%s' "$summary"
 [ $skip -eq 0 ] || echo "$skip skipped: the reasons are in the lines above"
