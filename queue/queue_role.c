@@ -290,6 +290,8 @@ queue_tick(void *arg)
 	attempts_sweep(q->attempts);
 	tally_tick(q->tally, clock_mono_ms());
 	queue_measure(q);
+	if (keep_save(q->keep, clock_wall_ms()) < 0)
+		log_warn("kept-unsaved", "error=%s", log_escs(strerror(errno)));
 	timer_arm(q->tick, QUEUE_TICK_MS);
 }
 
@@ -308,6 +310,7 @@ queue_close(struct queue *q)
 		attempts_free(&q->attempts);
 	if (q->spool != NULL)
 		spool_close(&q->spool);		/* completes what is pending: answers still go out */
+	keep_close(&q->keep);
 	failover_close(&q->failover);
 	audit_close(&q->audit);
 	alarms_free(&q->alarms);
@@ -332,6 +335,7 @@ queue_open(struct queue *q, int dir)
 		    log_escs("make the queue directory writable for this user"));
 		return -1;
 	}
+	q->keep = keep_open(dir);
 	q->failover = failover_open(dir, r->conf, q->audit);
 	if (q->failover == NULL)
 		return -1;
@@ -375,6 +379,37 @@ fail:
 	return -1;
 }
 
+struct keep_news {
+	struct queue	*queue;
+	unsigned	 relay;
+};
+
+static void
+keep_tell(void *arg, const struct queue_keep *v)
+{
+	const struct keep_news *n = arg;
+	struct ipc *ch = role_link(n->queue->role, ROLE_RELAY, n->relay);
+
+	if (ch != NULL)
+		(void)ipc_send(ch, QUEUE_KEEP, &queue_keep_wire, v, -1);
+}
+
+/* What one relay found out the others need not ask again. */
+static int
+on_keep(struct queue *q, unsigned from, struct slice body)
+{
+	struct keep_news n = { .queue = q };
+	struct queue_keep v;
+
+	if (wire_get(body, &queue_keep_wire, &v) < 0)
+		return -1;
+	if (keep_set(q->keep, &v, clock_wall_ms()))
+		for (n.relay = 0; n.relay < q->role->conf->relays; n.relay++)
+			if (n.relay != from)
+				keep_tell(&n, &v);
+	return 0;
+}
+
 static void
 queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch, uint32_t type,
     struct slice body, int fd)
@@ -389,6 +424,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = on_commit(q, index, body, fd);
 	else if (peer == ROLE_RELAY && type == QUEUE_PROBED)
 		rc = lookout_answer(q->lookout, index, body);
+	else if (peer == ROLE_RELAY && type == QUEUE_KEEP)
+		rc = on_keep(q, index, body);
 	else if (peer == ROLE_DIRECTORY && type == DIR_RELOADED)
 		rc = control_directory(q->control, body);
 	else
@@ -402,9 +439,13 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 static void
 queue_link_up(struct role *r, enum role_kind peer, unsigned index)
 {
+	struct keep_news n = { r->priv, index };
+
 	log_debug("link-up", "peer=%s index=%u", role_name(peer), index);
-	if (peer == ROLE_RELAY && r->priv != NULL)
-		phases_tell_relay(r->priv, index);
+	if (peer == ROLE_RELAY && n.queue != NULL) {
+		phases_tell_relay(n.queue, index);
+		keep_each(n.queue->keep, clock_wall_ms(), keep_tell, &n);
+	}
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "queue/failover.h"
 #include "queue/forecast.h"
 #include "queue/returned.h"
+#include "queue/keep.h"
 #include "queue/schedule.h"
 #include "queue/spool.h"
 #include "queue/tally.h"
@@ -30,6 +31,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct spool	*spool;
 	struct audit	*audit;
 	struct failover	*failover;
+	struct keep	*keep;		/* values of the relays */
 	struct attempts	*attempts;
 	struct replay	*replay;
 	struct tally	*tally;

@@ -162,3 +162,10 @@ static const struct wire_field delivered_f[] = {
 #undef Q
 const struct wire_desc queue_delivered_wire =
     WIRE_DESC("queue_delivered", struct queue_delivered, delivered_f);
+
+static const struct wire_field keep_f[] = {
+	WIRE_U64(struct queue_keep, until_ms),
+	WIRE_STR(struct queue_keep, key, KEEP_KEY_MAX),
+	WIRE_STR(struct queue_keep, value, KEEP_VALUE_MAX),
+};
+const struct wire_desc queue_keep_wire = WIRE_DESC("queue_keep", struct queue_keep, keep_f);

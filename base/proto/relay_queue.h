@@ -7,7 +7,7 @@
 
 enum {
 	QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED,
-	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE
+	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE, QUEUE_KEEP
 };
 
 /* With the sealed body as descriptor. */
@@ -130,5 +130,18 @@ struct queue_delivered {
 	struct slice	group;		/* provider group: MX roll-up, "" if not known */
 };
 extern const struct wire_desc queue_delivered_wire;
+
+/*
+ * A small value that has to outlive the relay that found it (an MTA-STS policy): kept by
+ * the queue, told to every relay when it connects and when another relay brings a newer
+ * one. Both ways. The queue does not know what it means.
+ */
+enum { KEEP_KEY_MAX = 300, KEEP_VALUE_MAX = 16 * 1024 };
+struct queue_keep {
+	uint64_t	until_ms;	/* wall clock: forgotten then */
+	struct slice	key;		/* "sts:example.org" */
+	struct slice	value;
+};
+extern const struct wire_desc queue_keep_wire;
 
 #endif
