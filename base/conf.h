@@ -183,6 +183,9 @@ struct conf {
 	bool	 forward_backlog_bulk;	/* ... of class 3 */
 	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */
 	bool	 plaintext_after_tls_failure;	/* spec 13.2 */
+	bool	 mta_sts;		/* spec 13.3 */
+	uint16_t mta_sts_port;		/* of policy hosts; 443 but in tests */
+	int64_t	 mta_sts_timeout_ms;	/* of one fetch */
 	bool	 deliver_to_loopback;	/* MX hosts on 127/8, ::1: tests and demos only */
 	unsigned connections_max;	/* per destination */
 	unsigned deliveries_max;	/* in flight over all destinations */

@@ -282,6 +282,15 @@ const struct conf_key conf_keys[] = {
 	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
 	  .min = 1, .max = 65535, .group = "Deliveries",
 	  .help = "The port of MX hosts. Another one than 25 is for tests." },
+	{ .name = "mta-sts", ROOT(mta_sts), .type = CONF_BOOL, .def = "yes",
+	  .help = "Whether MTA-STS policies of destinations (RFC 8461) are fetched and obeyed. It "
+	    "needs HTTPS outwards from this host." },
+	{ .name = "mta-sts-timeout", ROOT(mta_sts_timeout_ms), TIME("30s", 1, 10 * MIN),
+	  .help = "Waiting time for such a policy. The first mail to a domain that has one "
+	    "waits for it." },
+	{ .name = "mta-sts-port", ROOT(mta_sts_port), .type = CONF_PORT, .def = "443",
+	  .min = 1, .max = 65535,
+	  .help = "The port policies are fetched from. Another one than 443 is for tests." },
 	{ .name = "plaintext-after-tls-failure", ROOT(plaintext_after_tls_failure),
 	  .type = CONF_BOOL, .def = "no",
 	  .help = "Whether a destination whose TLS does not work gets mail in the clear, once in "

@@ -15,11 +15,12 @@ demo="ca-certificates dovecot-core dovecot-lmtpd openssl procps python3 python3-
 test="libcmocka-dev libnet-ssleay-perl clang libclang-rt-14-dev python3-pytest python3-pytest-xdist postfix iproute2 util-linux strace man-db opendkim postsrsd libmail-srs-perl libfaketime rspamd zstd"
 bench="postfix strace rspamd"
 fuzz="clang libclang-rt-14-dev"
+tls="unbound ldnsutils"	# peers of the TLS tests
 
 case "${1-}" in
 build) want="$build" ;;
 demo) want="$build $demo" ;;
-test) want="$build $demo $test" ;;
+test) want="$build $demo $test $tls" ;;
 bench) want="$build $demo $bench" ;;
 fuzz) want="$build $fuzz" ;;
 *)

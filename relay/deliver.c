@@ -305,14 +305,15 @@ deliver_start(struct deliver *d, const struct queue_deliver *q, int body_fd)
 }
 
 struct deliver *
-deliver_new(struct loop *l, const struct conf *c, struct dns *dns, struct tls_context *tls,
-    deliver_fn *fn, void *arg)
+deliver_new(struct loop *l, const struct conf *c, struct dns *dns, struct sts *sts,
+    struct tls_context *tls, deliver_fn *fn, void *arg)
 {
 	struct deliver *d = mem_new(sizeof(*d));
 
 	d->loop = l;
 	d->conf = c;
 	d->dns = dns;
+	d->sts = sts;
 	d->tls = tls;
 	d->fn = fn;
 	d->arg = arg;

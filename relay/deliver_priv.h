@@ -102,9 +102,10 @@ struct deliver_dead {
 };
 
 struct deliver {
-	struct loop		*loop;		/* borrowed, as the next three */
+	struct loop		*loop;		/* borrowed, as the next four */
 	const struct conf	*conf;
 	struct dns		*dns;
+	struct sts		*sts;		/* NULL: no MTA-STS */
 	struct tls_context	*tls;		/* NULL: no STARTTLS */
 	struct mx_self		*self;		/* owned */
 	deliver_fn		*fn;

@@ -73,7 +73,7 @@ static void
 question_ask(struct deliver_question *q)
 {
 	struct deliver *d = q->deliver;
-	const struct mx_env env = { d->dns, d->conf, d->self };
+	const struct mx_env env = { d->dns, d->conf, d->self, NULL };
 
 	/* Policies of TLS do not matter here: nothing is sent. */
 	q->lookup = mx_resolve(&env, ROUTE_MX, slice_str(q->domain), 0, DELIVER_TLS_OPTIONAL,

@@ -268,7 +268,7 @@ static void
 session_resolve(struct out_session *s)
 {
 	struct deliver *d = s->deliver;
-	const struct mx_env env = { d->dns, d->conf, d->self };
+	const struct mx_env env = { d->dns, d->conf, d->self, d->sts };
 
 	s->lookup = mx_resolve(&env, s->dest->route, slice_str(s->dest->host), s->dest->port,
 	    s->dest->tls, session_routed, s);
@@ -454,6 +454,21 @@ session_count_tls(struct out_session *s, enum tls_fault fault)
 	c->fault[fault]++;
 	log_info("tls-failed", "peer=%s policy=%u fault=%s", log_escs(session_peer(s)), policy,
 	    tls_fault_name(fault));
+}
+
+/* RFC 8461 5, testing: what would have failed is told and counted, nothing else. */
+static enum tls_fault
+session_tls_fault(const struct out_session *s)
+{
+	switch ((enum mx_testing)s->target[s->at].testing) {
+	case MX_TESTING_NO:
+		break;
+	case MX_TESTING_CERTIFICATE:
+		return conn_tls(s->conn)->verified ? TLS_FAULT_NONE : TLS_FAULT_TRUST;
+	case MX_TESTING_NOT_LISTED:
+		return TLS_FAULT_HOST;
+	}
+	return TLS_FAULT_NONE;
 }
 
 /* A connection that did not come to its first transaction. */
@@ -646,7 +661,7 @@ session_event(void *arg, enum conn_event ev)
 		session_connected(s);
 		break;
 	case CONN_TLS:
-		session_count_tls(s, TLS_FAULT_NONE);
+		session_count_tls(s, session_tls_fault(s));
 		client_tls_done(s->client);
 		session_step(s);
 		break;

@@ -45,6 +45,9 @@ struct mx_lookup {
 	uint16_t		 port;
 	bool			 secure;	/* the way to the hosts' names: DNSSEC, or ours */
 	const char		*unsafe;	/* why a host was left out, static; or NULL */
+	struct sts_query	*sts_query;	/* in flight, or NULL */
+	struct mta_sts		 sts;		/* copy; mode NONE when there is no policy */
+	bool			 ready;		/* all DNS answers are in */
 	bool			 implicit;	/* the domain itself stands for its MX */
 	struct dns_query	*query;		/* MX, or what makes a literal wait its turn */
 	size_t			 nhost;
@@ -86,6 +89,8 @@ mx_free(struct mx_lookup *m)
 {
 	size_t i;
 
+	sts_cancel(&m->sts_query);
+	mta_sts_fini(&m->sts);
 	dns_cancel(&m->query);
 	for (i = 0; i < m->nhost; i++) {
 		dns_cancel(&m->host[i].v6.query);
@@ -189,14 +194,46 @@ mx_order(const void *x, const void *y)
 	return a->shuffle < b->shuffle ? -1 : a->shuffle > b->shuffle;
 }
 
+/* Spec 13.1 (2); false when the policy does not name this host. */
+static bool
+mx_host_sts(struct mx_lookup *m, const struct mx_host *h, struct mx_target *t)
+{
+	bool listed = m->sts.mode != MTA_STS_NONE && mta_sts_match(&m->sts, h->name);
+
+	if (m->sts.mode == MTA_STS_NONE)
+		return true;
+	t->policy = MX_POLICY_STS;
+	if (m->sts.mode == MTA_STS_TESTING) {
+		t->testing = listed ? MX_TESTING_CERTIFICATE : MX_TESTING_NOT_LISTED;
+		return true;
+	}
+	t->tls = MX_TLS_PKIX;
+	if (!listed)
+		m->unsafe = "the mail server is not in the domain's MTA-STS policy";
+	return listed;
+}
+
+/* Spec 8.2: providers that want no plaintext, or get none from us. */
+static bool
+mx_provider_required(const struct mx_lookup *m, const struct mx_host *h)
+{
+	const struct conf_provider *p = m->route != ROUTE_MX ? NULL :
+	    conf_provider_of_host(m->env.conf, slice_str(h->name));
+
+	return p != NULL && p->tls_required;
+}
+
 /* Spec 13.1: what TLS has to be at this host; false when mail may not go there at all. */
 static bool
 mx_host_tls(struct mx_lookup *m, const struct mx_host *h, struct mx_target *t)
 {
 	t->tls = MX_TLS_MAY;
 	t->policy = MX_POLICY_NONE;
+	t->testing = MX_TESTING_NO;
 	t->tlsa = NULL;
-	if (m->tls == DELIVER_TLS_OPTIONAL)	/* RFC 8689 4.2.2: no policy but TLS itself */
+	if (mx_provider_required(m, h))
+		t->tls = MX_TLS_ENCRYPT;
+	if (m->tls == DELIVER_TLS_OPTIONAL)	/* RFC 8689 4.2.2: no policy but our own */
 		return true;
 	if (h->tlsa_failed) {
 		m->unsafe = "the TLSA records of the mail server cannot be had";
@@ -208,6 +245,10 @@ mx_host_tls(struct mx_lookup *m, const struct mx_host *h, struct mx_target *t)
 		t->tlsa = h->tlsa;
 		return true;
 	}
+	if (!mx_host_sts(m, h, t))
+		return false;
+	if (t->tls == MX_TLS_PKIX)
+		return true;
 	/* RFC 7672 2.2: records that nobody can use still say that there is TLS. */
 	if (h->tlsa != NULL || m->tls == DELIVER_TLS_REQUIRED)
 		t->tls = MX_TLS_ENCRYPT;
@@ -235,6 +276,7 @@ mx_add(struct mx_lookup *m, const struct mx_host *h, bool v6, const struct mx_ta
 		mx_target_make(&m->result.target[m->result.n], h, v6, addr, m->port);
 		m->result.target[m->result.n].tls = tls->tls;
 		m->result.target[m->result.n].policy = tls->policy;
+		m->result.target[m->result.n].testing = tls->testing;
 		m->result.target[m->result.n].tlsa = tls->tlsa;
 		m->result.n++;
 		(*per_host)++;
@@ -303,6 +345,27 @@ mx_decide(struct mx_lookup *m)
 	mx_end(m);
 }
 
+/* DNS has said all; the policy may still be on its way. */
+static void
+mx_ready(struct mx_lookup *m)
+{
+	m->ready = true;
+	if (m->sts_query == NULL)
+		mx_decide(m);
+}
+
+static void
+mx_on_sts(void *arg, const struct mta_sts *p)
+{
+	struct mx_lookup *m = arg;
+
+	m->sts_query = NULL;
+	if (p != NULL)
+		mta_sts_copy(&m->sts, p);
+	if (m->ready)
+		mx_decide(m);
+}
+
 static void
 mx_on_tlsa(void *arg, const struct dns_answer *a)
 {
@@ -314,7 +377,7 @@ mx_on_tlsa(void *arg, const struct dns_answer *a)
 	if (a->status == DNS_OK && a->secure)
 		h->tlsa = tlsa_parse(a->rrs);
 	if (--m->waiting == 0)
-		mx_decide(m);
+		mx_ready(m);
 }
 
 /* RFC 7672 2.2.2: only an address that was proved leads on to TLSA records. */
@@ -342,7 +405,7 @@ mx_ask_tlsa(struct mx_lookup *m)
 		h->query = dns_ask(m->env.dns, DNS_TLSA, slice_str(name), mx_on_tlsa, h);
 	}
 	if (--m->waiting == 0)
-		mx_decide(m);
+		mx_ready(m);
 }
 
 static void
@@ -472,6 +535,8 @@ mx_resolve(const struct mx_env *env, uint8_t route, struct slice host, uint16_t 
 	m->port = route == ROUTE_MX ? env->conf->smtp_port : port;
 	if (route == ROUTE_MX) {
 		m->query = dns_ask(d, DNS_MX, host, mx_on_mx, m);
+		if (env->sts != NULL && tls != DELIVER_TLS_OPTIONAL)
+			m->sts_query = sts_ask(env->sts, host, mx_on_sts, m);
 		return m;
 	}
 	mx_add_host(m, host, 0);

@@ -6,7 +6,7 @@
  * Never ourselves (spec 9.3): not our name, not our listeners.
  *
  * Beside each address stands what TLS has to be there (spec 13.1): DANE where MX, address
- * and TLSA records came with DNSSEC, else as usual. A host whose TLSA records cannot be
+ * and TLSA records came with DNSSEC, else the domain's MTA-STS policy, else as usual. A host whose TLSA records cannot be
  * had is left out: an attacker who stops them must not win (RFC 7672 2.1).
  */
 #ifndef RELAY_MX_H
@@ -17,6 +17,7 @@
 #include "base/conf.h"
 #include "base/proto/relay_queue.h"
 #include "relay/dns.h"
+#include "relay/sts.h"
 #include "relay/tlsa.h"
 
 enum {
@@ -32,6 +33,7 @@ enum mx_tls {		/* least that must be there before a transaction */
 	MX_TLS_DANE		/* a certificate that the TLSA records name */
 };
 
+enum mx_testing { MX_TESTING_NO, MX_TESTING_CERTIFICATE, MX_TESTING_NOT_LISTED };
 enum mx_policy { MX_POLICY_NONE, MX_POLICY_TLSA, MX_POLICY_STS, MX_POLICY_MAX };
 
 struct mx_target {
@@ -39,6 +41,7 @@ struct mx_target {
 	char		peer[DNS_NAME_MAX + 64];	/* "name[ip]:port" */
 	uint8_t		tls;		/* enum mx_tls */
 	uint8_t		policy;		/* enum mx_policy: whose, for the counters */
+	uint8_t		testing;	/* enum mx_testing: would it do, were it enforced? */
 	struct tlsa	*tlsa;		/* MX_TLS_DANE; the result's reference */
 	uint16_t	pref;
 	socklen_t	len;
@@ -76,6 +79,7 @@ struct mx_env {
 	struct dns		*dns;
 	const struct conf	*conf;
 	const struct mx_self	*self;
+	struct sts		*sts;	/* NULL: no MTA-STS */
 };
 struct mx_lookup *mx_resolve(const struct mx_env *env, uint8_t route, struct slice host,
     uint16_t port, uint8_t tls, mx_fn *fn, void *arg);

@@ -297,7 +297,7 @@ probes_start(struct probes *all, const struct queue_probe *q)
 	}
 	p->timer = timer_new(all->loop, probe_overdue, p);
 	timer_arm(p->timer, q->timeout_ms);
-	const struct mx_env env = { all->dns, all->conf, all->self };
+	const struct mx_env env = { all->dns, all->conf, all->self, NULL };
 	p->lookup = mx_resolve(&env, p->route, slice_str(p->host), p->port, DELIVER_TLS_DEFAULT,
 	    probe_routed, p);
 }

@@ -19,6 +19,7 @@
 #include "relay/phases.h"
 #include "relay/probe.h"
 #include "relay/smtp_session.h"
+#include "relay/sts.h"
 #include "relay/tls.h"
 
 enum {
@@ -30,6 +31,8 @@ enum {
 struct relay {
 	struct role		*role;
 	struct dns		*dns;
+	struct https		*https;
+	struct sts		*sts;
 	struct tls_context	*tls_server;	/* NULL: STARTTLS is not offered */
 	struct tls_context	*tls_client;
 	struct ingest		*ingest;
@@ -59,6 +62,17 @@ relay_delivered(void *arg, const struct queue_delivered *d)
 		log_warn("delivered-unsent", "req=%llu", (unsigned long long)d->req);
 }
 
+/* A policy of a destination, for the next life and for the other relays. */
+static void
+relay_keep(void *arg, const struct queue_keep *v)
+{
+	struct relay *rl = arg;
+	struct ipc *ch = role_link(rl->role, ROLE_QUEUE, 0);
+
+	if (ch != NULL)
+		(void)ipc_send(ch, QUEUE_KEEP, &queue_keep_wire, v, -1);
+}
+
 static void
 relay_routed(void *arg, const struct queue_routed *r)
 {
@@ -72,8 +86,8 @@ relay_routed(void *arg, const struct queue_routed *r)
 static struct deliver *
 relay_deliver_new(struct relay *rl)
 {
-	struct deliver *d = deliver_new(rl->role->loop, rl->role->conf, rl->dns, rl->tls_client,
-	    relay_delivered, rl);
+	struct deliver *d = deliver_new(rl->role->loop, rl->role->conf, rl->dns, rl->sts,
+	    rl->tls_client, relay_delivered, rl);
 
 	if (d != NULL)
 		deliver_on_route(d, relay_routed);
@@ -87,6 +101,7 @@ relay_asked(struct relay *rl, uint32_t type, struct slice body)
 	struct queue_route r;
 	struct queue_close c;
 	struct queue_probe p;
+	struct queue_keep k;
 
 	if (type == QUEUE_PROBE && wire_get(body, &queue_probe_wire, &p) == 0)
 		probes_start(rl->probes, &p);
@@ -96,6 +111,8 @@ relay_asked(struct relay *rl, uint32_t type, struct slice body)
 		deliver_route(rl->deliver, r.req, r.domain);
 	else if (type == QUEUE_CLOSE && wire_get(body, &queue_close_wire, &c) == 0)
 		deliver_close(rl->deliver, c.group);
+	else if (type == QUEUE_KEEP && wire_get(body, &queue_keep_wire, &k) == 0)
+		sts_known(rl->sts, &k);
 	else
 		return false;
 	return true;
@@ -249,6 +266,15 @@ relay_dns(struct role *r)
 	return d;
 }
 
+/* Only where it is wanted: the library is large. */
+static int
+relay_https(struct relay *rl)
+{
+	if (rl->https == NULL && rl->role->conf->mta_sts)
+		rl->https = https_new(rl->role->loop, rl->tls_client);
+	return rl->https == NULL && rl->role->conf->mta_sts ? -1 : 0;
+}
+
 static int
 relay_start(struct role *r)
 {
@@ -268,6 +294,9 @@ relay_start(struct role *r)
 	rl->dns = relay_dns(r);
 	if (rl->dns == NULL)
 		return -1;
+	if (relay_https(rl) != 0)
+		return -1;
+	rl->sts = sts_new(r->loop, r->conf, rl->dns, rl->https, relay_keep, rl);
 	rl->ingest = ingest_new(r->loop, r->conf, rl->dns, &links, r->index);
 	rl->server = smtp_server_new(r->loop, r->conf, rl->ingest, rl->tls_server);
 	smtp_server_greylist(rl->server, role_resource(r, "greylist"));
@@ -345,6 +374,8 @@ relay_reload(struct role *r)
 	}
 	/* The trust store stays that of the start: its files are out of sight by now. */
 	dns_reload(rl->dns, r->conf);
+	(void)relay_https(rl);	/* has logged why not; the rest of the reload holds */
+	sts_reload(rl->sts, r->conf, rl->https);
 	ingest_reload(rl->ingest, r->conf);
 	smtp_server_reload(rl->server, r->conf, rl->tls_server);
 	deliver_reload(rl->deliver, r->conf);
@@ -451,11 +482,13 @@ relay_status(struct role *r, struct buf *out)
 	struct relay *rl = r->priv;
 	struct deliver_stats d;
 	struct dns_stats n;
+	struct sts_stats t;
 
 	if (rl->server == NULL || relay_status_inbound(rl, out) != 0)
 		return;
 	deliver_stats(rl->deliver, &d);
 	dns_stats(rl->dns, &n);
+	sts_stats(rl->sts, &t);
 	if (buf_printf(out, ",\"delivered\":%llu,\"delivery_temp\":%llu,\"delivery_perm\":%llu,"
 	    "\"delivery_unknown\":%llu,\"delivery_local\":%llu,\"connections\":%llu,"
 	    "\"reused\":%llu,\"connections_open\":%u,\"deliveries\":%u,\"dns_asked\":%llu,"
@@ -465,7 +498,10 @@ relay_status(struct role *r, struct buf *out)
 	    (unsigned long long)d.connections, (unsigned long long)d.reused, d.open,
 	    d.in_flight, (unsigned long long)n.asked, (unsigned long long)n.cached,
 	    (unsigned long long)n.failed, (unsigned long long)n.timeouts) != 0 ||
-	    relay_status_tls(&d.tls, out) != 0)
+	    relay_status_tls(&d.tls, out) != 0 ||
+	    buf_printf(out, ",\"mta_sts_policies\":%u,\"mta_sts_fetched\":%llu,"
+	    "\"mta_sts_failed\":%llu", t.policies, (unsigned long long)t.fetched,
+	    (unsigned long long)t.failed) != 0)
 		log_warn("status", "reason=\"does not fit\"");
 }
 

@@ -210,6 +210,12 @@ tls_context_ssl(struct tls_context *c)
 	return c->ctx;
 }
 
+void
+tls_context_lend(struct tls_context *c, struct ssl_ctx_st *to)
+{
+	SSL_CTX_set1_cert_store(to, SSL_CTX_get_cert_store(c->ctx));
+}
+
 bool
 tls_context_is_server(const struct tls_context *c)
 {

@@ -53,6 +53,8 @@ void tls_context_free(struct tls_context **cp);
 
 /* For conn.c: the SSL_CTX behind it. */
 struct ssl_ctx_st *tls_context_ssl(struct tls_context *c);
+/* For https.c: gives that SSL_CTX our trust store. */
+void tls_context_lend(struct tls_context *c, struct ssl_ctx_st *to);
 bool tls_context_is_server(const struct tls_context *c);
 
 #endif

@@ -22,6 +22,8 @@ class Sink:
         self.extensions = extensions if extensions is not None else [
             "PIPELINING", "8BITMIME", "SIZE 104857600", "ENHANCEDSTATUSCODES"]
         self.tls = None
+        self.tls_extensions = []    # offered over TLS only
+        self.clear = 0              # MAIL commands that came in the clear
         if cert is not None:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*cert)
@@ -102,6 +104,7 @@ class Sink:
             if verb in ("EHLO", "HELO", "LHLO"):
                 helo, mail, rcpts = text[5:], None, []
                 ext = ["sink.example"] + (self.extensions if verb != "HELO" else [])
+                ext += self.tls_extensions if secure else []
                 if self.tls and not secure and verb != "HELO":
                     ext.append("STARTTLS")
                 lines = ["250-" + e for e in ext[:-1]] + ["250 " + ext[-1]]
@@ -114,6 +117,7 @@ class Sink:
             elif verb == "MAIL":
                 arg = text[text.index("<") + 1:text.index(">")]
                 mail, rcpts = None, []
+                self.clear += not secure
                 if await self._ask("mail", arg, writer, "250 2.1.0 ok"):
                     mail, rcpts, options = arg, [], text[text.index(">") + 1:].strip()
             elif verb == "RCPT":

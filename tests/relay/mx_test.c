@@ -212,7 +212,7 @@ bed_close(struct bed *b)
 static void
 route(struct bed *b, uint8_t kind, const char *host, uint16_t port)
 {
-	const struct mx_env env = { b->dns, &b->conf, b->self };
+	const struct mx_env env = { b->dns, &b->conf, b->self, NULL };
 	struct mx_lookup *m = mx_resolve(&env, kind, slice_str(host), port, b->tls, on_route, b);
 
 	assert_non_null(m);
@@ -319,7 +319,7 @@ test_cancel(void **state)
 
 	(void)state;
 	bed_open(&b);
-	env = (struct mx_env){ b.dns, &b.conf, b.self };
+	env = (struct mx_env){ b.dns, &b.conf, b.self, NULL };
 	m = mx_resolve(&env, ROUTE_MX, SLICE_LIT("pref.example"), 0, 0, on_route, &b);
 	mx_cancel(&m);
 	m = mx_resolve(&env, ROUTE_SMTP, SLICE_LIT("a.mx.example"), 1, 0, on_route, &b);
