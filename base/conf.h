@@ -76,6 +76,7 @@ struct conf_domain {		/* domain "example.it" { } */
 	enum conf_unsurvivable	 unsurvivable;
 	char			*brand;		/* in From of munged copies, NULL: the name */
 	bool			 forward_opted_in_only;	/* forward-to = opted-in */
+	bool			 primary_trusted;	/* REQUIRETLS mail goes there without */
 	bool			 fold_local;	/* local part compared without case */
 	char			*subaddress;	/* separators, "" for none; default "+" */
 };
@@ -183,6 +184,7 @@ struct conf {
 	bool	 forward_backlog_bulk;	/* ... of class 3 */
 	uint16_t smtp_port;		/* where MX hosts listen; 25 but in tests */
 	bool	 plaintext_after_tls_failure;	/* spec 13.2 */
+	bool	 honour_tls_required_no;	/* on forward legs too (13.5) */
 	bool	 mta_sts;		/* spec 13.3 */
 	uint16_t mta_sts_port;		/* of policy hosts; 443 but in tests */
 	int64_t	 mta_sts_timeout_ms;	/* of one fetch */

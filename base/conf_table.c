@@ -282,6 +282,11 @@ const struct conf_key conf_keys[] = {
 	{ .name = "smtp-port", ROOT(smtp_port), .type = CONF_PORT, .def = "25",
 	  .min = 1, .max = 65535, .group = "Deliveries",
 	  .help = "The port of MX hosts. Another one than 25 is for tests." },
+	{ .name = "honour-tls-required-no", ROOT(honour_tls_required_no), .type = CONF_BOOL,
+	  .def = "no",
+	  .help = "Whether `TLS-Required: No' in a message (RFC 8689) also sets aside the TLS "
+	    "policies of the recovery address's domain. The sender wrote to somebody else. On "
+	    "the way to the primary the field always counts." },
 	{ .name = "mta-sts", ROOT(mta_sts), .type = CONF_BOOL, .def = "yes",
 	  .help = "Whether MTA-STS policies of destinations (RFC 8461) are fetched and obeyed. It "
 	    "needs HTTPS outwards from this host." },
@@ -505,6 +510,11 @@ const struct conf_key conf_keys[] = {
 	  .def = "registered", .choices = forward_to,
 	  .help = "Whose mail is forwarded: every user with a registered recovery address, or "
 	    "only who has opted in. Who has opted out never is." },
+	{ .name = "primary-trusted", DOMAIN(primary_trusted), .type = CONF_BOOL, .def = "no",
+	  .help = "Whether the way to the primary is the operator's own and safe. Mail that came "
+	    "with REQUIRETLS (RFC 8689) then goes there as other mail does; otherwise it is held "
+	    "until the primary offers REQUIRETLS with a right certificate, which LMTP servers "
+	    "do not." },
 	{ .name = "fold-local", DOMAIN(fold_local), .type = CONF_BOOL, .def = "yes",
 	  .help = "Whether upper and lower case are the same before the @." },
 	{ .name = "subaddress", DOMAIN(subaddress), .type = CONF_SEPARATORS, .def = "+",

@@ -30,18 +30,19 @@ enum {	/* envelope.flags */
 	ENV_TLS		= 8,	/* arrived over TLS */
 	ENV_HOLD_ONLY	= 16,	/* no forward leg, ever; `reason` says why */
 	ENV_HAS_NUL	= 32,
-	ENV_REQUIRETLS	= 64,
+	ENV_REQUIRETLS	= 64,	/* of MAIL (RFC 8689 2) */
 	ENV_TRUSTED	= 128,	/* came from a trusted front server */
 	ENV_SURVIVABLE	= 256,	/* an aligned DKIM signature passed (spec 7.1) */
 	ENV_QUARANTINE	= 512,	/* p= of the author domain, as evaluated; neither: none */
 	ENV_REJECT	= 1024,
 	ENV_SIGNED_DNT	= 2048,	/* a good signature covers Disposition-Notification-To (2.3.10) */
 	ENV_SIGNED_RRT	= 4096,	/* likewise Return-Receipt-To */
+	ENV_TLS_OPTIONAL = 8192, /* "TLS-Required: No" (RFC 8689 3), without ENV_REQUIRETLS */
 	ENV_TRIAGE_RULE	= 15 << 16,	/* T1..T10 of spec 10.2, 0: not known */
 	/* what verify finds out; the rest is the relay's to say */
 	ENV_OF_VERIFY	= ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL | ENV_SURVIVABLE |
 			  ENV_QUARANTINE | ENV_REJECT | ENV_SIGNED_DNT | ENV_SIGNED_RRT |
-			  ENV_TRIAGE_RULE
+			  ENV_TLS_OPTIONAL | ENV_TRIAGE_RULE
 };
 enum { ENV_TRIAGE_SHIFT = 16 };
 

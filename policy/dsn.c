@@ -225,6 +225,10 @@ put_header(const struct maker *m)
 	if (m->message_id.n > 0 && buf_printf(m->out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n",
 	    SLICE_FMT(m->message_id), SLICE_FMT(m->message_id)) < 0)
 		return -1;
+	/* RFC 8689 5: the report is no more secret than what it is about. */
+	if ((rq->env->flags & ENV_TLS_OPTIONAL) != 0 &&
+	    buf_puts(m->out, "TLS-Required: No\r\n") < 0)
+		return -1;
 	return buf_printf(m->out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n"
 	    "Content-Transfer-Encoding: %s\r\n", m->boundary, m->eightbit ? "8bit" : "7bit");
@@ -513,5 +517,6 @@ dsn_build(const struct dsn_request *rq, struct dsn *d)
 	d->eightbit = m.eightbit;
 	d->utf8 = mime_has_8bit(rq->env->mail_from);
 	d->requiretls = (rq->env->flags & ENV_REQUIRETLS) != 0;
+	d->tls_optional = (rq->env->flags & ENV_TLS_OPTIONAL) != 0;
 	return 0;
 }

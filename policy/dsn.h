@@ -51,6 +51,7 @@ struct dsn {
 	bool		 eightbit;	/* needs BODY=8BITMIME */
 	bool		 utf8;		/* needs SMTPUTF8 */
 	bool		 requiretls;	/* must be sent with REQUIRETLS (RFC 8689 5) */
+	bool		 tls_optional;	/* says "TLS-Required: No", as the message did */
 	bool		 full;		/* returns the whole message */
 };
 

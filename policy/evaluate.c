@@ -554,6 +554,25 @@ refuse_by_policy(struct evaluate *e, const struct run *r, struct verify_done *ou
 	out->reason = buf_slice(&e->reply);
 }
 
+/* RFC 8689 3: one field, of which "No" is the only value there is. */
+static bool
+tls_optional(struct slice msg)
+{
+	struct header_field f;
+	struct header h;
+	unsigned n = 0;
+	bool no = false;
+
+	header_start(&h, msg);
+	while (header_next(&h, &f)) {
+		if (!header_is(&f, "TLS-Required"))
+			continue;
+		n++;
+		no = slice_ieq(slice_trim(f.value), SLICE_LIT("No"));
+	}
+	return n == 1 && no;
+}
+
 static void
 decide(struct evaluate *e, const struct run *r, struct verify_done *out)
 {
@@ -565,6 +584,8 @@ decide(struct evaluate *e, const struct run *r, struct verify_done *out)
 		out->flags |= ENV_HAS_8BIT;
 	if (nul)
 		out->flags |= ENV_HAS_NUL;
+	if (tls_optional(r->msg))
+		out->flags |= ENV_TLS_OPTIONAL;
 	out->cuts = buf_slice(&e->cuts);
 	out->triage = t.class;
 	out->reason = slice_str(d.rule);

@@ -467,6 +467,26 @@ attempt_relay(struct attempts *a, const struct dest *d, unsigned *index)
 	return best;
 }
 
+/* Spec 13.5: what the message asks of TLS. REQUIRETLS goes before the header field. */
+static uint8_t
+attempt_tls(const struct attempts *a, const struct work *w)
+{
+	const struct conf *c = a->role->conf;
+	bool hold = w->item->leg == LEG_HOLD;
+	struct envelope_rcpt rcpt;
+	const struct conf_domain *d;
+
+	if ((w->msg.env.flags & ENV_REQUIRETLS) != 0) {
+		d = !hold || spool_message_rcpt(&w->msg, w->item->e.rcpt_index, &rcpt) < 0 ?
+		    NULL : conf_domain_find(c, rcpt.domain);
+		return d != NULL && d->primary_trusted ? DELIVER_TLS_DEFAULT :
+		    DELIVER_TLS_REQUIRETLS;
+	}
+	if ((w->msg.env.flags & ENV_TLS_OPTIONAL) != 0 && (hold || c->honour_tls_required_no))
+		return DELIVER_TLS_OPTIONAL;
+	return DELIVER_TLS_DEFAULT;
+}
+
 static void
 attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 {
@@ -487,8 +507,7 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	q->ahead = it->leg == LEG_HOLD && it->replay == NULL;
 	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
 	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
-	if ((w->msg.env.flags & ENV_REQUIRETLS) != 0)	/* spec 13.5: both legs alike */
-		q->tls = DELIVER_TLS_REQUIRETLS;
+	q->tls = attempt_tls(a, w);
 	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, w->msg.body_fd) == 0) {
 		schedule_at_relay(a->schedule, it, index);
 		work_drop_message(w);

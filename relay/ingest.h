@@ -56,7 +56,8 @@ struct ingest_mail {
 	struct msgid	id;
 	int64_t		received_ms;	/* wall clock */
 	uint64_t	body_size;
-	uint32_t	flags;		/* ENV_BODY_8BIT, ENV_SMTPUTF8, ENV_TLS, ENV_TRUSTED */
+	uint32_t	flags;		/* ENV_BODY_8BIT, ENV_SMTPUTF8, ENV_TLS, ENV_TRUSTED,
+				 * ENV_REQUIRETLS */
 	uint32_t	nrcpt;
 	struct slice	client_ip, helo, mail_from;
 	struct slice	envid, ret;	/* RFC 3461, "" when not given */

@@ -66,6 +66,7 @@ machine_reset(struct smtp_machine *m)
 	m->envid = NULL;
 	m->ret = SLICE_NONE;
 	m->utf8 = false;
+	m->requiretls = false;
 	buf_fini(&m->rcpts);
 	buf_init(&m->rcpts, SMTP_RCPTS_MAX);
 	free(m->rcpt_hash);
@@ -229,6 +230,8 @@ machine_extended_hello(struct smtp_machine *m, enum smtp_state st, struct slice 
 		machine_say(reply, "250-XCLIENT " SMTP_XCLIENT_NAMES);
 	if (m->tls_offered && !m->tls_active)
 		machine_say(reply, "250-STARTTLS");
+	if (m->tls_active)	/* RFC 8689 2: never where it could be stripped */
+		machine_say(reply, "250-REQUIRETLS");
 	machine_say(reply, "250 8BITMIME");
 	return machine_step(SMTP_READY, SMTP_DO_NOTHING);
 }
@@ -330,9 +333,12 @@ cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	}
 	if (a.utf8 && !p.utf8)
 		return machine_wrong(m, st, reply, "553 5.6.7 this address needs SMTPUTF8");
+	if (p.requiretls && !m->tls_active)
+		return machine_wrong(m, st, reply, "555 5.5.4 REQUIRETLS needs TLS first");
 	m->size = p.size;
 	m->body_8bit = p.body_8bit;
 	m->utf8 = p.utf8;
+	m->requiretls = p.requiretls;
 	m->ret = p.ret;
 	m->envid = slice_dup(p.envid);
 	m->mail_from = slice_dup(box);

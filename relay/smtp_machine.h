@@ -71,6 +71,7 @@ struct smtp_machine {
 	bool		 extended;	/* EHLO, not HELO */
 	bool		 body_8bit;	/* BODY=8BITMIME */
 	bool		 utf8;		/* SMTPUTF8 */
+	bool		 requiretls;	/* REQUIRETLS */
 	bool		 rcpt_deferred;	/* some recipient of this transaction got 4yz */
 	bool		 rcpt_refused;	/* ... 5yz */
 	uint8_t		 bare_lines;	/* command lines with bare CR or LF */

@@ -107,14 +107,15 @@ mail_ret(struct slice v, struct slice *out)
 enum smtp_param
 smtp_mail_params(struct slice s, uint64_t size_max, struct smtp_mail_params *out)
 {
-	static const char *const names[] = { "SIZE", "BODY", "SMTPUTF8", "RET", "ENVID" };
+	static const char *const names[] = { "SIZE", "BODY", "SMTPUTF8", "RET", "ENVID",
+		"REQUIRETLS" };
 	enum smtp_param r = SMTP_PARAM_OK;
 	unsigned seen = 0;
 	struct param p;
 
 	*out = (struct smtp_mail_params){ 0 };
 	while (r == SMTP_PARAM_OK && param_next(&s, &p)) {
-		int i = param_find(&p, names, 5);
+		int i = param_find(&p, names, 6);
 		bool ok = false;
 
 		if (i < 0)
@@ -135,6 +136,9 @@ smtp_mail_params(struct slice s, uint64_t size_max, struct smtp_mail_params *out
 			break;
 		case 3:
 			ok = mail_ret(p.value, &out->ret);
+			break;
+		case 5:
+			out->requiretls = ok = !p.has_value;
 			break;
 		default:
 			out->envid = p.value;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What may follow the path of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8
- * (RFC 6531), RET, ENVID, NOTIFY and ORCPT (RFC 3461). Strict: what is passed on unchanged
+ * (RFC 6531), REQUIRETLS (RFC 8689), RET, ENVID, NOTIFY and ORCPT (RFC 3461). Strict: what is passed on unchanged
  * to the primary and copied into reports has to be what its grammar says. Pure.
  */
 #ifndef RELAY_SMTP_PARAM_H
@@ -18,7 +18,7 @@ enum smtp_param { SMTP_PARAM_OK, SMTP_PARAM_UNKNOWN, SMTP_PARAM_BAD, SMTP_PARAM_
 
 struct smtp_mail_params {
 	uint64_t	size;		/* 0 when not given */
-	bool		body_8bit, utf8;
+	bool		body_8bit, utf8, requiretls;
 	struct slice	ret;		/* "FULL", "HDRS" or ""; static */
 	struct slice	envid;		/* xtext as given; borrowed from the line */
 };

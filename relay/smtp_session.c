@@ -297,7 +297,8 @@ session_keep(struct session *s)
 		.body_size = s->body_size,
 		.flags = (s->m.body_8bit ? ENV_BODY_8BIT : 0u) |
 		    (session_unknown_client(s) ? ENV_TRUSTED : 0u) |
-		    (s->m.utf8 ? ENV_SMTPUTF8 : 0u) | (tls != NULL ? ENV_TLS : 0u),
+		    (s->m.utf8 ? ENV_SMTPUTF8 : 0u) | (tls != NULL ? ENV_TLS : 0u) |
+		    (s->m.requiretls ? ENV_REQUIRETLS : 0u),
 		.nrcpt = s->m.nrcpt,
 		.client_ip = slice_str(session_client(s)),
 		.helo = slice_str(s->m.helo),

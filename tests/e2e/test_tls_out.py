@@ -3,6 +3,7 @@
 HTTPS server, against sinks that strip STARTTLS or show other certificates."""
 import os
 import shutil
+import signal
 import time
 
 import pytest
@@ -258,3 +259,67 @@ def test_spec_13_3_refreshed_before_it_ends(world, net):
     send_all(relay, ["enforce.example"])
     wait_log(relay, "not in the domain's MTA-STS policy")
     assert len(host.messages) == 1
+
+
+def test_spec_13_5_requiretls(world, net):
+    """Offered over TLS only; sent on over verified TLS to who offers it, held otherwise."""
+    full, without = net.host("mx.full.example"), net.host("mx.without.example")
+    full.tls_extensions = ["REQUIRETLS"]
+    net.sts({"full.example": policy("enforce", "mx.full.example"),
+             "without.example": policy("enforce", "mx.without.example")})
+    for d in ("full", "without"):
+        net.domain(d + ".example", "mx.%s.example" % d)
+    plain = net.host("mx.plain.example")
+    plain.tls_extensions = ["REQUIRETLS"]       # offered, but nothing vouches for its name
+    net.domain("plain.example", "mx.plain.example")
+    cert = net.ca.issue("mx2.relay.example")
+    domains = ["full.example", "without.example", "plain.example"]
+    relay = net.relay(domains, top='tls-cert-file = "%s"\ntls-key-file = "%s"' % cert)
+    world.down()
+    relay.failover("on")
+    code, text = mail.send(relay.port, SENDER, "u0@shop.example",
+                           mail.message(SENDER, "u0@shop.example"), options=["REQUIRETLS"])
+    assert code == 555, text                    # in the clear it is not known
+    for i in range(3):
+        user = "u%d@shop.example" % i
+        code, text = mail.send(relay.port, SENDER, user, mail.message(SENDER, user), tls=True,
+                               options=["REQUIRETLS"])
+        assert code == 250, text
+    assert "REQUIRETLS" in full.wait(1)[0].options
+    wait_log(relay, "deliver-host-failed", 'host="without.example"', "REQUIRETLS")
+    wait_log(relay, "deliver-host-failed", 'host="plain.example"', "REQUIRETLS")
+    # mail that did not ask for it goes there meanwhile
+    for i in (1, 2):
+        user = "u%d@shop.example" % i
+        assert mail.send(relay.port, SENDER, user, mail.message(SENDER, user))[0] == 250
+    assert "REQUIRETLS" not in without.wait(1)[0].options
+    assert "REQUIRETLS" not in plain.wait(1)[0].options
+    without.tls_extensions = ["REQUIRETLS"]
+    assert "REQUIRETLS" in without.wait(2, timeout=30)[1].options
+    # hold legs alike: a store that does not know it gets nothing, and nothing is lost
+    relay.failover("off")
+    world.up()
+    assert len(world.store.wait(2, timeout=30)) == 2
+    wait_log(relay, "leg=hold", "4.7.5")
+    assert relay.balance()["held"] == 3 and len(world.store.messages) == 2
+    relay.write_conf(in_domain="primary-trusted = yes")
+    relay.process.send_signal(signal.SIGHUP)
+    assert len(world.store.wait(5, timeout=30)) == 5
+    relay.wait_balance(held=0)
+
+
+def test_spec_13_5_tls_required_no(world, net):
+    """On the way to the primary it counts, on forward legs only where the operator says so."""
+    host = net.host("mx.sts.example", cert=net.ca.issue("elsewhere.example"))
+    net.sts({"enforce.example": policy("enforce", "mx.sts.example")})
+    net.domain("enforce.example", "mx.sts.example")
+    relay = net.relay(["enforce.example"])
+    world.down()
+    relay.failover("on")
+    data = b"TLS-Required: No\r\n" + mail.message(SENDER, "u0@shop.example")
+    assert mail.send(relay.port, SENDER, "u0@shop.example", data)[0] == 250
+    wait_log(relay, "tls-failed", "certificate-host-mismatch")
+    assert host.messages == []
+    relay.write_conf(top=relay.values["top"] + "honour-tls-required-no = yes")
+    relay.process.send_signal(signal.SIGHUP)
+    assert host.wait(1, timeout=30)[0].tls

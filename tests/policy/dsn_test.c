@@ -479,7 +479,11 @@ returned_content_2_3_7(void **state)
 		else
 			assert_false(has(m, "rfc822-headers") || has(m, "message/rfc822"));
 		assert_int_equal(has(m, "Ciao"), t[i].full && strstr(t[i].content, "Ciao") != NULL);
+		assert_false(has(m, "TLS-Required") || b->dsn.tls_optional);
 	}
+	b->env.flags = ENV_TLS_OPTIONAL;	/* RFC 8689 5 */
+	m = build(b);
+	assert_true(has(m, "\r\nTLS-Required: No\r\n") && b->dsn.tls_optional);
 }
 
 /* A header without end is cut after a field; the message stays within its limit. */

@@ -190,6 +190,12 @@ refused_and_held(void **state)
 		{ 0, "Delivered-To: other@primary.example\r\n", { "x\r\n", 3 }, VERIFY_OK, 0, "" },
 		{ 0, "", { "a\0b\r\n", 5 }, VERIFY_OK, ENV_HOLD_ONLY | ENV_HAS_NUL, "nul" },
 		{ 0, "", { "\xc3\xa8\r\n", 4 }, VERIFY_OK, ENV_HAS_8BIT, "" },
+		/* RFC 8689 3 */
+		{ 0, "TLS-Required: No\r\n", { "x\r\n", 3 }, VERIFY_OK, ENV_TLS_OPTIONAL, "" },
+		{ 0, "tls-required:\r\n no \r\n", { "x\r\n", 3 }, VERIFY_OK, ENV_TLS_OPTIONAL, "" },
+		{ 0, "TLS-Required: Yes\r\n", { "x\r\n", 3 }, VERIFY_OK, 0, "" },
+		{ 0, "TLS-Required: No\r\nTLS-Required: No\r\n", { "x\r\n", 3 }, VERIFY_OK, 0, "" },
+		{ 0, "", { "TLS-Required: No\r\n", 18 }, VERIFY_OK, 0, "" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

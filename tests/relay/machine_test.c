@@ -320,12 +320,23 @@ test_tls_forgets(void **state)
 	(void)say(b, SMTP_GREETED, "EHLO c");
 	assert_non_null(memmem(b->reply.p + b->reply.off, buf_len(&b->reply),
 	    "250-STARTTLS\r\n", 14));
+	/* RFC 8689 2: REQUIRETLS is neither offered nor taken in the clear */
+	assert_null(memmem(b->reply.p + b->reply.off, buf_len(&b->reply), "REQUIRETLS", 10));
+	expect(b, say(b, SMTP_READY, "MAIL FROM:<a@b.example> REQUIRETLS"), SMTP_READY,
+	    SMTP_DO_NOTHING, "555 5.5.4");
 	expect(b, say(b, SMTP_READY, "STARTTLS now"), SMTP_READY, SMTP_DO_NOTHING, "501 5.5.4");
 	expect(b, say(b, SMTP_READY, "STARTTLS"), SMTP_TLS, SMTP_DO_TLS, "220 2.0.0");
 	assert_int_equal(smtp_machine_tls(&b->m).next, SMTP_GREETED);
 	assert_null(b->m.helo);
 	(void)say(b, SMTP_GREETED, "EHLO c");
 	assert_null(memmem(b->reply.p + b->reply.off, buf_len(&b->reply), "STARTTLS", 8));
+	assert_non_null(memmem(b->reply.p + b->reply.off, buf_len(&b->reply),
+	    "250-REQUIRETLS\r\n", 16));
+	expect(b, say(b, SMTP_READY, "MAIL FROM:<a@b.example> REQUIRETLS"), SMTP_MAIL,
+	    SMTP_DO_SENDER, "250 2.1.0");
+	assert_true(b->m.requiretls);
+	(void)say(b, SMTP_MAIL, "RSET");
+	assert_false(b->m.requiretls);
 }
 
 int

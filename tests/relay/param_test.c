@@ -27,6 +27,10 @@ test_mail(void **state)
 		{ " ENVID=" X100 "x", SMTP_PARAM_BAD, "", "" },
 		{ " ENVID=a+3Db  RET=full ", SMTP_PARAM_OK, "a+3Db", "FULL" },
 		{ "RET=HDRS BODY=8BITMIME SIZE=1000 SMTPUTF8", SMTP_PARAM_OK, "", "HDRS" },
+		{ "REQUIRETLS", SMTP_PARAM_OK, "", "" },
+		{ "requiretls RET=FULL", SMTP_PARAM_OK, "", "FULL" },
+		{ "REQUIRETLS=1", SMTP_PARAM_BAD, "", "" },
+		{ "REQUIRETLS REQUIRETLS", SMTP_PARAM_BAD, "", "" },
 		{ "SIZE=1001", SMTP_PARAM_TOO_BIG, "", "" },
 		{ "SIZE=99999999999999999999", SMTP_PARAM_TOO_BIG, "", "" },
 		{ "SIZE=", SMTP_PARAM_BAD, "", "" },
@@ -56,6 +60,8 @@ test_mail(void **state)
 			fail_msg("%s: %d", t[i].text, (int)r);
 		if (r != SMTP_PARAM_OK)
 			continue;
+		assert_int_equal(p.requiretls, slice_istarts(slice_str(t[i].text),
+		    SLICE_LIT("REQUIRETLS")));
 		assert_true(slice_eq(p.envid, slice_str(t[i].envid)));
 		assert_true(slice_eq(p.ret, slice_str(t[i].ret)));
 	}
