@@ -81,33 +81,66 @@ read_file(const struct found *f, const char *key, const char *path, bool private
 	return true;
 }
 
+struct examined {
+	const struct found	*f;
+	const char		*key, *path;
+};
+
 static void
-check_tls(const struct found *f)
+say_of_certificate(void *arg, bool bad, const char *text)
+{
+	const struct examined *x = arg;
+
+	if (bad)
+		wrong(x->f, x->key, "%s: the certificate %s", x->path, text);
+	else
+		doubt(x->f, x->key, "%s: the certificate %s", x->path, text);
+}
+
+/* hostname NULL: it need not carry that name. */
+static void
+check_certificate(const struct found *f, const char *ckey, const char *cpath, const char *kkey,
+    const char *kpath, const char *hostname)
 {
 	struct keyfile cert = { .mode = 0 }, key = { .mode = 0 };
+	struct examined x = { f, ckey, cpath };
 	char why[512] = "";
-	bool have = false;
+	bool have;
 
-	if (f->c->tls_cert_file != NULL) {
-		have = read_file(f, "tls-cert-file", f->c->tls_cert_file, false, &cert);
-		have = read_file(f, "tls-key-file", f->c->tls_key_file, true, &key) && have;
-	}
+	have = read_file(f, ckey, cpath, false, &cert);
+	have = read_file(f, kkey, kpath, true, &key) && have;
 	if (have) {
 		struct tls_context *t = tls_server_new(buf_slice(&cert.text), buf_slice(&key.text),
 		    why, sizeof(why));
 		if (t == NULL)
-			wrong(f, "tls-cert-file", "%s with %s: %s", f->c->tls_cert_file,
-			    f->c->tls_key_file, why);
+			wrong(f, ckey, "%s with %s: %s", cpath, kpath, why);
+		else
+			tls_examine(buf_slice(&cert.text), hostname, f->c->tls_ca_file,
+			    say_of_certificate, &x);
 		tls_context_free(&t);
 	}
+	keyfile_fini(&cert);
+	keyfile_fini(&key);
+}
+
+static void
+check_tls(const struct found *f)
+{
+	char why[512] = "";
+
+	if (f->c->tls_cert_file != NULL)
+		check_certificate(f, "tls-cert-file", f->c->tls_cert_file, "tls-key-file",
+		    f->c->tls_key_file, f->c->hostname);
+	for (size_t i = 0; i < f->c->ncertificate; i++)
+		if (f->c->certificate[i].cert_file != NULL)
+			check_certificate(f, "cert-file", f->c->certificate[i].cert_file, "key-file",
+			    f->c->certificate[i].key_file, NULL);
 	if (f->c->tls_ca_file != NULL) {
 		struct tls_context *t = tls_client_new(f->c->tls_ca_file, why, sizeof(why));
 		if (t == NULL)
 			wrong(f, "tls-ca-file", "%s: %s", f->c->tls_ca_file, why);
 		tls_context_free(&t);
 	}
-	keyfile_fini(&cert);
-	keyfile_fini(&key);
 }
 
 static void

@@ -205,6 +205,23 @@ fill_listens(struct load *l, cfg_t *root)
 }
 
 static void
+fill_certificates(struct load *l, cfg_t *root)
+{
+	struct conf *c = l->conf;
+	char path[400];
+
+	c->ncertificate = cfg_size(root, "certificate");
+	c->certificate = mem_array(c->ncertificate + 1, sizeof(*c->certificate));
+	for (unsigned i = 0; i < c->ncertificate; i++) {
+		cfg_t *sec = cfg_getnsec(root, "certificate", i);
+		(void)snprintf(path, sizeof(path), "certificate %s", cfg_title(sec));
+		bytes_lower(path, strlen(path));
+		c->certificate[i].name = mem_str(cfg_title(sec));
+		fill(l, CONF_CERTIFICATE, sec, path, &c->certificate[i]);
+	}
+}
+
+static void
 fill_shards(struct load *l, cfg_t *sec, const char *parent, struct conf_domain *d)
 {
 	char path[1200];
@@ -370,6 +387,7 @@ new_parser(void)
 	section_option(o, CONF_FORWARDER, o + CONF_FORWARDER * KEYS_MAX);
 	section_option(o, CONF_DOMAIN, o + CONF_DOMAIN * KEYS_MAX);
 	section_option(o, CONF_PROVIDER, o + CONF_PROVIDER * KEYS_MAX);
+	section_option(o, CONF_CERTIFICATE, o + CONF_CERTIFICATE * KEYS_MAX);
 	cfg_t *cfg = cfg_init(o, CFGF_NONE);	/* copies the options */
 	CHECK(cfg != NULL);
 	(void)cfg_set_error_function(cfg, quiet);
@@ -451,6 +469,7 @@ build(struct load *l, struct slice clean)
 		    "libconfuse does not take this: write it more plainly");
 	fill(l, CONF_ROOT, root, "", l->conf);
 	fill_listens(l, root);
+	fill_certificates(l, root);
 	cfg_t *fwd = cfg_size(root, "forwarder") > 0 ? cfg_getnsec(root, "forwarder", 0) : NULL;
 	fill(l, CONF_FORWARDER, fwd, "forwarder", &l->conf->forwarder);
 	fill_domains(l, root);
@@ -595,6 +614,11 @@ conf_free(struct conf **cp)
 		free_section(CONF_LISTEN, &c->listen[i]);
 		free(c->listen[i].address);
 	}
+	for (size_t i = 0; i < c->ncertificate; i++) {
+		free_section(CONF_CERTIFICATE, &c->certificate[i]);
+		free(c->certificate[i].name);
+	}
+	free(c->certificate);
 	for (size_t i = 0; i < c->ndomain; i++) {
 		struct conf_domain *d = &c->domain[i];
 		for (size_t j = 0; j < d->nshard; j++) {

@@ -45,6 +45,12 @@ struct conf_listen {		/* listen "0.0.0.0:25" { } */
 	bool	 lmtp;		/* LMTP is spoken, not SMTP (RFC 2033) */
 };
 
+enum { CONF_CERTIFICATES_MAX = 64 };
+struct conf_certificate {	/* certificate "mx.other.example" { }: beside tls-cert-file */
+	char	*name;		/* for people; the names served are the certificate's */
+	char	*cert_file, *key_file;	/* both, or none: an empty section */
+};
+
 struct conf_shard {		/* inside a domain: shard "s2" { primary = ... } */
 	char			*name;
 	struct conf_route	 primary;
@@ -121,6 +127,7 @@ struct conf {
 	unsigned uid_base;		/* roles run as uid_base+1.. when started as root */
 
 	struct conf_listen	*listen;	size_t nlisten;
+	struct conf_certificate	*certificate;	size_t ncertificate;
 	struct conf_domain	*domain;	size_t ndomain;
 	struct conf_forwarder	 forwarder;
 	struct conf_provider	*provider;	size_t nprovider;	/* built-in ones too, and

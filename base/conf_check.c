@@ -99,6 +99,28 @@ check_listens(const struct check *k)
 }
 
 static void
+check_certificates(const struct check *k)
+{
+	const struct conf *c = k->c;
+	char path[400];
+
+	for (size_t i = 0; i < c->ncertificate; i++) {
+		const struct conf_certificate *x = &c->certificate[i];
+		(void)snprintf(path, sizeof(path), "certificate %s", x->name);
+		bytes_lower(path, strlen(path));
+		check_pair(k, path, "cert-file", x->cert_file, "key-file", x->key_file);
+		if (x->cert_file != NULL && x->key_file != NULL && c->tls_cert_file == NULL &&
+		    line_of(k, "/tls-cert-file") == 0)
+			conf_error(k->err, c->file, line_of(k, path), "certificate", "needs "
+			    "tls-cert-file too, for clients that ask for no name: set it and "
+			    "tls-key-file");
+	}
+	if (c->ncertificate > CONF_CERTIFICATES_MAX)
+		conf_error(k->err, c->file, 0, "certificate", "there are more than %d: put several "
+		    "names into one", CONF_CERTIFICATES_MAX);
+}
+
+static void
 check_forwarder(const struct check *k)
 {
 	const struct conf_forwarder *f = &k->c->forwarder;
@@ -249,6 +271,7 @@ conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors
 		conf_error(e, c->file, line_of_either(&k, "/control-socket", "/state-dir"),
 		    "control-socket", "path is longer than a socket's may be (107 bytes): name a "
 		    "shorter one, as /run/salvaposta/control.sock");
+	check_certificates(&k);
 	check_orders(&k);
 	check_listens(&k);
 	check_forwarder(&k);

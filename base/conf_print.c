@@ -349,6 +349,13 @@ conf_print_json(const struct conf *c, FILE *out)
 		json_keys(CONF_LISTEN, &c->listen[i], "     ", &b);
 		put(&b, "}");
 	}
+	put(&b, "\n  ],\n  \"certificate\": [");
+	for (size_t i = 0; i < c->ncertificate; i++) {
+		put(&b, i > 0 ? ",\n    {\"name\": " : "\n    {\"name\": ");
+		put_json_string(&b, slice_str(c->certificate[i].name));
+		json_keys(CONF_CERTIFICATE, &c->certificate[i], "     ", &b);
+		put(&b, "}");
+	}
 	put(&b, "\n  ],\n  \"forwarder\": ");
 	if (c->forwarder.domain == NULL) {
 		put(&b, "null");
@@ -404,6 +411,11 @@ conf_print_text(const struct conf *c, struct buf *out)
 	for (size_t i = 0; i < c->nlisten; i++) {
 		CHECK(buf_printf(out, "listen \"%s\" {\n", c->listen[i].address) == 0);
 		text_keys(CONF_LISTEN, &c->listen[i], out);
+		put(out, "}\n");
+	}
+	for (size_t i = 0; i < c->ncertificate; i++) {
+		CHECK(buf_printf(out, "certificate \"%s\" {\n", c->certificate[i].name) == 0);
+		text_keys(CONF_CERTIFICATE, &c->certificate[i], out);
 		put(out, "}\n");
 	}
 	if (c->forwarder.domain != NULL) {

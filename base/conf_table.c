@@ -21,6 +21,7 @@
 #define DOMAIN(m)	.section = CONF_DOMAIN, .offset = offsetof(struct conf_domain, m)
 #define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
 #define PROBE(m)	.section = CONF_PROBE, .offset = offsetof(struct conf_probe, m)
+#define CERTIFICATE(m)	.section = CONF_CERTIFICATE, .offset = offsetof(struct conf_certificate, m)
 #define PROVIDER(m)	.section = CONF_PROVIDER, .offset = offsetof(struct conf_provider, m)
 #define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
@@ -426,6 +427,14 @@ const struct conf_key conf_keys[] = {
 	    "mail to a store by LMTP. An LMTP listener belongs on an address that only they "
 	    "can reach." },
 
+	/* certificate "name" */
+	{ .name = "cert-file", CERTIFICATE(cert_file), .type = CONF_PATH,
+	  .def_words = "none", .example = "/etc/salvaposta/tls/other.pem",
+	  .help = "Certificate chain, PEM." },
+	{ .name = "key-file", CERTIFICATE(key_file), .type = CONF_PATH,
+	  .def_words = "none", .example = "/etc/salvaposta/tls/other.key",
+	  .help = "Its private key, PEM, readable for root only." },
+
 	/* forwarder */
 	{ .name = "domain", FORWARDER(domain), .type = CONF_HOSTNAME, .required = true,
 	  .example = "fwd.example.it", .shown = true,
@@ -592,6 +601,10 @@ const struct conf_section_info conf_sections[CONF_SECTION_MAX] = {
 	    .title_words = "address:port", .example_title = "0.0.0.0:25",
 	    .help = "An address this relay takes mail on; may be given several times. Without "
 	    "any it is 0.0.0.0:25 and [::]:25." },
+	[CONF_CERTIFICATE] = { .name = "certificate", .titled = true,
+	    .title_words = "name", .example_title = "mx.other.example",
+	    .help = "One more certificate beside tls-cert-file, shown to clients that ask for one "
+	    "of its names (SNI); who asks for none sees tls-cert-file. The title is for you." },
 	[CONF_FORWARDER] = { .name = "forwarder",
 	    .help = "How forwarded copies are sent. Without this section mail is held and "
 	    "replayed, not forwarded, unless return-path is null." },

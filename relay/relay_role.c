@@ -186,35 +186,84 @@ links_any(void *arg, enum role_kind peer, unsigned *index)
 	return role_any(arg, peer, index);
 }
 
+struct relay_pem {		/* a certificate and its key, by the names of resources */
+	char	*cert, *key;		/* owned */
+	size_t	 ncert, nkey;
+};
+
+static void
+relay_pem_fini(struct relay_pem *p)
+{
+	if (p->key != NULL)
+		OPENSSL_cleanse(p->key, p->nkey);
+	free(p->key);
+	free(p->cert);
+}
+
+/* The first makes *out, the others are added to it. 0 or -1 after logging why. */
+static int
+relay_certificate(struct role *r, const char *cert, const char *key, const char *cert_file,
+    const char *key_file, struct tls_context **out)
+{
+	struct relay_pem p = { .cert = NULL };
+	char why[256] = "cannot be read";
+	int rc = -1;
+
+	p.cert = role_resource_text(r, cert, TEXT_MAX, &p.ncert);
+	p.key = role_resource_text(r, key, TEXT_MAX, &p.nkey);
+	if (p.cert != NULL && p.key != NULL && *out == NULL) {
+		*out = tls_server_new(slice_make(p.cert, p.ncert), slice_make(p.key, p.nkey),
+		    why, sizeof(why));
+		rc = *out == NULL ? -1 : 0;
+	} else if (p.cert != NULL && p.key != NULL) {
+		rc = tls_server_add(*out, slice_make(p.cert, p.ncert),
+		    slice_make(p.key, p.nkey), why, sizeof(why));
+	}
+	if (rc != 0)
+		log_error("tls", "tls-cert-file=%s tls-key-file=%s reason=%s", log_escs(cert_file),
+		    log_escs(key_file), log_escs(why));
+	relay_pem_fini(&p);
+	return rc;
+}
+
+static void
+relay_tickets(struct role *r, struct tls_context *c)
+{
+	size_t n = 0;
+	char *secret = role_resource_text(r, "tls-ticket", TLS_TICKET_SECRET + 1, &n);
+
+	if (secret != NULL && n == TLS_TICKET_SECRET)
+		tls_server_tickets(c, (const uint8_t *)secret);
+	if (secret != NULL)
+		OPENSSL_cleanse(secret, n);
+	free(secret);
+}
+
 /* 0 with *out set or left NULL (not configured), -1 after logging why. */
 static int
 relay_server_tls(struct role *r, struct tls_context **out)
 {
-	char why[256];
-	size_t ncert = 0, nkey = 0;
-	char *cert, *key;
+	const struct conf *c = r->conf;
+	char cert[32], key[32];
+	int rc;
 
 	*out = NULL;
-	if (r->conf->tls_cert_file == NULL)
+	if (c->tls_cert_file == NULL)
 		return 0;
-	cert = role_resource_text(r, "tls-cert", TEXT_MAX, &ncert);
-	key = role_resource_text(r, "tls-key", TEXT_MAX, &nkey);
-	if (cert != NULL && key != NULL) {
-		*out = tls_server_new(slice_make(cert, ncert), slice_make(key, nkey), why,
-		    sizeof(why));
-		if (*out == NULL)
-			log_error("tls", "tls-cert-file=%s tls-key-file=%s reason=%s",
-			    log_escs(r->conf->tls_cert_file),
-			    log_escs(r->conf->tls_key_file), log_escs(why));
-	} else {
-		log_error("tls", "tls-cert-file=%s tls-key-file=%s reason=\"cannot be read\"",
-		    log_escs(r->conf->tls_cert_file), log_escs(r->conf->tls_key_file));
+	rc = relay_certificate(r, "tls-cert", "tls-key", c->tls_cert_file, c->tls_key_file, out);
+	for (size_t i = 0; rc == 0 && i < c->ncertificate; i++) {
+		if (c->certificate[i].cert_file == NULL)
+			continue;
+		(void)snprintf(cert, sizeof(cert), "tls-cert:%zu", i);
+		(void)snprintf(key, sizeof(key), "tls-key:%zu", i);
+		rc = relay_certificate(r, cert, key, c->certificate[i].cert_file,
+		    c->certificate[i].key_file, out);
 	}
-	if (key != NULL)
-		OPENSSL_cleanse(key, nkey);
-	free(key);
-	free(cert);
-	return *out == NULL ? -1 : 0;
+	if (rc == 0)
+		relay_tickets(r, *out);
+	else
+		tls_context_free(out);
+	return rc;
 }
 
 static void

@@ -12,9 +12,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/body.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "relay/tls.h"
 #include "relay/greylist.h"
 
 enum {
@@ -224,6 +226,23 @@ bad:
 	return -1;
 }
 
+/* Of the tickets that resume TLS sessions: one for all relays and all their lives, but not
+ * longer than ours. */
+static int
+ticket_secret(struct resource_set *s)
+{
+	char secret[TLS_TICKET_SECRET];
+
+	crypto_random(secret, sizeof(secret));
+	int fd = body_make(slice_make(secret, sizeof(secret)));
+	explicit_bzero(secret, sizeof(secret));
+	if (fd < 0) {
+		log_error("start", "error=\"no memory file for the ticket key: %m\"");
+		return -1;
+	}
+	return add(s, ROLE_RELAY, -1, "tls-ticket", fd);
+}
+
 int
 resource_sockets(const struct conf *c, struct resource_set *s)
 {
@@ -250,6 +269,8 @@ resource_sockets(const struct conf *c, struct resource_set *s)
 		return -1;
 	}
 	add(s, ROLE_RELAY, -1, "greylist", seen);
+	if (ticket_secret(s) != 0)
+		return -1;
 	int fd = control_socket(c);
 	return fd < 0 ? -1 : add(s, ROLE_QUEUE, -1, "control", fd);
 }
@@ -334,6 +355,17 @@ resource_files(const struct conf *c, struct resource_set *s)
 	    add_file(s, ROLE_SEAL, "forward-arc-key", c->forwarder.arc_key_file,
 		"forwarder.arc-key-file") != 0)
 		return -1;
+	for (size_t i = 0; i < c->ncertificate; i++) {
+		char cert[32], key[32];
+
+		snprintf(cert, sizeof(cert), "tls-cert:%zu", i);
+		snprintf(key, sizeof(key), "tls-key:%zu", i);
+		if (add_file(s, ROLE_RELAY, cert, c->certificate[i].cert_file,
+		    "certificate.cert-file") != 0 ||
+		    add_file(s, ROLE_RELAY, key, c->certificate[i].key_file,
+		    "certificate.key-file") != 0)
+			return -1;
+	}
 	add_if_there(s, ROLE_RELAY, "resolv.conf", "/etc/resolv.conf");
 	add_if_there(s, ROLE_RELAY, "hosts", "/etc/hosts");
 	int fd = log_key(c);

@@ -9,7 +9,7 @@
 #include "base/conf.h"
 #include "base/role.h"
 
-enum { RESOURCE_MAX = 256 };
+enum { RESOURCE_MAX = 512 };
 
 struct resource_item {
 	enum role_kind	 role;

@@ -11,9 +11,11 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/mem.h"
+#include "relay/tls_priv.h"
 
 struct tls_context {
 	SSL_CTX	*ctx;	/* owned */
@@ -128,34 +130,133 @@ tls_use_key(SSL_CTX *ctx, struct slice pem)
 	return ok == 1 ? 0 : -1;
 }
 
-struct tls_context *
-tls_server_new(struct slice cert_pem, struct slice key_pem, char *why, size_t cap)
+static int
+tls_use_pair(SSL_CTX *ctx, struct slice cert_pem, struct slice key_pem, char *why, size_t cap)
+{
+	ERR_clear_error();
+	if (tls_use_chain(ctx, cert_pem) != 0) {
+		tls_why(why, cap, "certificate");
+		return -1;
+	}
+	if (tls_use_key(ctx, key_pem) != 0) {
+		bool other = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH;
+
+		tls_why(why, cap, other ? "key does not belong to the certificate" : "key");
+		return -1;
+	}
+	if (SSL_CTX_check_private_key(ctx) != 1) {
+		tls_why(why, cap, "key does not belong to the certificate");
+		return -1;
+	}
+	return 0;
+}
+
+static int tls_server_index = -1;
+
+static void
+tls_server_data_free(void *parent, void *p, CRYPTO_EX_DATA *ad, int idx, long l, void *arg)
+{
+	struct tls_server *d = p;
+
+	(void)parent, (void)ad, (void)idx, (void)l, (void)arg;
+	if (d == NULL)
+		return;
+	for (size_t i = 0; i < d->n; i++)
+		SSL_CTX_free(d->more[i]);
+	OPENSSL_cleanse(d->secret, sizeof(d->secret));
+	free(d);
+}
+
+struct tls_server *
+tls_server_of(SSL_CTX *ctx)
+{
+	return tls_server_index < 0 ? NULL : SSL_CTX_get_ex_data(ctx, tls_server_index);
+}
+
+/* RFC 6066 3: a name nobody here has is no error, the first certificate is shown. */
+static int
+tls_choose(SSL *ssl, int *alert, void *arg)
+{
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	SSL_CTX *own = SSL_get_SSL_CTX(ssl);
+	struct tls_server *d = tls_server_of(own);
+
+	(void)alert, (void)arg;
+	if (name == NULL || d == NULL ||
+	    X509_check_host(SSL_CTX_get0_certificate(own), name, 0, 0, NULL) == 1)
+		return SSL_TLSEXT_ERR_OK;
+	for (size_t i = 0; i < d->n; i++)
+		if (X509_check_host(SSL_CTX_get0_certificate(d->more[i]), name, 0, 0, NULL) == 1) {
+			(void)SSL_set_SSL_CTX(ssl, d->more[i]);
+			break;
+		}
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static struct tls_context *
+tls_server_context(void)
 {
 	struct tls_context *c = tls_context_new(TLS_server_method(), true);
 	static const unsigned char sid[] = "salvaposta";
 
-	ERR_clear_error();
-	if (tls_use_chain(c->ctx, cert_pem) != 0) {
-		tls_why(why, cap, "certificate");
-		goto fail;
-	}
-	if (tls_use_key(c->ctx, key_pem) != 0) {
-		tls_why(why, cap, "key");
-		goto fail;
-	}
-	if (SSL_CTX_check_private_key(c->ctx) != 1) {
-		tls_why(why, cap, "key does not belong to the certificate");
-		goto fail;
-	}
+	if (tls_server_index < 0)
+		tls_server_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
+		    tls_server_data_free);
+	CHECK(tls_server_index >= 0);
+	CHECK(SSL_CTX_set_ex_data(c->ctx, tls_server_index,
+	    mem_new(sizeof(struct tls_server))) == 1);
 	/* Tickets keep resumption without a table of sessions that strangers could fill. */
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	CHECK(SSL_CTX_set_session_id_context(c->ctx, sid, sizeof(sid) - 1) == 1);
 	CHECK(SSL_CTX_set_num_tickets(c->ctx, 1) == 1);
 	SSL_CTX_set_options(c->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_tlsext_servername_callback(c->ctx, tls_choose);
 	return c;
-fail:
-	tls_context_free(&c);
-	return NULL;
+}
+
+struct tls_context *
+tls_server_new(struct slice cert_pem, struct slice key_pem, char *why, size_t cap)
+{
+	struct tls_context *c = tls_server_context();
+
+	if (tls_use_pair(c->ctx, cert_pem, key_pem, why, cap) != 0)
+		tls_context_free(&c);
+	return c;
+}
+
+int
+tls_server_add(struct tls_context *c, struct slice cert_pem, struct slice key_pem, char *why,
+    size_t cap)
+{
+	struct tls_server *d = tls_server_of(c->ctx);
+	struct tls_context *more;
+
+	if (d->n == TLS_CERTS_MAX) {
+		(void)snprintf(why, cap, "more than %d certificates", TLS_CERTS_MAX);
+		return -1;
+	}
+	more = tls_server_new(cert_pem, key_pem, why, cap);
+	if (more == NULL)
+		return -1;
+	CHECK(SSL_CTX_up_ref(more->ctx) == 1);
+	d->more[d->n++] = more->ctx;
+	tls_context_free(&more);
+	return 0;
+}
+
+void
+tls_server_tickets(struct tls_context *c, const uint8_t secret[TLS_TICKET_SECRET])
+{
+	struct tls_server *d = tls_server_of(c->ctx);
+
+	for (size_t i = 0; i <= d->n; i++) {
+		SSL_CTX *ctx = i < d->n ? d->more[i] : c->ctx;
+		struct tls_server *of = tls_server_of(ctx);
+
+		of->tickets = true;
+		memcpy(of->secret, secret, TLS_TICKET_SECRET);
+		tls_ticket_enable(ctx);
+	}
 }
 
 struct tls_context *

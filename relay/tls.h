@@ -8,11 +8,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
 struct tls_context;
 struct tlsa;
+
+enum {
+	TLS_CERTS_MAX		= 64,	/* of a server, beside its first */
+	TLS_TICKET_SECRET	= 32	/* bytes */
+};
 
 struct tls_info {
 	char	version[16];	/* "TLSv1.3" */
@@ -46,6 +52,20 @@ const char *tls_fault_name(enum tls_fault f);
 /* From PEM text. NULL with a reason for people in `why`. */
 struct tls_context *tls_server_new(struct slice cert_pem, struct slice key_pem, char *why,
     size_t cap);
+/* One more certificate, shown to clients that ask for a name it is for (SNI, wildcards as
+ * RFC 6125 has them); who asks for another name or none sees the first. -1 with a reason. */
+int tls_server_add(struct tls_context *c, struct slice cert_pem, struct slice key_pem,
+    char *why, size_t cap);
+/* Sessions are resumed by tickets of this secret, shared by all processes; after all
+ * tls_server_add. Without it each process knows only its own tickets. */
+void tls_server_tickets(struct tls_context *c, const uint8_t secret[TLS_TICKET_SECRET]);
+
+/* What people should know of a certificate chain that loads: dates, names, a chain without
+ * its middle. `bad`: clients that look at certificates will refuse it today. */
+typedef void tls_say_fn(void *arg, bool bad, const char *text);
+void tls_examine(struct slice cert_pem, const char *hostname, const char *ca_file,
+    tls_say_fn *say, void *arg);
+
 /* ca_file NULL: OpenSSL's default store. Refuses only what tls_peer.must asks it to; else
  * the caller decides on tls_info.verified (opportunistic, spec 13.1). */
 struct tls_context *tls_client_new(const char *ca_file, char *why, size_t cap);

@@ -67,6 +67,9 @@ static const struct bad {
 	{ DOM "state-dir = \"/a\\", "f:3: string: not closed on its line" },
 	{ DOM "state-dir = \"/a\001\"\n", "f:3: string: control character 0x01" },
 	{ DOM "\001\n", "f:3: byte: 0x01 does not belong" },
+	{ DOM "certificate x { cert-file = \"/c\" }\n", "needs key-file beside it" },
+	{ DOM "certificate x { cert-file = \"/c\" key-file = \"/k\" }\n",
+	  "needs tls-cert-file too" },
 	/* form */
 	{ DOM "commandtimeout = 5s\n", "f:3: commandtimeout: unknown key: did you mean "
 	  "command-timeout?" },
