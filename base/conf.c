@@ -335,6 +335,28 @@ fill_providers(struct load *l, cfg_t *root)
 	}
 }
 
+static void
+fill_milters(struct load *l, cfg_t *root)
+{
+	struct conf *c = l->conf;
+	char path[800];
+
+	c->nmilter = cfg_size(root, "milter");
+	c->milter = mem_array(c->nmilter > 0 ? c->nmilter : 1, sizeof(*c->milter));
+	for (unsigned i = 0; i < c->nmilter; i++) {
+		cfg_t *sec = cfg_getnsec(root, "milter", i);
+		const char *title = cfg_title(sec);
+
+		(void)snprintf(path, sizeof(path), "milter %s", title);
+		bytes_lower(path, strlen(path));
+		c->milter[i].name = mem_str(title);
+		if (i == CONF_MILTERS_MAX)
+			conf_error(l->err, l->file, conf_place(l->places, path), "milter",
+			    "are more than %d: remove some", CONF_MILTERS_MAX);
+		fill(l, CONF_MILTER, sec, path, &c->milter[i]);
+	}
+}
+
 /* libconfuse's view of one section's keys; all values are strings to it. */
 static void
 options(enum conf_section s, cfg_opt_t *to)
@@ -386,6 +408,7 @@ new_parser(void)
 	section_option(o, CONF_LISTEN, o + CONF_LISTEN * KEYS_MAX);
 	section_option(o, CONF_FORWARDER, o + CONF_FORWARDER * KEYS_MAX);
 	section_option(o, CONF_DOMAIN, o + CONF_DOMAIN * KEYS_MAX);
+	section_option(o, CONF_MILTER, o + CONF_MILTER * KEYS_MAX);
 	section_option(o, CONF_PROVIDER, o + CONF_PROVIDER * KEYS_MAX);
 	section_option(o, CONF_CERTIFICATE, o + CONF_CERTIFICATE * KEYS_MAX);
 	cfg_t *cfg = cfg_init(o, CFGF_NONE);	/* copies the options */
@@ -474,6 +497,7 @@ build(struct load *l, struct slice clean)
 	fill(l, CONF_FORWARDER, fwd, "forwarder", &l->conf->forwarder);
 	fill_domains(l, root);
 	fill_providers(l, root);
+	fill_milters(l, root);
 	complete(l);
 	conf_check(l->conf, l->places, l->err);
 	free(text);
@@ -634,6 +658,11 @@ conf_free(struct conf **cp)
 		free_section(CONF_PROVIDER, &c->provider[i]);
 		free(c->provider[i].name);
 	}
+	for (size_t i = 0; i < c->nmilter; i++) {
+		free_section(CONF_MILTER, &c->milter[i]);
+		free(c->milter[i].name);
+	}
+	free(c->milter);
 	free(c->listen);
 	free(c->domain);
 	free(c->provider);

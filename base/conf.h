@@ -114,6 +114,16 @@ struct conf_provider {		/* provider "google.com" { }: by suffix of its MX hosts 
 	int64_t		 rate_pause_ms, block_pause_ms, setup_pause_ms;	/* spec 8.4 */
 };
 
+enum { CONF_MILTERS_MAX = 8 };
+struct conf_milter {		/* milter "name" { }: asked in the order of the file */
+	char		*name;
+	char		*address;		/* "ip:port" */
+	int64_t		 timeout_ms;		/* one message, all of it */
+	bool		 tempfail;		/* on-failure = accept | tempfail */
+	unsigned	 fields_max;		/* added to one message */
+	uint64_t	 fields_size;		/* bytes of them together */
+};
+
 struct conf {
 	char	*file;			/* where it came from, for messages */
 	char	*hostname;		/* EHLO and banner name; default this host's */
@@ -132,6 +142,7 @@ struct conf {
 	struct conf_forwarder	 forwarder;
 	struct conf_provider	*provider;	size_t nprovider;	/* built-in ones too, and
 					 * CONF_PROVIDER_DEFAULT: never empty after loading */
+	struct conf_milter	*milter;	size_t nmilter;
 	char	**resolver;		/* "ip:port"; none: /etc/resolv.conf */
 	size_t	  nresolver;
 

@@ -41,7 +41,7 @@ put_default(const struct conf_key *k, struct buf *b)
 {
 	bool quoted = k->type == CONF_HOSTNAME || k->type == CONF_PATH || k->type == CONF_EMAIL ||
 	    k->type == CONF_NODE || k->type == CONF_SELECTOR || k->type == CONF_SEPARATORS ||
-	    k->type == CONF_ROUTE || k->type == CONF_WORDS;
+	    k->type == CONF_ROUTE || k->type == CONF_WORDS || k->type == CONF_ADDRESS;
 	const char *v = k->example != NULL ? k->example : k->def;
 
 	CHECK(buf_printf(b, "%s%s%s", quoted ? "\"" : "", v, quoted ? "\"" : "") == 0);
@@ -277,7 +277,8 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 		return;
 	}
 	case CONF_HOSTNAME: case CONF_PATH: case CONF_EMAIL: case CONF_NODE: case CONF_SELECTOR:
-	case CONF_SEPARATORS: case CONF_WORDS: case CONF_CHOICE_STR: {
+	case CONF_SEPARATORS: case CONF_WORDS: case CONF_CHOICE_STR:
+	case CONF_ADDRESS: {
 		const char *s = *(const char *const *)(const void *)at;
 		if (s == NULL)
 			put(b, "null");
@@ -377,6 +378,13 @@ conf_print_json(const struct conf *c, FILE *out)
 		json_keys(CONF_PROVIDER, &c->provider[i], "     ", &b);
 		put(&b, "}");
 	}
+	put(&b, "\n  ],\n  \"milter\": [");
+	for (size_t i = 0; i < c->nmilter; i++) {
+		put(&b, i > 0 ? ",\n    {\"name\": " : "\n    {\"name\": ");
+		put_json_string(&b, slice_str(c->milter[i].name));
+		json_keys(CONF_MILTER, &c->milter[i], "     ", &b);
+		put(&b, "}");
+	}
 	put(&b, "\n  ]\n}\n");
 	return write_out(&b, out);
 }
@@ -440,6 +448,11 @@ conf_print_text(const struct conf *c, struct buf *out)
 	for (size_t i = 0; i < c->nprovider; i++) {
 		CHECK(buf_printf(out, "provider \"%s\" {\n", c->provider[i].name) == 0);
 		text_keys(CONF_PROVIDER, &c->provider[i], out);
+		put(out, "}\n");
+	}
+	for (size_t i = 0; i < c->nmilter; i++) {
+		CHECK(buf_printf(out, "milter \"%s\" {\n", c->milter[i].name) == 0);
+		text_keys(CONF_MILTER, &c->milter[i], out);
 		put(out, "}\n");
 	}
 }

@@ -10,7 +10,7 @@
 
 enum conf_section {
 	CONF_ROOT, CONF_LISTEN, CONF_FORWARDER, CONF_DOMAIN, CONF_SHARD, CONF_PROBE, CONF_PROVIDER,
-	CONF_CERTIFICATE, CONF_SECTION_MAX
+	CONF_CERTIFICATE, CONF_MILTER, CONF_SECTION_MAX
 };
 
 enum conf_type {
@@ -31,6 +31,7 @@ enum conf_type {
 	CONF_CHOICE_BOOL,	/* bool: the second of two choices is true */
 	CONF_CHOICE_STR,	/* char *: one of choices */
 	CONF_ROUTE,		/* struct conf_route */
+	CONF_ADDRESS,		/* char *: ip:port */
 	CONF_ADDRESSES,		/* char ** with a size_t at `count`: list of ip[:port] */
 	CONF_NAMES,		/* likewise, of domain names in lower case */
 	CONF_NETWORKS,		/* likewise, of address/bits */

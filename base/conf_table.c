@@ -22,6 +22,7 @@
 #define SHARD(m)	.section = CONF_SHARD, .offset = offsetof(struct conf_shard, m)
 #define PROBE(m)	.section = CONF_PROBE, .offset = offsetof(struct conf_probe, m)
 #define CERTIFICATE(m)	.section = CONF_CERTIFICATE, .offset = offsetof(struct conf_certificate, m)
+#define MILTER(m)	.section = CONF_MILTER, .offset = offsetof(struct conf_milter, m)
 #define PROVIDER(m)	.section = CONF_PROVIDER, .offset = offsetof(struct conf_provider, m)
 #define TIME(d, lo, hi)	.type = CONF_TIME, .def = (d), .min = (lo), .max = (hi)
 #define SIZE(d, lo, hi)	.type = CONF_SIZE, .def = (d), .min = (lo), .max = (hi)
@@ -47,6 +48,7 @@ static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "ho
 static const char *const resolver_trusts[] = { "loopback", "always", "never", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const offered_required[] = { "offered", "required", NULL };
+static const char *const filter_failures[] = { "accept", "tempfail", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
 
 const struct conf_key conf_keys[] = {
@@ -588,6 +590,25 @@ const struct conf_key conf_keys[] = {
 	{ .name = "setup-pause", PROVIDER(setup_pause_ms), TIME("1h", 1, 7 * DAY),
 	  .help = "How long nothing is sent after the provider said that our DNS or TLS is wrong." },
 
+	/* milter "name" */
+	{ .name = "address", MILTER(address), .type = CONF_ADDRESS, .required = true,
+	  .example = "inet:127.0.0.1:11332", .shown = true,
+	  .help = "Where the filter listens. Only Internet sockets: the processes that speak SMTP "
+	    "cannot reach a socket in the file system. Best on this host, as messages go there "
+	    "unencrypted." },
+	{ .name = "timeout", MILTER(timeout_ms), TIME("10s", 1, 5 * MIN),
+	  .help = "How long the filter may take for one message, connecting and all. The client "
+	    "waits meanwhile; RFC 5321 4.5.3.2.6 lets it wait ten minutes." },
+	{ .name = "on-failure", MILTER(tempfail), .type = CONF_CHOICE_BOOL, .def = "accept",
+	  .choices = filter_failures,
+	  .help = "What becomes of a message while the filter cannot be reached, is too slow or "
+	    "talks nonsense: it is taken as if the filter had found nothing, or the client is "
+	    "told to come again (451)." },
+	{ .name = "fields-max", MILTER(fields_max), COUNT("20", 0, 100),
+	  .help = "Header fields the filter may add to one message; more are left out." },
+	{ .name = "fields-size", MILTER(fields_size), SIZE("4k", 0, 8 * KB),
+	  .help = "Size of all of them together." },
+
 	/* shard "name" inside a domain */
 	{ .name = "primary", SHARD(primary), .type = CONF_ROUTE, .required = true,
 	  .example = "lmtp://store2.example.it:24", .shown = true,
@@ -620,6 +641,12 @@ const struct conf_section_info conf_sections[CONF_SECTION_MAX] = {
 	    .help = "How copies go to one large receiver, known by the end of its MX hosts' names; "
 	    "all domains it hosts count together. Google, Microsoft, Yahoo and iCloud are known "
 	    "without a section; \"default\" is for all others." },
+	[CONF_MILTER] = { .name = "milter", .titled = true,
+	    .title_words = "name", .example_title = "rspamd",
+	    .help = "A content filter that speaks the milter protocol (rspamd, clamav-milter), asked "
+	    "about each message before it is taken; up to 8, in the order of this file. What it "
+	    "refuses is refused, what it calls spam or quarantines is held for the primary and not "
+	    "forwarded. See docs/filters.md." },
 	[CONF_SHARD] = { .name = "shard", .parent = CONF_DOMAIN, .titled = true,
 	    .title_words = "name", .example_title = "s2",
 	    .help = "A group of users with a store of its own, inside a domain section. The "

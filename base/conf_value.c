@@ -273,8 +273,8 @@ set_string(const struct conf_key *k, char **at, const char *text)
 		break;
 	case CONF_COUNT: case CONF_PORT: case CONF_SIZE: case CONF_TIME: case CONF_DAYS:
 	case CONF_BOOL: case CONF_CHOICE: case CONF_CHOICE_BOOL: case CONF_CHOICE_STR:
-	case CONF_ROUTE: case CONF_ADDRESSES: case CONF_NAMES: case CONF_NETWORKS:
-	case CONF_HOSTS:
+	case CONF_ROUTE: case CONF_ADDRESS: case CONF_ADDRESSES: case CONF_NAMES:
+	case CONF_NETWORKS: case CONF_HOSTS:
 		CHECK(k->type == CONF_HOSTNAME);
 	}
 	free(*at);
@@ -374,6 +374,21 @@ add_address(const struct conf_key *k, void *base, const char *text)
 	return NULL;
 }
 
+/* "inet:" in front is how such addresses are written elsewhere. */
+static const char *
+set_address(char **at, const char *text)
+{
+	char norm[80];
+
+	if (strncmp(text, "inet:", 5) == 0)
+		text += 5;
+	if (conf_sockaddr(text, 0, norm, sizeof(norm)) != 0)
+		return "is not an address with a port: write 127.0.0.1:11332 or [::1]:11332";
+	free(*at);
+	*at = mem_str(norm);
+	return NULL;
+}
+
 /* Likewise. */
 static const char *
 add_name(const struct conf_key *k, void *base, const char *text)
@@ -460,6 +475,8 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 		return set_choice(k, at, text, why, cap);
 	case CONF_ROUTE:
 		return conf_route_parse(at, text);
+	case CONF_ADDRESS:
+		return set_address(at, text);
 	case CONF_ADDRESSES:
 		return add_address(k, base, text);
 	case CONF_NAMES:
@@ -493,6 +510,7 @@ conf_value_free(const struct conf_key *k, void *base)
 	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
+	case CONF_ADDRESS:
 		free(*(char **)at);
 		*(char **)at = NULL;
 		break;
@@ -576,6 +594,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
+	case CONF_ADDRESS:
 		if (*(char *const *)at != NULL)
 			put_quoted(out, *(char *const *)at);
 		break;
@@ -673,6 +692,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_ROUTE:
 		put(out, "route: mx, smtp://host:port or lmtp://host:port");
+		break;
+	case CONF_ADDRESS:
+		put(out, "address with port");
 		break;
 	case CONF_ADDRESSES:
 		put(out, "list of addresses");

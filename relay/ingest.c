@@ -29,12 +29,15 @@ enum {
 	VERIFY_ROUNDS	= 8,
 	SWEEP_MS	= 200,
 	CANARY_HEAD	= 16 * 1024,	/* traces of others above the mark fit */
+	FIELDS_MAX	= 8 * 1024,	/* of all filters */
+	TRACE_MAX	= 16 * 1024,	/* what an envelope holds */
 	REASON_MAX	= 64		/* what an envelope holds */
 };
 
 enum ask {
 	ASK_DIRECTORY,
 	ASK_SEAL,
+	ASK_FILTER,	/* they end in time by themselves */
 	ASK_VERIFIER,	/* there is no verify process now */
 	ASK_VERIFY,
 	ASK_DNS,
@@ -61,6 +64,10 @@ struct ingest_req {
 	struct buf		 wants;		/* all names wanted so far, for the memo */
 	int64_t			 dns_end;	/* mono ms; 0 before the first names were wanted */
 	unsigned		 rounds, tries;
+	struct milter_run	*filter;	/* owned; in ASK_FILTER */
+	struct buf		 fields;	/* of filters, for the trace block */
+	char			 id_text[MSGID_TEXT + 1];
+	bool			 spam;		/* they say: not to be sent on */
 	bool			 last;		/* no more answers will come */
 	uint8_t			 spf, dkim;	/* for the log line */
 };
@@ -174,6 +181,7 @@ req_free(struct ingest_req *r)
 
 	if (r->batch != NULL)
 		dns_batch_cancel(&r->batch);
+	milter_cancel(&r->filter);
 	g->slot[r->slot] = NULL;
 	g->free_slot[g->nfree++] = r->slot;
 	g->stats.in_flight--;
@@ -181,6 +189,7 @@ req_free(struct ingest_req *r)
 	free(r->defer);
 	buf_fini(&r->answers);
 	buf_fini(&r->wants);
+	buf_fini(&r->fields);
 	free(r);
 }
 
@@ -473,6 +482,56 @@ keep_canary(struct ingest_req *r)
 	ops->done(arg, SMTP_KEPT, SLICE_NONE);
 }
 
+static void
+keep_judge(struct ingest_req *r)
+{
+	keep_recall(r);
+	keep_evaluate(r);
+}
+
+/* The filters have had their say. */
+static void
+keep_filtered(void *arg, const struct milter_outcome *o)
+{
+	struct ingest_req *r = arg;
+
+	r->filter = NULL;		/* frees itself */
+	if (o->reply.n > 0) {
+		log_info("refused", "client=%s from=%s by=filter reply=%s",
+		    log_esc(r->mail.client_ip), log_esc(r->mail.mail_from), log_esc(o->reply));
+		keep_done(r, SMTP_KEPT_REFUSED, o->reply);
+		return;
+	}
+	r->spam = o->hold;
+	if (buf_put_slice(&r->fields, o->fields) != 0)
+		r->g->stats.filter.ignored++;
+	keep_judge(r);
+}
+
+/* False: nobody wants to see it. What came to a return path is only read for its numbers,
+ * nobody gets it. */
+static bool
+keep_filter(struct ingest_req *r)
+{
+	const struct ingest_mail *m = &r->mail;
+	struct milter_mail f = {
+		.client_ip = m->client_ip, .helo = m->helo,
+		.mail_from = m->mail_from, .protocol = m->protocol, .tls = m->tls,
+		.rcpts = m->rcpts, .body_fd = m->body_fd,
+	};
+
+	if (m->bounce != NULL)
+		return false;
+	msgid_print(m->id, r->id_text);
+	f.id = slice_str(r->id_text);
+	r->filter = milter_start(r->g->loop, r->g->conf, &f, &r->g->stats.filter,
+	    keep_filtered, r);
+	if (r->filter == NULL)
+		return false;
+	req_ask(r, ASK_FILTER, INT64_MAX / 2);
+	return true;
+}
+
 void
 ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_keep_ops *ops,
     void *arg, struct ingest_req **out)
@@ -483,12 +542,13 @@ ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_k
 	r->mail = *m;
 	buf_init(&r->answers, DNS_ANSWERS_MAX);
 	buf_init(&r->wants, INGEST_MEMO_MAX);
+	buf_init(&r->fields, FIELDS_MAX);
 	if (mail_is_canary(g, m)) {
 		keep_canary(r);
 		return;
 	}
-	keep_recall(r);
-	keep_evaluate(r);
+	if (!keep_filter(r))
+		keep_judge(r);
 }
 
 static void
@@ -572,12 +632,29 @@ send_commit(struct ingest_req *r, struct ipc *ch, bool empty)
 	return rc;
 }
 
+/* What filters said goes on top of what verify found: T1 of 10.2, 6.9. */
+static void
+keep_filters_word(const struct ingest_req *r, struct envelope *e, struct buf *trace)
+{
+	if (r->spam) {
+		e->flags = (e->flags & ~(uint32_t)ENV_TRIAGE_RULE) | ENV_HOLD_ONLY |
+		    1u << ENV_TRIAGE_SHIFT;
+		e->reason = SLICE_LIT("milter");
+	}
+	if (buf_len(&r->fields) == 0)
+		return;
+	if (buf_put_slice(trace, e->trace) != 0 || buf_put_slice(trace, buf_slice(&r->fields)) != 0)
+		r->g->stats.filter.ignored++;	/* no room: verify's own fields matter more */
+	else
+		e->trace = buf_slice(trace);
+}
+
 static void
 keep_commit(struct ingest_req *r, const struct verify_done *v)
 {
 	const struct ingest_mail *m = &r->mail;
 	bool empty = m->bounce != NULL;
-	struct buf bounce;
+	struct buf bounce, trace;
 	struct ingest *g = r->g;
 	struct ipc *ch = g->links.link(g->links.arg, ROLE_QUEUE, 0);
 	struct envelope e = {
@@ -603,6 +680,8 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 	};
 
 	buf_init(&bounce, ENVELOPE_BOUNCE_MAX);
+	buf_init(&trace, TRACE_MAX);
+	keep_filters_word(r, &e, &trace);
 	if (empty && keep_bounce(r, v, &bounce) != 0)
 		buf_clear(&bounce);	/* then it is one that could not be read */
 	e.bounce = buf_slice(&bounce);
@@ -613,9 +692,10 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 	buf_clear(&g->scratch);
 	int rc = wire_put(&g->scratch, &envelope_wire, &e);
 	buf_fini(&bounce);
+	buf_fini(&trace);
 	if (rc != 0) {
 		log_error("envelope-too-large", "rcpts=%zu trace=%zu cuts=%zu",
-		    e.rcpts.n, e.trace.n, e.cuts.n);
+		    e.rcpts.n, v->trace.n, e.cuts.n);
 		keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
 		return;
 	}
@@ -808,6 +888,8 @@ req_lost(struct ingest_req *r)
 	case ASK_SEAL:
 		rcpt_unavailable(r);
 		return;
+	case ASK_FILTER:	/* it has no deadline here */
+		return;
 	case ASK_VERIFIER:
 		keep_unevaluated(r, SLICE_NONE);
 		return;
@@ -840,6 +922,7 @@ ask_peer(enum ask a)
 		return ROLE_VERIFY;
 	case ASK_COMMIT:
 		return ROLE_QUEUE;
+	case ASK_FILTER:
 	case ASK_VERIFIER:
 	case ASK_DNS:
 		break;

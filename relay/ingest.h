@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The way of a message inside: is this recipient ours (directory, seal), what is to be
- * thought of the message (verify, with DNS answers fetched for it), and then the commit
- * (queue). Each question is a request with a number; answers of the dead, late or made up
+ * thought of the message (content filters, then verify, with DNS answers fetched for it),
+ * and then the commit (queue). Each question is a request with a number; answers of the dead, late or made up
  * find no request and are ignored.
  *
  * Every request ends in exactly one call of its function, however badly the other roles
@@ -14,6 +14,7 @@
 
 #include "base/role.h"
 #include "relay/dns.h"
+#include "relay/milter.h"
 #include "relay/smtp_machine.h"
 
 struct ingest;
@@ -82,6 +83,7 @@ struct ingest_stats {
 	uint64_t accepted, refused, deferred;	/* messages */
 	uint64_t unevaluated;			/* of the accepted: held for lack of a verdict */
 	uint64_t runs;				/* evaluations asked for */
+	struct milter_stats filter;
 	uint64_t canaries;			/* our own that came round; in none of the above */
 	unsigned in_flight;
 };

@@ -479,6 +479,18 @@ relay_stop(struct role *r)
 }
 
 static int
+relay_status_filters(const struct milter_stats *s, struct buf *out)
+{
+	return buf_printf(out, ",\"filters\":{\"asked\":%llu,\"refused\":%llu,\"tempfailed\":%llu,"
+	    "\"held\":%llu,\"discarded\":%llu,\"failed\":%llu,\"fields_added\":%llu,"
+	    "\"changes_ignored\":%llu}", (unsigned long long)s->asked,
+	    (unsigned long long)s->refused, (unsigned long long)s->tempfailed,
+	    (unsigned long long)s->held, (unsigned long long)s->discarded,
+	    (unsigned long long)s->failed, (unsigned long long)s->fields,
+	    (unsigned long long)s->ignored);
+}
+
+static int
 relay_status_inbound(struct relay *rl, struct buf *out)
 {
 	struct smtp_server_stats s;
@@ -503,7 +515,7 @@ relay_status_inbound(struct relay *rl, struct buf *out)
 	    (unsigned long long)s.tls_failed, s.waiting, (unsigned long long)s.body_bytes,
 	    g.in_flight, (unsigned long long)g.accepted, (unsigned long long)g.refused,
 	    (unsigned long long)g.deferred, (unsigned long long)g.unevaluated,
-	    (unsigned long long)g.runs);
+	    (unsigned long long)g.runs) != 0 ? -1 : relay_status_filters(&g.filter, out);
 }
 
 /* By whose policy, and what went wrong, in the words of RFC 8460. */

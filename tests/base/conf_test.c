@@ -515,6 +515,78 @@ test_spec_8_2_providers(void **state)
 	buf_fini(&e.text);
 }
 
+/* Content filters, in the order of the file; bounds and faults are told. */
+static void
+test_milters(void **state)
+{
+	static const char file[] = DOM
+	    "milter \"b\" { address = \"inet:127.0.0.1:11332\" on-failure = tempfail timeout = 3s }\n"
+	    "milter \"a\" { address = \"[::1]:7357\" fields-max = 1 fields-size = 1k }\n";
+	static const struct { const char *text, *says; } wrong[] = {
+		{ "milter \"a\" { }", "address is missing" },
+		{ "milter \"a\" { address = \"/run/x\" }", "is not an address with a port" },
+		{ "milter \"a\" { address = \"unix:/run/x\" }", "is not an address with a port" },
+		{ "milter \"a\" { address = \"127.0.0.1\" }", "is not an address with a port" },
+		{ "milter \"a\" { address = \"127.0.0.1:1\" timeout = 6m }", "timeout" },
+		{ "milter \"a\" { address = \"127.0.0.1:1\" fields-size = 9k }", "fields-size" },
+		{ "milter \"a\" { address = \"127.0.0.1:1\" fields-max = 101 }", "fields-max" },
+		{ "milter \"a\" { address = \"127.0.0.1:1\" on-failure = reject }", "on-failure" },
+	};
+	struct conf_errors e;
+	struct conf *c = parse(file, &e), *again;
+	struct buf text;
+
+	(void)state;
+	assert_non_null(c);
+	buf_fini(&e.text);
+	buf_init(&text, 1 << 20);
+	conf_print_text(c, &text);
+	char *copy = slice_dup(buf_slice(&text));
+	again = parse(copy, &e);
+	free(copy);
+	buf_fini(&text);
+	assert_non_null(again);
+	buf_fini(&e.text);
+	for (int i = 0; i < 2; i++) {
+		const struct conf *k = i == 0 ? c : again;
+
+		assert_int_equal(k->nmilter, 2);
+		assert_string_equal(k->milter[0].name, "b");
+		assert_string_equal(k->milter[0].address, "127.0.0.1:11332");
+		assert_int_equal(k->milter[0].timeout_ms, 3000);
+		assert_true(k->milter[0].tempfail);
+		assert_int_equal(k->milter[0].fields_max, 20);
+		assert_int_equal(k->milter[0].fields_size, 4096);
+		assert_string_equal(k->milter[1].address, "[::1]:7357");
+		assert_int_equal(k->milter[1].timeout_ms, 10000);
+		assert_false(k->milter[1].tempfail);
+		assert_int_equal(k->milter[1].fields_max, 1);
+	}
+	conf_free(&c);
+	conf_free(&again);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char full[400];
+
+		(void)snprintf(full, sizeof(full), DOM "%s\n", wrong[i].text);
+		assert_null(parse(full, &e));
+		copy = slice_dup(buf_slice(&e.text));
+		if (strstr(copy, wrong[i].says) == NULL)
+			fail_msg("%s: %s", wrong[i].text, copy);
+		free(copy);
+		buf_fini(&e.text);
+	}
+	buf_init(&text, 4096);
+	assert_int_equal(buf_puts(&text, DOM), 0);
+	for (int i = 0; i <= CONF_MILTERS_MAX; i++)
+		assert_int_equal(buf_printf(&text, "milter \"m%d\" { address = \"127.0.0.1:%d\" }\n", i,
+		    1000 + i), 0);
+	copy = slice_dup(buf_slice(&text));
+	assert_null(parse(copy, &e));
+	free(copy);
+	buf_fini(&text);
+	buf_fini(&e.text);
+}
+
 /* The example file is the table's; it is a good configuration; with every key's
  * comment sign removed it still is one. */
 static void
@@ -759,6 +831,7 @@ main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_spec_8_2_providers),
+		cmocka_unit_test(test_milters),
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_man_is_current),
 		cmocka_unit_test(test_text_round_trip),

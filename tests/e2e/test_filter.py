@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Content filters: Debian's rspamd as a milter. What it refuses is refused at the end of
+data, what it calls spam is held for the primary and not forwarded (spec 6.9, 10.2 T1)."""
+import pytest
+
+from tests.lib import mail
+from tests.lib.rspamd_milter import GTUBE, SPAM, RspamdMilter
+
+SENDER, USER = "news@sender.example", "mario@shop.example"
+MILTER = """milter "rspamd" {
+    address = "inet:127.0.0.1:%d"
+    on-failure = %s
+}
+"""
+
+
+@pytest.fixture
+def rspamd(world):
+    r = RspamdMilter(world.folder, world.dns.port)
+    yield r
+    r.close()
+
+
+def filters(relay):
+    return relay.roles("relay")[0]["filters"]
+
+
+def send(relay, body, user=USER):
+    return mail.send(relay.port, SENDER, user, mail.message(SENDER, user, body=body))
+
+
+def test_spec_6_9_rspamd_refuses_and_marks(world, rspamd):
+    """GTUBE gets 5xx; what is marked as spam is held, not forwarded, and reaches the primary
+    with rspamd's mark above bytes that did not change; clean mail is forwarded as ever."""
+    relay = world.relay(more=MILTER % (rspamd.port, "tempfail"))
+    relay.failover("on")
+    world.down()
+    code, text = send(relay, GTUBE)
+    assert code == 554 and b"Gtube" in text, (code, text, rspamd.log())
+    spam = mail.message(SENDER, USER, body=SPAM)
+    code, text = mail.send(relay.port, SENDER, USER, spam)
+    assert code == 250, (code, text, rspamd.log())
+    assert send(relay, b"ciao\r\n", "anna@shop.example")[0] == 250
+    assert [m.rcpts for m in world.recovery.wait(1)] == [["anna@recovery.example"]]
+    f = filters(relay)
+    assert (f["asked"], f["refused"], f["held"], f["failed"]) == (3, 1, 1, 0), f
+    listed = relay.command("queue", "list", "--limit", "10")
+    shown = [m for m in listed["messages"] if "mario" in str(m)]
+    assert shown, listed
+    relay.failover("off")
+    world.up()
+    got = [m for m in world.store.wait(2) if USER in m.rcpts]
+    assert len(got) == 1 and got[0].data.endswith(spam), got[0].data
+    trace = got[0].data[:-len(spam)]
+    assert b"\r\nX-Spam: Yes\r\n" in trace, trace
+    assert world.recovery.to("mario@recovery.example") == []
+    relay.stop()
+
+
+def test_filter_gone(world, rspamd):
+    """Without the filter mail is taken as if it had found nothing, or put off, as configured."""
+    relay = world.relay(more=MILTER % (rspamd.port, "tempfail"))
+    relay.failover("on")
+    assert send(relay, b"ciao\r\n")[0] == 250
+    rspamd.close()
+    code, text = send(relay, b"ciao\r\n")
+    assert code == 451 and b"content filter" in text
+    assert filters(relay)["failed"] == 1
+    relay.stop()
+    relay.write_conf(more=MILTER % (rspamd.port, "accept"))
+    relay.start()
+    assert send(relay, b"ciao\r\n")[0] == 250
+    assert filters(relay)["failed"] == 1
+    assert world.recovery.wait(2)[1].rcpts == ["mario@recovery.example"]
+    assert "filter-failed" in relay.log()
+    relay.stop()
