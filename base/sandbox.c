@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -94,15 +95,24 @@ allow_if(struct build *b, const char *name, struct scmp_arg_cmp cmp)
 
 #define ALLOW(b, list) allow_list((b), (list), sizeof(list) / sizeof((list)[0]))
 
+static void
+deny_calmly(struct build *b, const char *name)
+{
+	if (seccomp_rule_add(b->f, SCMP_ACT_ERRNO(EACCES), seccomp_syscall_resolve_name(name), 0) != 0)
+		b->failed = name;
+}
+
 /* Calls that are harmless only with certain arguments. */
 static void
-allow_with_care(struct build *b, unsigned needs)
+allow_with_care(struct build *b, unsigned needs, enum sandbox_mode mode)
 {
 	/* Memory is never made code. */
 	allow_if(b, "mmap", SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	allow_if(b, "mprotect", SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	allow_if(b, "ioctl", SCMP_A1(SCMP_CMP_EQ, FIONBIO));
 	allow_if(b, "ioctl", SCMP_A1(SCMP_CMP_EQ, FIONREAD));
+	allow_if(b, "ioctl", SCMP_A1(SCMP_CMP_EQ, TCGETS));	/* isatty of the scanner */
+	allow_if(b, "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0));	/* only asked */
 	/* The C library's fstat. */
 	allow_if(b, "newfstatat", SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
 	allow_if(b, "prctl", SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
@@ -123,6 +133,17 @@ allow_with_care(struct build *b, unsigned needs)
 		allow(b, "connect");
 		allow(b, "bind");
 		allow(b, "pipe2");
+	}
+	if ((needs & SANDBOX_NOSY) != 0 && mode == SANDBOX_KILL) {
+		deny_calmly(b, "openat");
+		/* One action a call and its arguments: families but the Internet's. */
+		if (seccomp_rule_add(b->f, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+		    seccomp_syscall_resolve_name("socket"), 1,
+		    SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) != 0 ||
+		    seccomp_rule_add(b->f, SCMP_ACT_ERRNO(EAFNOSUPPORT),
+		    seccomp_syscall_resolve_name("socket"), 1,
+		    SCMP_A0(SCMP_CMP_EQ, AF_NETLINK)) != 0)
+			b->failed = "socket";
 	}
 }
 
@@ -161,7 +182,7 @@ seccomp_enter(const struct sandbox *s, unsigned *calls)
 		ALLOW(&b, calls_write);
 	if (s->needs & SANDBOX_THREADS)
 		ALLOW(&b, calls_threads);
-	allow_with_care(&b, s->needs);
+	allow_with_care(&b, s->needs, s->mode);
 	if (b.failed != NULL) {
 		log_error("sandbox", "call=%s error=\"cannot be put on the list\"", b.failed);
 		goto out;

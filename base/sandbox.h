@@ -16,7 +16,9 @@ enum {
 	SANDBOX_ACCEPT	= 2,	/* to accept on what is listening already */
 	SANDBOX_READ	= 4,	/* to open files below the one folder for reading */
 	SANDBOX_WRITE	= 8,	/* to make, change and remove files below it */
-	SANDBOX_THREADS	= 16	/* threads, never processes */
+	SANDBOX_THREADS	= 16,	/* threads, never processes */
+	SANDBOX_NOSY	= 32	/* libraries in it look for files and other sockets at times and live
+				 * with a no: they get one, in the mode "kill" too */
 };
 
 enum sandbox_mode {

@@ -568,7 +568,7 @@ relay_status(struct role *r, struct buf *out)
 
 const struct role_ops relay_ops = {
 	.kind = ROLE_RELAY,
-	.needs = SANDBOX_CONNECT,
+	.needs = SANDBOX_CONNECT | SANDBOX_NOSY,
 	.start = relay_start,
 	.message = relay_message,
 	.link_down = relay_link_down,

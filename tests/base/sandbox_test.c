@@ -330,7 +330,7 @@ test_roles(void **state)
 	/* The spec of the house: who may do what (design 2, P8). */
 	assert_int_equal(verify_ops.needs, 0);
 	assert_int_equal(seal_ops.needs, 0);
-	assert_int_equal(relay_ops.needs, SANDBOX_CONNECT);
+	assert_int_equal(relay_ops.needs, SANDBOX_CONNECT | SANDBOX_NOSY);
 	assert_int_equal(directory_ops.needs, SANDBOX_READ);
 	assert_int_equal(queue_ops.needs & SANDBOX_CONNECT, 0);
 }

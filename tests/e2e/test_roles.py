@@ -72,6 +72,7 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(world
     relay = world.relay(users=None, start=False)
     relay.import_users(world.USERS)
     relay.start()
+    pids = {r["pid"] for r in relay.roles()}
     assert mail.send(relay.port, SENDER, "x@second.example", mail.message(SENDER, USER))[0] == 550
     relay.write_conf(more='domain "second.example" { primary = "mx"\n colour = "red" }')
     relay.process.send_signal(signal.SIGHUP)
@@ -87,6 +88,7 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(world
         assert time.monotonic() < end
         time.sleep(0.05)
     assert len(world.store.wait(2)) == 2
+    assert {r["pid"] for r in relay.roles()} == pids      # nobody died of it (sandbox = kill)
 
 
 def wait_log(relay, text, timeout=10):
