@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{ "queue", "list, show or retry held and forwarded mail", cmd_queue },
 	{ "status", "processes, queue and the balance of each domain", cmd_status },
 	{ "replay", "how held mail goes back, and its pause, rate and route", cmd_replay },
+	{ "why", "the way of a message in words, and what happens next", cmd_why },
 	{ "report", "the exact balance of each domain and shard", cmd_report },
 	{ "audit", "show the audit log, or verify its chain", cmd_audit },
 	{ "drill", "rehearse an outage for test users", cmd_drill },

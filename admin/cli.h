@@ -34,6 +34,7 @@ int cmd_report(int argc, char **argv);
 int cmd_spool(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_srs(int argc, char **argv);
+int cmd_why(int argc, char **argv);
 int cmd_users(int argc, char **argv);	/* admin/users.c */
 
 /* What every command understands. */

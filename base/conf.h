@@ -226,6 +226,7 @@ struct conf {
 	int64_t	 user_rate_ms;		/* first pause of one that gets too much (USERRATE) */
 	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
 	unsigned marks_max;		/* marks kept */
+	uint64_t history_max;		/* bytes of the attempts remembered for `why` */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 	unsigned retention_attempts;	/* and not before so many tries */
 

@@ -390,6 +390,10 @@ const struct conf_key conf_keys[] = {
 	  .help = "A replay grows while 95 of 100 deliveries to the primary take less than this, "
 	    "and shrinks when they take twice as long or are deferred." },
 
+	{ .name = "history-max", ROOT(history_max), SIZE("16M", 0, 16 * GB),
+	  .help = "Disk for the list of attempts that `salvaposta why` tells of, 56 bytes each; the "
+	    "oldest are forgotten. 0: none." },
+
 	/* spool */
 	{ .name = "segment-size", ROOT(segment_size), SIZE("64M", 64 * KB, 16 * GB),
 	  .group = "Spool",

@@ -421,10 +421,11 @@ directory_refusal(const struct conf *c, const struct directory_user *u)
 		return "no-recovery";
 	if (u->state == DIRECTORY_REGISTERED && (d == NULL || d->forward_opted_in_only))
 		return "not-opted-in";
-	/* Again at send time (spec 9.3): domains come and go in the configuration. */
+	/* Again at send time (spec 9.3): domains come and go in the configuration. One that
+	 * is served now is the queue's to judge, which knows whether it is in failover. */
 	if (slice_ieq(u->recovery, u->address))
 		return "self";
-	if (u->flag == DIRECTORY_CHAIN || conf_domain_find(c, target) != NULL ||
+	if (u->flag == DIRECTORY_CHAIN ||
 	    slice_ieq(target, slice_str(c->forwarder.domain)) ||
 	    slice_ieq(target, slice_str(c->hostname)))
 		return "chain";

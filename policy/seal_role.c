@@ -15,6 +15,8 @@
 #include "policy/address.h"
 #include "policy/forward.h"
 #include "policy/token.h"
+#include "base/crypto.h"
+#include "policy/header.h"
 
 enum {
 	SECRET_FILE_MAX = 16 * 1024,
@@ -275,8 +277,6 @@ form_mode(enum conf_unsurvivable u)
 	return REWRITE_NEVER;
 }
 
-/* XXX issue 4: the queue tells nothing of refusals yet, so `try` and the second half of
- * `auto` send as it is, and a refusal ends the leg. */
 static struct rewrite_case
 form_case(const struct seal_prepare *q, enum conf_unsurvivable u)
 {
@@ -308,9 +308,29 @@ leg_token(const struct seal_keys *k, const struct seal_prepare *q, const struct 
 	token_seal(k->fwd.srs.secret[0], &leg, out);
 }
 
+/* 8.9: 64 bits that stand for the Message-ID; 0 when there is none. */
+static uint64_t
+message_id_hash(struct slice content)
+{
+	struct header_field f;
+	struct header h;
+	uint8_t sum[32];
+	uint64_t out = 0;
+
+	header_start(&h, content);
+	while (header_next(&h, &f)) {
+		if (!header_is(&f, "Message-ID"))
+			continue;
+		crypto_sha256(slice_trim(f.value), sum);
+		memcpy(&out, sum, sizeof(out));
+		return out == 0 ? 1 : out;
+	}
+	return 0;
+}
+
 static enum forward_result
 build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *env, int fd,
-    struct forward_copy *c)
+    struct forward_copy *c, uint64_t *message_id)
 {
 	struct seal *s = r->priv;
 	const struct conf_domain *d;
@@ -326,7 +346,7 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 	if (find_rcpt(env, q->rcpt_index, &rcpt) < 0)
 		return copy_refused(c, FORWARD_ERROR, "no-such-recipient");
 	d = conf_domain_find(r->conf, rcpt.domain);
-	rq.mode = d == NULL ? RETURN_OPAQUE : d->return_path;
+	rq.mode = d == NULL || q->opaque != 0 ? RETURN_OPAQUE : d->return_path;
 	rq.brand = d == NULL ? SLICE_NONE : slice_str(d->brand);
 	rq.form = form_case(q, d == NULL ? UNSURVIVABLE_AUTO : d->unsurvivable);
 	if (s->keys.domain == NULL && rq.mode != RETURN_NULL)
@@ -339,6 +359,7 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 		res = copy_refused(c, FORWARD_ERROR, "body-size");
 	else
 		res = forward_build(&s->keys.fwd, &rq, c);
+	*message_id = message_id_hash(rq.content);
 	body_unmap(&rq.content);
 	return res;
 }
@@ -386,7 +407,7 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 	if (envelope_get(q.envelope, &env) < 0)
 		res = copy_refused(&c, FORWARD_ERROR, "bad-envelope");
 	else
-		res = build_copy(r, &q, &env, fd, &c);
+		res = build_copy(r, &q, &env, fd, &c, &a.message_id);
 	a.req = q.req;
 	a.status = (uint8_t)count_status(r->priv, res);
 	a.reason = slice_str(c.reason);

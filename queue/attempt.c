@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "queue/attempt.h"
+#include "queue/attempt_priv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,54 +14,7 @@
 #include "base/proto/queue_directory.h"
 #include "base/proto/queue_seal.h"
 
-enum {
-	ATTEMPT_SOON_MS = 1000,		/* a role is being restarted */
-	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
-	ATTEMPT_SPACING_MS = 2,		/* between two legs that come back for that */
-	ATTEMPT_DISK_MS = 2000,		/* the spool could not be read */
-	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory and seal answer within this */
-	ATTEMPT_READ_MAX_MS = 20 * 1000,	/* a disk that hangs; the place is for others then */
-	ATTEMPT_DELIVER_MAX_MS = 3 * 3600 * 1000,	/* above the sum of all SMTP timeouts */
-	ATTEMPT_RECOVERY_MAX = 320,
-	ATTEMPT_RELAY_STEP = 4		/* legs to one destination before a second relay helps */
-};
-
-struct work {			/* what is in flight for an item: item->work */
-	uint64_t	 req;
-	struct item	*item;
-	uint8_t		 peer;		/* enum role_kind asked */
-	uint8_t		 index;		/* ... which of them */
-	bool		 asked;		/* an answer is awaited */
-	int64_t		 until_ms;	/* monotonic: given up then */
-	char		*recovery;	/* forward: owned */
-	char		 token[LEGS_NOTE_MAX];	/* forward: "" for a new leg */
-	struct spool_message msg;	/* while have_msg */
-	bool		 have_msg;
-	struct attempts	*attempts;	/* while it is read */
-	struct spool_fetch *fetch;	/* under way, or NULL */
-	void		(*then)(struct attempts *a, struct work *w);
-	struct work	*next;		/* same hash bucket */
-	struct work	*all_next, *all_prev;
-};
-
-enum { ATTEMPT_BUCKETS = 4096 };
-
-struct attempts {
-	struct role	*role;
-	struct spool	*spool;
-	struct failover	*failover;
-	struct replay	*replay;
-	struct tally	*tally;
-	struct schedule	*schedule;
-	attempts_result_fn *result;	/* NULL: nobody watches */
-	void		*result_arg;
-	uint64_t	 req;		/* the last one given */
-	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
-	struct work	*all;
-	int64_t		 directory_ms;	/* monotonic: when the next leg may ask again */
-};
-
-static uint32_t
+uint32_t
 attempt_random(void)
 {
 	uint32_t r;
@@ -72,7 +25,7 @@ attempt_random(void)
 
 /* ---- work ---- */
 
-static struct work *
+struct work *
 work_new(struct attempts *a, struct item *it)
 {
 	struct work *w = mem_new(sizeof(*w));
@@ -87,7 +40,7 @@ work_new(struct attempts *a, struct item *it)
 	return w;
 }
 
-static void
+void
 work_ask(struct attempts *a, struct work *w, enum role_kind peer, unsigned index, int64_t patience)
 {
 	w->req = ++a->req;
@@ -113,7 +66,7 @@ work_answered(struct attempts *a, struct work *w)
 }
 
 /* The one waiting for this answer from this peer, or NULL (late, or not asked there). */
-static struct work *
+struct work *
 work_take(struct attempts *a, enum role_kind peer, unsigned index, uint64_t req)
 {
 	struct work *w = a->bucket[req % ATTEMPT_BUCKETS];
@@ -126,7 +79,7 @@ work_take(struct attempts *a, enum role_kind peer, unsigned index, uint64_t req)
 	return w;
 }
 
-static void
+void
 work_drop_message(struct work *w)
 {
 	if (w->have_msg)
@@ -152,13 +105,17 @@ attempt_forget(void *arg, struct item *it)
 		a->all = w->all_next;
 	if (w->all_next != NULL)
 		w->all_next->all_prev = w->all_prev;
+	attempt_uncount(a, w);
 	free(w->recovery);
+	free(w->domain);
+	free(w->author);
+	free(w->group);
 	free(w);
 }
 
 struct attempts *
 attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp,
-    struct tally *t)
+    struct tally *t, struct marks *m, struct history *h)
 {
 	struct attempts *a = mem_new(sizeof(*a));
 
@@ -167,6 +124,9 @@ attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay
 	a->failover = f;
 	a->replay = rp;
 	a->tally = t;
+	a->marks = m;
+	a->history = h;
+	a->routes = routes_new(r->conf->dns_cache_max);
 	return a;
 }
 
@@ -192,6 +152,7 @@ attempts_free(struct attempts **ap)
 	if (a == NULL)
 		return;
 	CHECK(a->all == NULL);
+	routes_free(&a->routes);
 	free(a);
 }
 
@@ -199,7 +160,7 @@ attempts_free(struct attempts **ap)
 
 /* Writes the change unless the leg was settled by somebody else meanwhile (an operator,
  * a switch); a delivery that happened is always written. */
-static void
+void
 attempt_write(struct attempts *a, struct item *it, const struct legs_change *to)
 {
 	struct spool_entry now;
@@ -212,21 +173,36 @@ attempt_write(struct attempts *a, struct item *it, const struct legs_change *to)
 }
 
 static void
-attempt_log(const struct item *it, const char *event, const struct queue_delivered *r,
-    const char *rcpt)
+attempt_log(const struct item *it, const char *event, const struct queue_delivered *r)
 {
 	char id[MSGID_TEXT + 1];
 
 	msgid_print(it->e.id, id);
-	if (it->leg == LEG_HOLD)
-		log_info(event, "id=%s/%u leg=hold outcome=%u scope=%u code=%u enhanced=%s "
-		    "peer=%s text=%s", id, it->e.rcpt_index, r->outcome, r->scope, r->code,
-		    log_esc(r->enhanced), log_esc(r->peer), log_esc(r->text));
-	else	/* the reply's text and the peer may name the recovery address (P4) */
-		log_info(event, "id=%s/%u leg=forward to=%s outcome=%u scope=%u code=%u enhanced=%s "
-		    "tls=%u", id, it->e.rcpt_index, rcpt == NULL ? "-" :
-		    log_hash(slice_str(rcpt)), r->outcome, r->scope, r->code,
-		    log_esc(r->enhanced), r->tls);
+	log_info(event, "id=%s/%u leg=hold outcome=%u scope=%u code=%u enhanced=%s "
+	    "peer=%s text=%s", id, it->e.rcpt_index, r->outcome, r->scope, r->code,
+	    log_esc(r->enhanced), log_esc(r->peer), log_esc(r->text));
+}
+
+void
+attempt_remember(struct attempts *a, const struct work *w, const struct queue_delivered *m,
+    enum reply_class class, const struct legs_change *to)
+{
+	const struct item *it = w->item;
+	struct history_entry e = { .id = it->e.id, .rcpt = it->e.rcpt_index, .leg = it->leg,
+		.class = (uint8_t)class, .form = w->form, .outcome = m->outcome, .code = m->code,
+		.time_ms = clock_wall_ms(),
+		.next_ms = to != NULL && to->leg.state == LEG_WAITING ? to->leg.next_ms : 0 };
+
+	history_enhanced(&e, m->enhanced);
+	history_add(a->history, &e);
+}
+
+static enum reply_class
+hold_class(const struct queue_delivered *m)
+{
+	const struct reply r = { m->code, m->enhanced, m->text, SLICE_NONE };
+
+	return m->outcome == DELIVER_OK ? REPLY_OK : (enum reply_class)reply_classify(&r).class;
 }
 
 static void
@@ -240,7 +216,7 @@ attempt_alarm(const struct item *it, const struct legs_change *to)
 	    log_escs("mend the primary, then: salvaposta queue retry"));
 }
 
-static void
+void
 attempt_skip(struct attempts *a, struct item *it, enum leg_state st, struct slice note)
 {
 	struct legs_change to;
@@ -256,7 +232,7 @@ attempt_skip(struct attempts *a, struct item *it, enum leg_state st, struct slic
 	schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
 }
 
-static void
+void
 attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
 {
 	schedule_finish(a->schedule, it, SCHEDULE_AGAIN, after_ms);
@@ -264,7 +240,7 @@ attempt_later(struct attempts *a, struct item *it, int64_t after_ms)
 
 /* A directory that cannot answer is asked again by one leg after the other: each has its
  * own turn, or a long queue would ask for nothing but that. */
-static void
+void
 attempt_ask_later(struct attempts *a, struct item *it)
 {
 	int64_t now = clock_mono_ms();
@@ -277,7 +253,7 @@ attempt_ask_later(struct attempts *a, struct item *it)
 
 /* The spool settles what is damaged; anything else is a disk that fails now and may read
  * again in seconds: the leg must come back then. */
-static void
+void
 attempt_unread(struct attempts *a, struct item *it)
 {
 	struct spool_entry now;
@@ -326,7 +302,7 @@ on_message(void *arg, int error, struct spool_message *m)
 }
 
 /* Goes on with `then` when the message is here, which is at once for a fresh one. */
-static void
+void
 work_read(struct attempts *a, struct work *w, bool with_body,
     void (*then)(struct attempts *a, struct work *w))
 {
@@ -345,101 +321,6 @@ work_read(struct attempts *a, struct work *w, bool with_body,
 		work_ask(a, w, ROLE_MAX, 0, ATTEMPT_READ_MAX_MS);
 }
 
-/* ---- directory ---- */
-
-static void
-resolve(struct attempts *a, struct work *w)
-{
-	struct item *it = w->item;
-	struct envelope_rcpt rcpt;
-	unsigned index = 0;
-	struct ipc *ch = role_any(a->role, ROLE_DIRECTORY, &index);
-
-	if (ch == NULL) {
-		attempt_later(a, it, ATTEMPT_SOON_MS);
-		return;
-	}
-	if (spool_message_rcpt(&w->msg, it->e.rcpt_index, &rcpt) < 0) {
-		attempt_skip(a, it, LEG_FAILED, SLICE_LIT("no-such-recipient"));
-		return;
-	}
-	work_ask(a, w, ROLE_DIRECTORY, index, ATTEMPT_ASK_MAX_MS);
-	const struct dir_target q = { .req = w->req, .user = rcpt.user };
-	int rc = ipc_send(ch, DIR_TARGET, &dir_target_wire, &q, -1);
-	work_drop_message(w);
-	if (rc < 0)
-		attempt_later(a, it, ATTEMPT_SOON_MS);
-}
-
-void
-attempt_resolve(void *arg, struct item *it)
-{
-	struct attempts *a = arg;
-	unsigned index = 0;
-
-	if (role_any(a->role, ROLE_DIRECTORY, &index) == NULL) {
-		attempt_later(a, it, ATTEMPT_SOON_MS);
-		return;
-	}
-	work_read(a, work_new(a, it), false, resolve);
-}
-
-/* The destination of an address: its domain. -1 when it has none. */
-static int
-recovery_key(const char *recovery, char key[DEST_KEY_MAX])
-{
-	const char *at = strrchr(recovery, '@');
-
-	if (at == NULL || at == recovery || at[1] == '\0')
-		return -1;
-	int n = snprintf(key, DEST_KEY_MAX, "mx:%s", at + 1);
-	if (n < 0 || n >= DEST_KEY_MAX)
-		return -1;
-	bytes_lower(key, (size_t)n);
-	return 0;
-}
-
-static void
-directory_found(struct attempts *a, struct work *w, struct slice recovery)
-{
-	char address[ATTEMPT_RECOVERY_MAX + 1], key[DEST_KEY_MAX];
-
-	if (slice_cstr(recovery, address, sizeof(address)) < 0 || recovery_key(address, key) < 0) {
-		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("bad-recovery"));
-		return;
-	}
-	w->recovery = mem_str(address);
-	schedule_place(a->schedule, w->item, key);
-}
-
-static int
-directory_answer(struct attempts *a, unsigned index, struct slice body)
-{
-	struct dir_targeted m;
-
-	if (wire_get(body, &dir_targeted_wire, &m) < 0)
-		return -1;
-	struct work *w = work_take(a, ROLE_DIRECTORY, index, m.req);
-	if (w == NULL)
-		return 0;
-	switch ((enum dir_target_status)m.status) {
-	case TARGET_OK:
-		directory_found(a, w, m.recovery);
-		return 0;
-	case TARGET_NONE:
-		attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
-		return 0;
-	case TARGET_UNKNOWN:
-		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("user-unknown"));
-		return 0;
-	case TARGET_UNAVAILABLE:
-	case TARGET_MAX:
-		break;
-	}
-	attempt_ask_later(a, w->item);
-	return 0;
-}
-
 /* ---- relay ---- */
 
 /*
@@ -454,6 +335,13 @@ attempt_relay(struct attempts *a, const struct dest *d, unsigned *index)
 
 	if (n > ROLE_PEERS_MAX)
 		n = ROLE_PEERS_MAX;
+	/* A provider stays with one relay: its few connections are counted there (8.2). */
+	for (unsigned i = 0; d->provider != NULL && i < n; i++) {
+		*index = (unsigned)((d->hash + i) % n);
+		best = role_link(a->role, ROLE_RELAY, *index);
+		if (best != NULL)
+			return best;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = (unsigned)((d->hash + i) % n);
 		struct ipc *ch = role_link(a->role, ROLE_RELAY, at);
@@ -487,7 +375,7 @@ attempt_tls(const struct attempts *a, const struct work *w)
 	return DELIVER_TLS_DEFAULT;
 }
 
-static void
+void
 attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 {
 	struct item *it = w->item;
@@ -507,7 +395,9 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	q->ahead = it->leg == LEG_HOLD && it->replay == NULL;
 	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
 	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
-	q->tls = attempt_tls(a, w);
+	uint8_t asked = attempt_tls(a, w);
+	if (asked == DELIVER_TLS_REQUIRETLS || q->tls == DELIVER_TLS_DEFAULT)
+		q->tls = asked;		/* never less than the provider's own `tls = required` */
 	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, w->msg.body_fd) == 0) {
 		schedule_at_relay(a->schedule, it, index);
 		work_drop_message(w);
@@ -557,93 +447,6 @@ out:
 	buf_fini(&prefix);
 }
 
-/* ---- forward ---- */
-
-static void
-forward_start(struct attempts *a, struct work *w)
-{
-	unsigned index = 0;
-	struct ipc *ch = role_any(a->role, ROLE_SEAL, &index);
-	struct item *it = w->item;
-
-	if (ch == NULL) {
-		attempt_later(a, it, ATTEMPT_SOON_MS);
-		return;
-	}
-	if (spool_note(a->spool, it->e.ref, LEG_FORWARD, w->token, sizeof(w->token)) < 0 ||
-	    strlen(w->token) != LEGS_TOKEN_LEN)
-		w->token[0] = '\0';
-	work_ask(a, w, ROLE_SEAL, index, ATTEMPT_ASK_MAX_MS);
-	const struct seal_prepare q = {
-		.req = w->req, .rcpt_index = it->e.rcpt_index,
-		.attempt = it->e.leg[LEG_FORWARD].attempts,
-		.now_ms = (uint64_t)clock_wall_ms(), .token = slice_str(w->token),
-		.envelope = buf_slice(&w->msg.raw),
-	};
-	if (ipc_send(ch, SEAL_PREPARE, &seal_prepare_wire, &q, w->msg.body_fd) < 0)
-		attempt_later(a, it, ATTEMPT_SOON_MS);
-}
-
-/* The token is journalled before the copy can leave, so that a bounce finds its leg. */
-static void
-forward_journal(struct attempts *a, struct work *w, struct slice token)
-{
-	struct legs_change to;
-	struct item *it = w->item;
-
-	if (slice_eq(token, slice_str(w->token)))
-		return;
-	(void)slice_cstr(token, w->token, sizeof(w->token));
-	to.leg = it->e.leg[LEG_FORWARD];
-	(void)snprintf(to.note, sizeof(to.note), "%s", w->token);
-	(void)spool_set(a->spool, it->e.ref, LEG_FORWARD, &to.leg, slice_str(to.note));
-}
-
-static void
-forward_prepared(struct attempts *a, struct work *w, const struct seal_prepared *m)
-{
-	const char *at = strrchr(w->recovery, '@');
-	struct queue_deliver q = {
-		.route = ROUTE_MX, .host = slice_str(at + 1), .mail_from = m->mail_from,
-		.rcpt = slice_str(w->recovery), .prefix = m->prefix, .cuts = m->cuts,
-		.suffix = m->suffix,
-		/* Ours, never the sender's (2.3.3): a report names our token. */
-		.notify = NOTIFY_FAILURE, .ret = SLICE_LIT("HDRS"), .envid = m->token,
-	};
-
-	forward_journal(a, w, m->token);
-	attempt_deliver(a, w, &q);
-}
-
-static int
-seal_answer(struct attempts *a, unsigned index, struct slice body)
-{
-	struct seal_prepared m;
-	struct legs_change to;
-
-	if (wire_get(body, &seal_prepared_wire, &m) < 0)
-		return -1;
-	struct work *w = work_take(a, ROLE_SEAL, index, m.req);
-	if (w == NULL)
-		return 0;
-	switch ((enum seal_status)m.status) {
-	case SEAL_OK:
-		forward_prepared(a, w, &m);
-		return 0;
-	case SEAL_HOLD:
-		attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
-		return 0;
-	case SEAL_ERROR:
-	case SEAL_STATUS_MAX:
-		break;
-	}
-	legs_retry_forward(a->role->conf, &w->item->e, w->token, schedule_now(a->schedule),
-	    attempt_random(), &to);
-	attempt_write(a, w->item, &to);
-	schedule_finish(a->schedule, w->item, SCHEDULE_NEUTRAL, 0);
-	return 0;
-}
-
 /* ---- start and result ---- */
 
 static void
@@ -652,7 +455,7 @@ deliver(struct attempts *a, struct work *w)
 	if (w->item->leg == LEG_HOLD)
 		hold_start(a, w);
 	else
-		forward_start(a, w);
+		attempt_forward_start(a, w);
 }
 
 void
@@ -718,24 +521,28 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	struct item *it = w->item;
 	if (spool_get(a->spool, it->e.ref, &now) == 0)
 		it->e = now;
-	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m, w->recovery);
 	attempt_count(a, it, &m);
-	if (it->leg == LEG_HOLD)
-		schedule_replied(a->schedule, it, &m);
-	if (it->leg == LEG_HOLD && it->e.kind == RCPT_USER && a->result != NULL)
+	if (it->leg == LEG_FORWARD) {
+		attempt_forward_reply(a, w, &m);
+		return 0;
+	}
+	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m);
+	schedule_replied(a->schedule, it, &m);
+	if (it->e.kind == RCPT_USER && a->result != NULL)
 		a->result(a->result_arg, it->e.group, &m);
-	switch (legs_result(a->role->conf, failover_find(a->failover, it->e.group), &it->e,
-	    (enum leg_kind)it->leg, &m, w->token, schedule_now(a->schedule), attempt_random(),
-	    &to)) {
+	switch (legs_result(a->role->conf, failover_find(a->failover, it->e.group), &it->e, &m,
+	    schedule_now(a->schedule), attempt_random(), &to)) {
 	case LEGS_DONE:
 	case LEGS_RETRY:
+		attempt_remember(a, w, &m, hold_class(&m), &to);
 		attempt_write(a, it, &to);
-		if (it->leg == LEG_HOLD && to.leg.state == LEG_PARKED && to.leg.attempts > 0)
+		if (to.leg.state == LEG_PARKED && to.leg.attempts > 0)
 			attempt_alarm(it, &to);
 		schedule_finish(a->schedule, it, m.scope == SCOPE_HOST && m.outcome != DELIVER_OK ?
 		    SCHEDULE_NEUTRAL : SCHEDULE_WORKED, 0);
 		return 0;
 	case LEGS_HOST:
+		attempt_remember(a, w, &m, hold_class(&m), NULL);
 		break;
 	}
 	schedule_finish(a->schedule, it, SCHEDULE_HOST_FAILED, 0);
@@ -749,9 +556,11 @@ attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32
     struct slice body)
 {
 	if (peer == ROLE_DIRECTORY && type == DIR_TARGETED)
-		return directory_answer(a, index, body);
+		return attempt_directory_answer(a, index, body);
 	if (peer == ROLE_SEAL && type == SEAL_PREPARED)
-		return seal_answer(a, index, body);
+		return attempt_seal_answer(a, index, body);
+	if (peer == ROLE_RELAY && type == QUEUE_ROUTED)
+		return attempt_route_answer(a, index, body);
 	if (peer == ROLE_RELAY && type == QUEUE_DELIVERED)
 		return relay_answer(a, index, body);
 	return -1;

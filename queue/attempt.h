@@ -7,7 +7,11 @@
 #ifndef QUEUE_ATTEMPT_H
 #define QUEUE_ATTEMPT_H
 
+#include <jansson.h>
+
 #include "base/role.h"
+#include "queue/history.h"
+#include "queue/marks.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
 
@@ -15,7 +19,7 @@ struct attempts;
 
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
-    struct replay *rp, struct tally *t);
+    struct replay *rp, struct tally *t, struct marks *m, struct history *h);
 void attempts_bind(struct attempts *a, struct schedule *s);
 /* Tells each result of a hold leg, before anything is made of it. */
 typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);
@@ -33,6 +37,14 @@ int attempts_message(struct attempts *a, enum role_kind peer, unsigned index, ui
     struct slice body);
 /* What was in flight there is lost. */
 void attempts_link_down(struct attempts *a, enum role_kind peer, unsigned index);
+/* Appends JSON members, with a comma in front. */
+void attempts_status(struct attempts *a, struct buf *out);
+/* A report says that this user's recovery address does not exist. */
+void attempts_nouser(struct attempts *a, struct slice user);
+/* What is remembered of that mailbox and its provider: members of `known`, sentences at
+ * the end of the array `words`. */
+void attempts_known(struct attempts *a, struct slice user, struct slice recovery, json_t *known,
+    json_t *words);
 /* Gives up waiting for answers that are overdue. Call now and then. */
 void attempts_sweep(struct attempts *a);
 

@@ -210,6 +210,8 @@ const struct command control_commands[] = {
 	    { "limit", JSON_INTEGER, false }, { "after", JSON_STRING, false } } },
 	{ "queue-show", command_show, {
 	    { "id", JSON_STRING, true }, { "content", JSON_TRUE, false } } },
+	{ "why", command_why, {
+	    { "id", JSON_STRING, false }, { "user", JSON_STRING, false } } },
 	{ "queue-summary", command_summary, { SELECT, { "progress", JSON_TRUE, false } } },
 	{ "queue-hold", command_job, { JOB, { "reason", JSON_STRING, false } } },
 	{ "queue-release", command_job, { JOB, { "reason", JSON_STRING, false } } },

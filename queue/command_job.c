@@ -152,7 +152,7 @@ job_leg(struct request *rq, const struct spool_entry *e, enum leg_kind leg,
 	/* Of a forward leg the note is its token, by which bounces are known. */
 	if (leg == LEG_FORWARD && (st == LEG_WAITING || st == LEG_PARKED) &&
 	    (spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0 ||
-	    strlen(note) != LEGS_TOKEN_LEN))
+	    strcspn(note, " ") != LEGS_TOKEN_LEN))
 		note[0] = '\0';
 	return operate_leg(rq->job->verb, q->role->conf, failover_find(q->failover, e->group), e,
 	    leg, note, schedule_now(q->schedule), to);

@@ -89,6 +89,7 @@ request_empty(struct request *rq)
 	timer_free(&rq->timer);
 	json_decref(rq->in);
 	json_decref(rq->list);
+	free(rq->why);
 	rq->in = rq->list = NULL;
 	if (rq->client != NULL)
 		rq->client->request = NULL;

@@ -20,4 +20,9 @@ void control_free(struct control **cp);
 int control_directory(struct control *c, struct slice body);
 void control_directory_down(struct control *c);
 
+/* Numbers of requests to the directory that are ours and no attempt's. */
+#define CONTROL_ASKS	(1ULL << 62)
+struct dir_targeted;
+void control_targeted(struct control *c, const struct dir_targeted *m);
+
 #endif

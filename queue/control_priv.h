@@ -29,6 +29,7 @@ struct request {		/* one being answered; lives until control_reply */
 	/* queue-list */
 	json_t		*list;		/* owned */
 	uint64_t	 count, limit;
+	struct why_last	*why;		/* owned; queue/command_why.c */
 	struct job	*job;		/* owned; queue/command_job.c */
 	struct request	*next, *prev;
 };
@@ -95,6 +96,8 @@ void command_show(struct request *rq);
 int command_filter(struct request *rq);	/* into rq->filter; -1 after failing it */
 /* The message of the field "id". Count, or -1 after failing the request; refs owned. */
 int command_message(struct request *rq, struct spool_ref **refs);
+/* command_why.c */
+void command_why(struct request *rq);
 /* command_job.c */
 void command_job(struct request *rq);
 /* A queue-retry of all of the request's domain (and shard), audited as such. */

@@ -32,6 +32,8 @@ static void
 dest_free(struct dest *d)
 {
 	CHECK(d->queued == 0 && d->in_flight == 0 && !d->in_ring && TAILQ_EMPTY(&d->lanes));
+	order_free(&d->order);
+	free(d->provider);
 	free(d->key);
 	free(d);
 }
@@ -103,6 +105,14 @@ dests_closed(const struct dests *ds, int64_t now)
 	return n;
 }
 
+void
+dests_each(struct dests *ds, void (*fn)(void *arg, struct dest *d), void *arg)
+{
+	for (size_t i = 0; i < DESTS_BUCKETS; i++)
+		for (struct dest *d = ds->bucket[i]; d != NULL; d = d->next)
+			fn(arg, d);
+}
+
 static bool
 dest_forgettable(const struct dest *d, int64_t now)
 {
@@ -111,6 +121,10 @@ dest_forgettable(const struct dest *d, int64_t now)
 	if (d->ramp.limit > 0 && now - d->ramp.used_ms < DEST_REMEMBER_MS)
 		return false;
 	if (d->overflow_ms > now || dest_closed(d, now))
+		return false;
+	/* what was learned of a provider's pace outlives a quiet hour */
+	if (d->provider != NULL && now - d->provider->last_ms < DEST_REMEMBER_MS &&
+	    d->provider->last_ms != INT64_MIN)
 		return false;
 	return d->failures == 0 || now - d->failed_ms > DEST_REMEMBER_MS + d->backoff_ms;
 }
@@ -138,7 +152,17 @@ dests_sweep(struct dests *ds, int64_t now)
 bool
 dest_closed(const struct dest *d, int64_t now)
 {
+	if (d->provider != NULL && now < d->provider->closed_ms)
+		return true;
 	return d->failures > 0 && now < d->ready_ms;
+}
+
+int64_t
+dest_opens(const struct dest *d)
+{
+	int64_t at = d->failures > 0 ? d->ready_ms : INT64_MIN;
+
+	return d->provider != NULL && d->provider->closed_ms > at ? d->provider->closed_ms : at;
 }
 
 unsigned

@@ -17,6 +17,8 @@
 
 #include "base/role.h"
 #include "base/slice.h"
+#include "queue/order.h"
+#include "queue/provider.h"
 #include "queue/replay.h"
 
 enum {
@@ -32,12 +34,14 @@ struct dest {
 	char		*key;		/* owned */
 	uint64_t	 hash;		/* of key */
 	struct item_list queue;		/* to be started, oldest first */
-	unsigned	 queued;	/* length of queue */
+	struct order	*order;		/* instead of queue: of a provider; owned */
+	unsigned	 queued;	/* length of queue, or of order */
 	unsigned	 in_flight;	/* with those of a replay */
 	struct replay_lanes lanes;	/* of a primary: what waits to be replayed into it */
 	unsigned	 replaying;	/* of in_flight */
 	struct ramp	 ramp;		/* bounds replaying */
 	uint16_t	 at_relay[ROLE_PEERS_MAX];	/* in flight, per relay */
+	struct provider	*provider;	/* owned; of forward legs to one; else NULL */
 	unsigned	 failures;	/* as a host, in a row; 0 healthy */
 	int64_t		 ready_ms;	/* closed before this */
 	int64_t		 failed_ms;	/* when the last counted failure came */
@@ -55,12 +59,14 @@ struct dests *dests_new(void);
 void dests_free(struct dests **dp);		/* nothing may be queued any more */
 struct dest *dests_get(struct dests *d, const char *key);	/* made if new; borrowed */
 struct dest *dests_find(struct dests *d, const char *key);	/* or NULL */
+void dests_each(struct dests *d, void (*fn)(void *arg, struct dest *d), void *arg);
 unsigned dests_count(const struct dests *d);
 unsigned dests_closed(const struct dests *d, int64_t now);	/* in back-off */
 /* Forgets those that are idle and healthy, or failed too long ago to matter. */
 void dests_sweep(struct dests *d, int64_t now);
 
 bool dest_closed(const struct dest *d, int64_t now);
+int64_t dest_opens(const struct dest *d);	/* when it is not closed any more */
 /* How many may be in flight: `max`, or 1 while it has to prove itself again. */
 unsigned dest_limit(const struct dest *d, unsigned max);
 /*

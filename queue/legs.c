@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "queue/legs.h"
+#include "queue/legs_forward.h"
 
 #include <stdio.h>
 
@@ -180,7 +180,8 @@ legs_route_hold(const struct conf *c, struct failover *f, const struct spool_ent
 static bool
 leg_due(const struct conf *c, const struct spool_leg *l, int64_t now)
 {
-	return l->next_ms <= now || l->next_ms - now > 3 * c->retry_max_ms + LEGS_QUOTA_RETRY_MS * 2;
+	return l->next_ms <= now || l->next_ms - now >
+	    3 * c->retry_max_ms + LEGS_QUOTA_RETRY_MS * 2 + LEGS_PUT_OFF_MAX_MS;
 }
 
 bool
@@ -275,7 +276,7 @@ admit_forward(const struct conf *c, struct failover *f, const struct spool_entry
 		legs_end(e, LEG_FORWARD, LEG_SKIPPED, l->code, SLICE_LIT(LEGS_NOTE_OFF), to);
 		return LEGS_SETTLE;
 	}
-	if (age(e, now) > c->forward_ttl_ms) {
+	if (now > forward_ends_ms(c, e)) {
 		legs_end(e, LEG_FORWARD, LEG_FAILED, l->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
 		return LEGS_SETTLE;
 	}
@@ -374,88 +375,11 @@ result_hold(const struct conf *c, const struct failover_group *g, const struct s
 	return LEGS_HOST;
 }
 
-void
-legs_retry_forward(const struct conf *c, const struct spool_entry *e, const char *token,
-    int64_t now, uint32_t random, struct legs_change *to)
-{
-	change_attempt(e, LEG_FORWARD, to);
-	to->leg.state = LEG_WAITING;
-	to->leg.next_ms = now + legs_backoff(c, to->leg.attempts, random);
-	change_note(to, slice_str(token));
-}
-
-static void
-fail_forward(const struct spool_entry *e, const struct queue_delivered *r, const char *what,
-    struct legs_change *to)
-{
-	char note[LEGS_NOTE_MAX];
-	struct spool_entry tried = *e;
-
-	(void)snprintf(note, sizeof(note), "%s %.*s", what,
-	    r->enhanced.n > 12 ? 12 : SLICE_FMT(r->enhanced));
-	change_attempt(e, LEG_FORWARD, to);
-	tried.leg[LEG_FORWARD] = to->leg;
-	legs_end(&tried, LEG_FORWARD, LEG_FAILED, r->code, slice_trim(slice_str(note)), to);
-}
-
-static enum legs_after
-forward_later(const struct conf *c, const struct failover_group *g, const struct spool_entry *e,
-    const struct queue_delivered *r, const char *token, int64_t now, uint32_t random,
-    struct legs_change *to)
-{
-	if (g != NULL && g->phase != PHASE_ACTIVE) {
-		legs_end(e, LEG_FORWARD, LEG_SKIPPED, r->code, SLICE_LIT(LEGS_NOTE_OFF), to);
-		return LEGS_DONE;
-	}
-	if (age(e, now) > c->forward_ttl_ms) {
-		legs_end(e, LEG_FORWARD, LEG_FAILED, r->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
-		return LEGS_DONE;
-	}
-	if (r->scope == SCOPE_HOST && r->outcome != DELIVER_UNKNOWN)
-		return LEGS_HOST;
-	legs_retry_forward(c, e, token, now, random, to);
-	to->leg.code = r->code;
-	return LEGS_RETRY;
-}
-
-static enum legs_after
-result_forward(const struct conf *c, const struct failover_group *g, const struct spool_entry *e,
-    const struct queue_delivered *r, const char *token, int64_t now, uint32_t random,
-    struct legs_change *to)
-{
-	switch ((enum deliver_outcome)r->outcome) {
-	case DELIVER_OK:
-		change_attempt(e, LEG_FORWARD, to);
-		to->leg.state = LEG_DELIVERED;
-		to->leg.next_ms = 0;
-		to->leg.code = r->code;
-		change_note(to, slice_str(token));	/* bounces come back under it */
-		return LEGS_DONE;
-	case DELIVER_TEMP:
-	case DELIVER_UNKNOWN:
-		return forward_later(c, g, e, r, token, now, random, to);
-	case DELIVER_PERM:
-		if (r->scope == SCOPE_HOST && r->code != 0)	/* 5yz banner: not about this mail */
-			return forward_later(c, g, e, r, token, now, random, to);
-		fail_forward(e, r, "refused", to);	/* 8.5: never again */
-		return LEGS_DONE;
-	case DELIVER_LOCAL:
-		fail_forward(e, r, "not-sendable", to);
-		return LEGS_DONE;
-	case DELIVER_MAX:
-		break;
-	}
-	return LEGS_HOST;
-}
-
 enum legs_after
 legs_result(const struct conf *c, const struct failover_group *g, const struct spool_entry *e,
-    enum leg_kind leg, const struct queue_delivered *r, const char *token, int64_t now,
-    uint32_t random, struct legs_change *to)
+    const struct queue_delivered *r, int64_t now, uint32_t random, struct legs_change *to)
 {
-	if (leg == LEG_HOLD)
-		return result_hold(c, g, e, r, now, random, to);
-	return result_forward(c, g, e, r, token, now, random, to);
+	return result_hold(c, g, e, r, now, random, to);
 }
 
 /* ---- switches and operators ---- */

@@ -78,16 +78,13 @@ enum legs_after {
 	LEGS_RETRY,	/* write `to`: its own next_ms */
 	LEGS_HOST	/* the destination failed: the leg is untouched */
 };
-/* `token` is the forward leg's, "" for hold; `random` any 32 bits, for the jitter. */
+/* Of a hold leg (forward legs: queue/legs_forward.h); `random` any 32 bits, for the jitter. */
 enum legs_after legs_result(const struct conf *c, const struct failover_group *g,
-    const struct spool_entry *e, enum leg_kind leg, const struct queue_delivered *r,
-    const char *token, int64_t now, uint32_t random, struct legs_change *to);
+    const struct spool_entry *e, const struct queue_delivered *r, int64_t now, uint32_t random,
+    struct legs_change *to);
 
 /* Pause before attempt n + 1 after n failures: doubling from min to max, +-20 % (8.6). */
 int64_t legs_backoff(const struct conf *c, unsigned failures, uint32_t random);
-/* The forward leg that could not be prepared: one more attempt, later. */
-void legs_retry_forward(const struct conf *c, const struct spool_entry *e, const char *token,
-    int64_t now, uint32_t random, struct legs_change *to);
 void legs_end(const struct spool_entry *e, enum leg_kind leg, enum leg_state st, uint16_t code,
     struct slice note, struct legs_change *to);
 

@@ -56,7 +56,6 @@ place_ask(struct lookout *l, struct place *p, int64_t now)
 		return false;
 	p->req = q.req;
 	p->relay = relay;
-	p->asked_ms = now;
 	p->until_ms = now + p->timeout_ms + LOOKOUT_GRACE_MS;
 	l->sent++;
 	l->sent_ms = now;
@@ -179,13 +178,11 @@ place_answered(struct lookout *l, size_t at, const struct queue_probed *r, int64
 	bool says = answer_seen(p, r, &seen);
 
 	place_note(p, r);
-	/* From the beginning of one to that of the next: timeouts must not stretch it. */
-	int64_t wait = p->asked_ms + jitter(p->every_ms) - now;
-	place_again(p, now, !says ? LOOKOUT_AGAIN_MS : wait > 0 ? wait : 0);
+	place_again(p, now, says ? jitter(p->every_ms) : LOOKOUT_AGAIN_MS);
 	if (!says) {
 		l->local++;
 		if (canary_unwelcome(p, r)) {
-			p->next_ms = now + (wait > 0 ? wait : 0);
+			p->next_ms = now + jitter(p->every_ms);
 			(void)alarm_raise(l->queue->alarms, "canary-refused", p->canary, "",
 			    2 * p->every_ms + p->timeout_ms, p->text,
 			    "make that mailbox at the primary, or name another as canary");
@@ -374,8 +371,6 @@ entry_granted(struct lookout *l, struct seat *s, int64_t now)
 {
 	if (s->health.last != HEALTH_DARK)
 		return true;	/* it answers: the network works */
-	if (l->fault)
-		return false;	/* until something answers again (fault_ends) */
 	struct health_view *v = mem_array(2 * l->nplace, sizeof(*v));
 	size_t n = views_of(l, false, v), nr = views_of(l, true, v + n);
 	enum health_network is = health_network(v, n, v + n, nr, s->health.dark_ms);
@@ -392,7 +387,7 @@ entry_granted(struct lookout *l, struct seat *s, int64_t now)
 	places_hurry(l, s->health.dark_ms, now);
 	if (s->unsure_ms == 0)
 		s->unsure_ms = now;
-	return now - s->unsure_ms > LOOKOUT_UNSURE_MS;
+	return now - s->unsure_ms > LOOKOUT_UNSURE_MS && !l->fault;
 }
 
 static void
@@ -470,9 +465,6 @@ seat_sync(struct seat *s, const struct failover_group *g, int64_t now)
 		health_entered(&s->health, now);
 	else if (s->phase == PHASE_ACTIVE)
 		health_left(&s->health, now);
-	/* By an operator: that says nothing of a primary that comes and goes. */
-	s->health.relapses = 0;
-	s->health.left_ms = 0;
 	s->phase = g->phase;
 }
 

@@ -31,7 +31,6 @@ struct place {			/* something to be probed */
 	struct health_view view;
 	uint64_t	 req;		/* under way; 0: nothing is */
 	unsigned	 relay;		/* ... there */
-	int64_t		 asked_ms;	/* ... since */
 	int64_t		 until_ms;	/* ... and given up then */
 	int64_t		 next_ms;	/* monotonic */
 	bool		 welcome;	/* the canary was taken once */

@@ -36,6 +36,8 @@ struct marks {
 	size_t		 nslot;		/* a power of two */
 	unsigned	 n, max;
 	uint64_t	 records;	/* in the file */
+	uint8_t		 lazy[MARKS_CHUNK * MARKS_RECORD];	/* counts not written yet */
+	size_t		 nlazy;
 };
 
 const char *
@@ -43,7 +45,7 @@ mark_kind_name(enum mark_kind k)
 {
 	static const char *const names[MARK_KIND_MAX] = { "", "loop", "nouser", "full",
 		"userrate", "munge", "rate", "provider", "auth", "accepted", "volume",
-		"volume-before", "suspect" };
+		"volume-before", "burst", "day", "userrate-times", "message-id" };
 
 	return k > 0 && k < MARK_KIND_MAX ? names[k] : "?";
 }
@@ -320,6 +322,22 @@ marks_open(int dirfd, const void *key, size_t n, unsigned max)
 	return m;
 }
 
+static void
+marks_flush(struct marks *m)
+{
+	size_t n = m->nlazy;
+
+	m->nlazy = 0;
+	if (n == 0)
+		return;
+	if (m->fd < 0 || m->records > 2 * (uint64_t)m->n + MARKS_SLACK)
+		marks_rewrite(m);
+	else if (write_full(m->fd, m->lazy, n * MARKS_RECORD) < 0)
+		marks_trouble(m, "append");
+	else
+		m->records += n;
+}
+
 void
 marks_close(struct marks **mp)
 {
@@ -328,6 +346,7 @@ marks_close(struct marks **mp)
 	*mp = NULL;
 	if (m == NULL)
 		return;
+	marks_flush(m);
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m->slot);
@@ -363,6 +382,7 @@ marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms, uin
 	const struct slot s = { key, until_ms, value, (uint8_t)k };
 	uint8_t rec[MARKS_RECORD];
 
+	marks_flush(m);		/* the order in the file is the order of events */
 	table_put(m, &s, now);
 	record_put(rec, &s);
 	if (m->fd < 0 || m->records > 2 * (uint64_t)m->n + MARKS_SLACK) {
@@ -375,6 +395,41 @@ marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms, uin
 		m->records++;
 }
 
+static void
+marks_set_lazy(struct marks *m, const struct slot *s, int64_t now)
+{
+	table_put(m, s, now);
+	record_put(m->lazy + m->nlazy++ * MARKS_RECORD, s);
+	if (m->nlazy == MARKS_CHUNK)
+		marks_flush(m);
+}
+
+bool
+marks_take(struct marks *m, enum mark_kind k, uint64_t key, uint32_t max, int64_t window_ms,
+    int64_t now, int64_t *until)
+{
+	struct mark was = { now + window_ms, 0 };
+
+	(void)marks_get(m, k, key, now, &was);
+	*until = was.until_ms;
+	if (was.value >= max)
+		return false;
+	const struct slot s = { key, was.until_ms, was.value + 1, (uint8_t)k };
+	marks_set_lazy(m, &s, now);
+	return true;
+}
+
+void
+marks_untake(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
+{
+	struct mark was;
+
+	if (!marks_get(m, k, key, now, &was) || was.value == 0)
+		return;
+	const struct slot s = { key, was.until_ms, was.value - 1, (uint8_t)k };
+	marks_set_lazy(m, &s, now);
+}
+
 void
 marks_clear(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
 {
@@ -385,6 +440,7 @@ marks_clear(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
 void
 marks_sweep(struct marks *m, int64_t now)
 {
+	marks_flush(m);
 	for (size_t i = 0; i < m->nslot; ) {
 		if (m->slot[i].key != 0 && m->slot[i].until_ms <= now)
 			slot_remove(m, i);	/* another may have moved here: look again */

@@ -24,16 +24,19 @@ enum mark_kind {		/* on disk: append only */
 	MARK_LOOP = 1,		/* user: mail came back (9.1, 8.4 LOOP) */
 	MARK_NOUSER,		/* recovery address: does not exist, until it changes */
 	MARK_FULL,		/* recovery address */
-	MARK_USERRATE,		/* recovery address; value: times in a row */
+	MARK_USERRATE,		/* recovery address */
 	MARK_MUNGE,		/* provider, author domain (7.5) */
 	MARK_RATE,		/* provider, author domain: named in a RATE reply */
 	MARK_PROVIDER,		/* provider: closed; value: enum reply_class */
 	MARK_AUTH,		/* provider: refusals of class AUTH (7.3); value: how many */
 	MARK_ACCEPTED,		/* provider: something was accepted (7.3) */
-	MARK_VOLUME,		/* provider: copies sent; value: how many, of the day before
-				 * in MARK_VOLUME_BEFORE (8.11) */
-	MARK_VOLUME_BEFORE,
-	MARK_SUSPECT,		/* recovery address: shared by too many users (9.3) */
+	MARK_VOLUME,		/* provider: copies sent (8.11); until: two days after the count
+				 * began; value: how many in the first of them */
+	MARK_VOLUME_BEFORE,	/* ... the day before */
+	MARK_BURST,		/* recovery address: copies sent to it lately (8.8); value */
+	MARK_DAY,		/* recovery address: ... in a day; value */
+	MARK_USERRATE_TIMES,	/* recovery address: USERRATE in a row; value */
+	MARK_MESSAGE_ID,	/* provider, Message-ID: copies sent (8.9); value */
 	MARK_KIND_MAX
 };
 const char *mark_kind_name(enum mark_kind k);
@@ -61,6 +64,14 @@ bool marks_get(const struct marks *m, enum mark_kind k, uint64_t key, int64_t no
 /* Replaces an earlier one. A disk that fails costs the persistence only; it is logged. */
 void marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms,
     uint32_t value, int64_t now);
+/*
+ * Counts: one more of at most `max` in a time of window_ms that starts with the first.
+ * False when there are as many already: *until says when that is over. Written lazily:
+ * a kill may forget the last few.
+ */
+bool marks_take(struct marks *m, enum mark_kind k, uint64_t key, uint32_t max,
+    int64_t window_ms, int64_t now, int64_t *until);
+void marks_untake(struct marks *m, enum mark_kind k, uint64_t key, int64_t now);
 void marks_clear(struct marks *m, enum mark_kind k, uint64_t key, int64_t now);
 
 /* Forgets what is over; call now and then. */

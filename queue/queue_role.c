@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proto/queue_directory.h"
 #include "queue/alarm.h"
 #include "queue/control.h"
 #include "queue/lookout.h"
@@ -230,6 +231,27 @@ on_commit(struct queue *q, unsigned relay, struct slice body, int fd)
 	return 0;
 }
 
+/* ---- `why` asks the directory, too ---- */
+
+static bool
+control_asked_it(struct slice body)
+{
+	struct dir_targeted m;
+
+	return wire_get(body, &dir_targeted_wire, &m) == 0 && (m.req & CONTROL_ASKS) != 0;
+}
+
+static int
+on_targeted(struct queue *q, struct slice body)
+{
+	struct dir_targeted m;
+
+	if (wire_get(body, &dir_targeted_wire, &m) < 0)
+		return -1;
+	control_targeted(q->control, &m);
+	return 0;
+}
+
 /* ---- the schedule's callbacks ---- */
 
 static void
@@ -289,6 +311,8 @@ queue_tick(void *arg)
 
 	attempts_sweep(q->attempts);
 	tally_tick(q->tally, clock_mono_ms());
+	marks_sweep(q->marks, schedule_now(q->schedule));
+	history_flush(q->history);
 	queue_measure(q);
 	if (keep_save(q->keep, clock_wall_ms()) < 0)
 		log_warn("kept-unsaved", "error=%s", log_escs(strerror(errno)));
@@ -311,6 +335,8 @@ queue_close(struct queue *q)
 	if (q->spool != NULL)
 		spool_close(&q->spool);		/* completes what is pending: answers still go out */
 	keep_close(&q->keep);
+	history_close(&q->history);
+	marks_close(&q->marks);
 	failover_close(&q->failover);
 	audit_close(&q->audit);
 	alarms_free(&q->alarms);
@@ -324,6 +350,7 @@ queue_open(struct queue *q, int dir)
 {
 	struct role *r = q->role;
 	char where[32];
+	size_t n = 0;
 
 	(void)snprintf(where, sizeof(where), "fd:%d", dir);
 	q->spool = spool_open(r->loop, r->conf, &store_local, where, false);
@@ -341,7 +368,13 @@ queue_open(struct queue *q, int dir)
 		return -1;
 	q->tally = tally_open(dir);
 	q->replay = replay_open(dir, q->failover, q->audit);
-	return q->replay == NULL ? -1 : 0;
+	if (q->replay == NULL)
+		return -1;
+	char *key = role_resource_text(r, "log-key", 64, &n);
+	q->marks = marks_open(dir, key, key == NULL ? 0 : n, r->conf->marks_max);
+	free(key);
+	q->history = history_open(dir, r->conf->history_max);
+	return 0;
 }
 
 static int
@@ -359,7 +392,8 @@ queue_start(struct role *r)
 	}
 	if (queue_open(q, q->dir) < 0)
 		goto fail;
-	q->attempts = attempts_new(r, q->spool, q->failover, q->replay, q->tally);
+	q->attempts = attempts_new(r, q->spool, q->failover, q->replay, q->tally, q->marks,
+	    q->history);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	attempts_bind(q->attempts, q->schedule);
@@ -428,6 +462,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = on_keep(q, index, body);
 	else if (peer == ROLE_DIRECTORY && type == DIR_RELOADED)
 		rc = control_directory(q->control, body);
+	else if (peer == ROLE_DIRECTORY && type == DIR_TARGETED && control_asked_it(body))
+		rc = on_targeted(q, body);
 	else
 		rc = attempts_message(q->attempts, peer, index, type, body);
 	if (fd >= 0)
@@ -470,6 +506,8 @@ queue_reload(struct role *r)
 	struct queue *q = r->priv;
 
 	spool_reload(q->spool, r->conf);
+	marks_limit(q->marks, r->conf->marks_max);
+	history_limit(q->history, r->conf->history_max);
 	if (failover_reload(q->failover, r->conf) < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
 	schedule_reload(q->schedule, r->conf);
@@ -540,6 +578,7 @@ queue_status(struct role *r, struct buf *out)
 	    (unsigned long long)all.held, st.window, st.in_flight,
 	    (unsigned long long)st.started, st.destinations, st.closed);
 	status_returned(&q->returned, out);
+	attempts_status(q->attempts, out);
 }
 
 const struct role_ops queue_ops = {

@@ -11,6 +11,8 @@
 #include "queue/audit.h"
 #include "queue/failover.h"
 #include "queue/forecast.h"
+#include "queue/history.h"
+#include "queue/marks.h"
 #include "queue/returned.h"
 #include "queue/keep.h"
 #include "queue/schedule.h"
@@ -32,6 +34,8 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct audit	*audit;
 	struct failover	*failover;
 	struct keep	*keep;		/* values of the relays */
+	struct marks	*marks;
+	struct history	*history;
 	struct attempts	*attempts;
 	struct replay	*replay;
 	struct tally	*tally;

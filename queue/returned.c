@@ -69,13 +69,20 @@ returned_nouser(const struct envelope_bounce *b)
 
 /* ---- acting on it ---- */
 
-/* Seam: the recovery address is not to be written to again until it is verified (8.4). */
+/* The recovery address is not written to again until it changes (8.4 NOUSER). */
 static void
 mark_recovery(struct queue *q, const struct spool_entry *leg)
 {
 	char id[MSGID_TEXT + 1];
 
-	(void)q;
+	struct spool_message m;
+	struct envelope_rcpt r;
+
+	if (spool_read(q->spool, leg->ref, false, &m) == 0) {
+		if (spool_message_rcpt(&m, leg->rcpt_index, &r) == 0)
+			attempts_nouser(q->attempts, r.user);
+		spool_message_fini(&m);
+	}
 	msgid_print(leg->id, id);
 	log_warn("recovery-invalid", "id=%s/%u fix=%s", id, leg->rcpt_index,
 	    log_escs("have this user verify the recovery address"));

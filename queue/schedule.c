@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/legs_forward.h"
 #include "queue/schedule_priv.h"
 
 enum {
@@ -108,10 +110,10 @@ schedule_share(const struct schedule *s, const struct dest *d)
 /* ---- starting ---- */
 
 static bool
-may_start_fresh(const struct schedule *s, const struct dest *d)
+may_start_fresh(struct schedule *s, const struct dest *d)
 {
-	return d->queued > 0 &&
-	    d->in_flight - d->replaying < dest_limit(d, s->conf->connections_max);
+	return d->queued > 0 && d->in_flight - d->replaying < schedule_limit(s, d) &&
+	    provider_ready(s, d);
 }
 
 /* The lane whose turn it is, or NULL: none has something, or the ramp is at its limit. */
@@ -136,7 +138,7 @@ may_start_replay(const struct schedule *s, struct dest *d)
 	return NULL;
 }
 
-static void
+void
 dest_ready(struct schedule *s, struct dest *d)
 {
 	if (d->in_ring || dest_closed(d, clock_mono_ms()) ||
@@ -152,17 +154,24 @@ dest_queue(struct schedule *s, struct dest *d, struct item *it)
 {
 	it->dest = d;
 	it->state = ITEM_QUEUED;
-	TAILQ_INSERT_TAIL(&d->queue, it, link);
+	if (d->order != NULL)
+		order_put(d->order, it, forward_class(s->conf, &it->e, schedule_now(s)));
+	else
+		TAILQ_INSERT_TAIL(&d->queue, it, link);
 	d->queued++;
 	dest_ready(s, d);
 }
 
 static struct item *
-dest_pop(struct dest *d)
+dest_pop(struct schedule *s, struct dest *d)
 {
 	struct item *it = TAILQ_FIRST(&d->queue);
 
-	TAILQ_REMOVE(&d->queue, it, link);
+	if (d->order != NULL)
+		it = order_take(d->order, s->conf->urgent_ttl_ms, schedule_now(s));
+	else
+		TAILQ_REMOVE(&d->queue, it, link);
+	CHECK(it != NULL);
 	d->queued--;
 	return it;
 }
@@ -224,6 +233,8 @@ item_start(struct schedule *s, struct item *it)
 	it->state = ITEM_RUNNING;
 	it->started_ms = clock_mono_ms();
 	it->dest->in_flight++;
+	if (it->dest->provider != NULL)
+		provider_started(it->dest->provider, it->started_ms);
 	s->in_flight++;
 	s->stats.started++;
 	s->ops->start(s->arg, it);
@@ -245,7 +256,7 @@ schedule_dispatch(struct schedule *s)
 		struct replay_group *g = may_start_fresh(s, d) ? NULL : may_start_replay(s, d);
 		if (g == NULL && !may_start_fresh(s, d))
 			continue;
-		item_start(s, g == NULL ? dest_pop(d) : lane_pop(g));
+		item_start(s, g == NULL ? dest_pop(s, d) : lane_pop(g));
 		dest_ready(s, d);	/* to the end of the ring: others come first */
 	}
 	return TAILQ_FIRST(&s->ring) != NULL;
@@ -297,7 +308,11 @@ window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
 	if (!window_room(s))
 		return ENTER_FULL;
 	if (leg == LEG_FORWARD) {
-		if (s->resolving >= FEED_RESOLVING_MAX)
+		/* A part of the window, and of the look-ups, is kept for what is urgent. */
+		bool urgent = forward_class(s->conf, e, schedule_now(s)) == 0;
+		if (!urgent && s->nitem >= s->conf->window_max - s->conf->window_max / 8)
+			return ENTER_FULL;
+		if (s->resolving >= FEED_RESOLVING_MAX * (urgent ? 2 : 1))
 			return ENTER_FULL;
 		struct item *it = window_add(s, e, leg);
 		it->state = ITEM_RESOLVING;
@@ -353,7 +368,7 @@ forward_put_off(struct schedule *s, const struct spool_entry *e, int64_t after_m
 }
 
 /* Back to the spool: it is found again at `at` (monotonic). */
-static void
+void
 item_give_back(struct schedule *s, struct item *it, int64_t at)
 {
 	int64_t wait = at - clock_mono_ms();
@@ -376,8 +391,8 @@ dest_slot(struct dest *d, int64_t least)
 	return d->overflow_ms;
 }
 
-static int64_t
-spread(int64_t ms)
+int64_t
+schedule_spread(int64_t ms)
 {
 	return ms <= 0 ? 0 : (int64_t)(schedule_random() % (uint64_t)ms);
 }
@@ -394,7 +409,7 @@ lane_empty(struct schedule *s, struct replay_group *g, int64_t at)
 	lane_unlink_idle(s, g);
 }
 
-static void
+void
 dest_evict(struct schedule *s, struct dest *d)
 {
 	struct replay_group *g, *next;
@@ -404,8 +419,9 @@ dest_evict(struct schedule *s, struct dest *d)
 		lane_empty(s, g, d->ready_ms);
 	}
 	while (d->queued > 0) {
-		struct item *it = dest_pop(d);
-		item_give_back(s, it, it->leg == LEG_FORWARD ? dest_slot(d, d->ready_ms) : d->ready_ms);
+		struct item *it = dest_pop(s, d);
+
+		item_give_back(s, it, it->leg == LEG_FORWARD ? dest_slot(d, dest_opens(d)) : d->ready_ms);
 	}
 }
 
@@ -415,15 +431,21 @@ schedule_place(struct schedule *s, struct item *it, const char *key)
 	struct dest *d = dests_get(s->dests, key);
 	int64_t now = clock_mono_ms();
 
+	if (d->provider == NULL && strncmp(key, SCHEDULE_PROVIDER,
+	    sizeof(SCHEDULE_PROVIDER) - 1) == 0) {
+		d->provider = mem_new(sizeof(*d->provider));
+		provider_init(d->provider, now);
+		d->order = order_new();
+	}
 	CHECK(it->state == ITEM_RESOLVING);
 	s->resolving--;
 	schedule_kick(s);
 	it->state = ITEM_QUEUED;
 	if (dest_closed(d, now)) {
-		item_give_back(s, it, dest_slot(d, d->ready_ms));
+		item_give_back(s, it, dest_slot(d, dest_opens(d)));
 		return;
 	}
-	if (d->queued >= schedule_share(s, d)) {
+	if (d->queued >= schedule_share(s, d) && !make_room(s, d, it)) {
 		item_give_back(s, it, dest_slot(d, now + SCHEDULE_OVERFLOW_MS));
 		return;
 	}
@@ -493,7 +515,7 @@ schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int6
 		    it->leg == LEG_HOLD ? log_escs(d->key) : log_hash(slice_str(d->key)),
 		    d->failures, (long long)d->backoff_ms, d->queued);
 		item_give_back(s, it, d->ready_ms + (it->leg == LEG_FORWARD ?
-		    spread(d->backoff_ms / 4) : 0));
+		    schedule_spread(d->backoff_ms / 4) : 0));
 		dest_evict(s, d);
 		break;
 	}
@@ -615,7 +637,14 @@ schedule_restart_all(struct schedule *s)
 
 /* ---- turns and life ---- */
 
-/* A ramp's pause may be over: nothing else says so. */
+static void
+dest_nudge(void *arg, struct dest *d)
+{
+	if (d->provider != NULL)
+		dest_ready(arg, d);
+}
+
+/* A ramp's pause may be over, or a provider's pace: nothing else says so. */
 static void
 lanes_nudge(struct schedule *s, int64_t now)
 {
@@ -626,6 +655,12 @@ lanes_nudge(struct schedule *s, int64_t now)
 	s->nudged_ms = now;
 	TAILQ_FOREACH(g, &s->active, active)
 		dest_ready(s, g->dest);
+	/* a second is soon enough for one connection more */
+	if (s->paced || now - s->grown_ms >= SCHEDULE_IDLE_MS) {
+		s->paced = false;
+		s->grown_ms = now;
+		dests_each(s->dests, dest_nudge, s);
+	}
 }
 
 int64_t
@@ -648,7 +683,7 @@ schedule_turn(struct schedule *s)
 	if (more || (TAILQ_FIRST(&s->ring) != NULL && s->in_flight < s->conf->deliveries_max))
 		return 0;
 	int64_t wait = feeds_next(s) - now;
-	int64_t most = TAILQ_EMPTY(&s->active) ? SCHEDULE_IDLE_MS : SCHEDULE_NUDGE_MS;
+	int64_t most = TAILQ_EMPTY(&s->active) && !s->paced ? SCHEDULE_IDLE_MS : SCHEDULE_NUDGE_MS;
 	return wait < 1 ? 1 : wait > most ? most : wait;
 }
 
@@ -706,7 +741,10 @@ item_discard(struct schedule *s, struct item *it)
 		lane_remove(&g->lane, it);
 		lane_unlink_idle(s, g);
 	} else if (it->state == ITEM_QUEUED) {
-		TAILQ_REMOVE(&it->dest->queue, it, link);
+		if (it->dest->order != NULL)
+			order_remove(it->dest->order, it);
+		else
+			TAILQ_REMOVE(&it->dest->queue, it, link);
 		it->dest->queued--;
 	}
 	if (it->state == ITEM_RUNNING) {

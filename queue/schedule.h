@@ -35,12 +35,17 @@ struct item {			/* a leg in the window */
 	bool			 at_relay;
 	struct dest		*dest;		/* QUEUED, RUNNING */
 	struct replay_group	*replay;	/* it is part of this one's replay; or NULL */
+	struct order_user	*user;		/* queue/order.c's, while queued there */
+	uint8_t			 class;		/* likewise: as it is served (10.2, 10.4) */
+	uint64_t		 sender;	/* forward: hash of the sender's domain, 0 none */
 	struct lane_box		*box;		/* queue/lane.c's, while replay is set */
 	int64_t			 started_ms;	/* monotonic */
 	void			*work;		/* of the attempt; NULL or its own to free */
 	TAILQ_ENTRY(item)	 link;		/* in dest->queue or its mailbox of the lane */
 	struct item		*next;		/* same hash bucket */
 };
+
+#define SCHEDULE_PROVIDER	"fwd:"	/* keys of destinations that are provider groups */
 
 struct schedule;
 
@@ -84,6 +89,12 @@ void schedule_restart_all(struct schedule *s);
 
 /* The forward leg goes to `key`. It is queued, or put off when that is closed or full. */
 void schedule_place(struct schedule *s, struct item *it, const char *key);
+/* Legs that may be in flight to it now: slow start, proving itself, connections-max. */
+unsigned schedule_limit(const struct schedule *s, const struct dest *d);
+/* The provider of this running leg is silent for so long; what is queued for it goes back
+ * to the spool. `slower`: then at half the rate. False: it was closed already since the leg
+ * was started. */
+bool schedule_close(struct schedule *s, const struct item *it, int64_t pause_ms, bool slower);
 /* It went to that relay (for reuse of connections and the per-relay count). */
 void schedule_at_relay(struct schedule *s, struct item *it, unsigned relay);
 

@@ -51,6 +51,8 @@ struct schedule {
 	struct feed		**feed;		/* owned; feed[0] is the forward feed */
 	size_t			 nfeed, feed_next;
 	int64_t			 swept_ms;
+	bool			 paced;		/* a provider waits for the time of its next start */
+	int64_t			 grown_ms;	/* slow starts were looked at */
 	int64_t			 nudged_ms;	/* lanes that wait for time were looked at */
 	struct schedule_stats	 stats;
 };
@@ -68,6 +70,16 @@ enum enter {
 enum enter window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
     int64_t *at, char full_key[DEST_KEY_MAX]);
 void schedule_kick(struct schedule *s);
+void dest_ready(struct schedule *s, struct dest *d);	/* into the ring, if it may start one */
+void dest_evict(struct schedule *s, struct dest *d);	/* all that is queued goes back */
+/* Back to the spool: it is found again at `at` (monotonic). */
+void item_give_back(struct schedule *s, struct item *it, int64_t at);
+int64_t schedule_spread(int64_t ms);	/* 0 .. ms - 1 */
+
+/* schedule_provider.c */
+bool provider_ready(struct schedule *s, const struct dest *d);	/* by its pace */
+/* True: there is room for it in that full queue after all. */
+bool make_room(struct schedule *s, struct dest *d, const struct item *it);
 
 /* feed.c */
 void feeds_init(struct schedule *s);

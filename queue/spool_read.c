@@ -404,11 +404,7 @@ fetch_work(void *arg)
 {
 	struct spool_fetch *f = arg;
 
-	/* After a disk that hung nobody waits for most of what was queued. */
-	if (__atomic_load_n(&f->fn, __ATOMIC_RELAXED) == NULL)
-		f->result = READ_TRY_LATER;
-	else
-		f->result = read_message(&f->at, f->with_body, &f->msg);
+	f->result = read_message(&f->at, f->with_body, &f->msg);
 }
 
 static void on_fetched(void *arg, enum store_result r);
@@ -480,6 +476,6 @@ void
 spool_fetch_cancel(struct spool_fetch **fp)
 {
 	if (*fp != NULL)
-		__atomic_store_n(&(*fp)->fn, NULL, __ATOMIC_RELAXED);
+		(*fp)->fn = NULL;
 	*fp = NULL;
 }

@@ -38,9 +38,6 @@ struct dns_entry {
 	bool			 pending;	/* no answer yet */
 	bool			 sent;		/* the net has it */
 	bool			 edns;		/* the question carries OPT */
-	bool			 insecure;	/* an alias on the way was */
-	uint8_t			 hops;		/* aliases followed */
-	char			*alias;		/* owned: what is asked now instead; NULL */
 	uint16_t		 type;
 	uint8_t			 status;	/* enum dns_status */
 	uint8_t			 secure;
@@ -112,7 +109,6 @@ dns_entry_unref(struct dns_entry *e)
 	if (--e->refs > 0)
 		return;
 	free(e->rrs);
-	free(e->alias);
 	free(e);
 }
 
@@ -202,35 +198,10 @@ dns_answered(struct dns *d, struct dns_entry *e, const struct dns_packet *p)
 
 static void dns_send(struct dns *d, struct dns_entry *e);
 
-/* The name that is in the question. */
-static const char *
-dns_asked(const struct dns_entry *e)
-{
-	return e->alias != NULL ? e->alias : e->name;
-}
-
-/*
- * The server gave an alias and nothing of what it stands for: that is asked next. False
- * after too many, which is no answer (a circle, most likely).
- */
-static bool
-dns_follow(struct dns_entry *e, struct dns_packet *p)
-{
-	if (e->hops >= DNS_CHAIN_MAX) {
-		p->status = DNS_FAIL;
-		return false;
-	}
-	e->hops++;
-	e->insecure = e->insecure || !p->secure;
-	free(e->alias);
-	e->alias = mem_str(p->alias);
-	return true;
-}
-
 static void
 dns_on_net(void *arg, enum dns_net_status st, struct slice msg)
 {
-	struct dns_packet p = { .status = DNS_FAIL };
+	struct dns_packet p = { DNS_FAIL, 0, 0, 0 };
 	struct dns_entry *e = arg;
 	struct dns *d = e->dns;
 
@@ -240,19 +211,13 @@ dns_on_net(void *arg, enum dns_net_status st, struct slice msg)
 	if (st == DNS_NET_TIMEOUT)
 		d->stats.timeouts++;
 	if (st == DNS_NET_ANSWER) {
-		dns_packet_read(msg, dns_asked(e), e->type, &p, &d->rrs);
+		dns_packet_read(msg, e->name, e->type, &p, &d->rrs);
 		if (p.status == DNS_FAIL && p.rcode == 1 && e->edns) {
 			e->edns = false;	/* FORMERR: a server from before RFC 2671 */
 			dns_send(d, e);
 			return;
 		}
 	}
-	if (p.alias[0] != '\0' && dns_follow(e, &p)) {
-		dns_send(d, e);
-		return;
-	}
-	if (e->insecure)
-		p.secure = 0;
 	if (p.status == DNS_FAIL)
 		log_debug("dns-fail", "name=%s type=%u why=%d rcode=%u", log_escs(e->name),
 		    e->type, (int)st, p.rcode);
@@ -267,7 +232,7 @@ dns_send(struct dns *d, struct dns_entry *e)
 	size_t n;
 
 	crypto_random(&id, sizeof(id));
-	n = dns_packet_query(msg, id, dns_asked(e), e->type, e->edns);
+	n = dns_packet_query(msg, id, e->name, e->type, e->edns);
 	CHECK(n > 0);
 	dns_net_send(d->net, msg, n, dns_on_net, e);
 }

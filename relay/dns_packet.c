@@ -302,8 +302,8 @@ packet_chain(struct slice m, size_t start, unsigned count, char cur[PACKET_TEXT]
 	return 0;
 }
 
-/* RFC 2308 5: the lesser of the SOA's TTL and its MINIMUM. False without a SOA. */
-static bool
+/* RFC 2308 5: the lesser of the SOA's TTL and its MINIMUM. */
+static void
 packet_negative(struct slice m, size_t at, unsigned count, struct dns_packet *p)
 {
 	struct packet_rr r;
@@ -321,10 +321,9 @@ packet_negative(struct slice m, size_t at, unsigned count, struct dns_packet *p)
 			break;
 		packet_ttl(p, r.ttl_s);
 		packet_ttl(p, minimum);
-		return true;
+		return;
 	}
 	packet_ttl(p, DNS_TTL_DEFAULT_S);
-	return false;
 }
 
 /* Answer section: the chain, then all records of that type at its end. */
@@ -350,9 +349,8 @@ packet_answers(struct slice m, size_t at, unsigned an, unsigned ns, const char *
 		packet_ttl(p, r.ttl_s);
 		found++;
 	}
-	if (found == 0 && !packet_negative(m, at, ns, p) && p->status == DNS_OK &&
-	    strcmp(cur, name) != 0)
-		(void)dns_name_clean(slice_str(cur), p->alias);
+	if (found == 0)
+		packet_negative(m, at, ns, p);
 	return 0;
 }
 

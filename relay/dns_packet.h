@@ -29,9 +29,6 @@ struct dns_packet {
 	uint8_t		rcode;	/* for the log and for EDNS trouble */
 	uint8_t		secure;	/* AD */
 	uint32_t	ttl_s;	/* least of all records used; of the SOA when negative */
-	/* Where its CNAMEs lead when nothing is said of that name, "" else: the server did
-	 * not follow them (a resolver does, and shows the SOA when there is nothing). */
-	char		alias[DNS_NAME_MAX + 1];
 };
 
 /* Reads an answer to that question; records go to rrs as items of struct dns_rr.

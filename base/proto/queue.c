@@ -46,6 +46,7 @@ static const struct wire_field prepare_f[] = {
 	WIRE_U8(S, marked, 1),
 	WIRE_U8(S, accepted, 1),
 	WIRE_U8(S, auth_refusals, UINT8_MAX),
+	WIRE_U8(S, opaque, 1),
 	WIRE_STR(S, envelope, ENVELOPE_MAX),
 };
 #undef S
@@ -62,6 +63,7 @@ static const struct wire_field prepared_f[] = {
 	WIRE_STR(S, prefix, 64 * 1024),
 	WIRE_STR(S, cuts, 16 * 1024),
 	WIRE_STR(S, suffix, 16 * 1024),
+	WIRE_U64(S, message_id),
 };
 #undef S
 const struct wire_desc seal_prepared_wire =

@@ -20,6 +20,7 @@ struct seal_prepare {
 	uint8_t		marked;		/* destination and author domain, in the last 24 h */
 	uint8_t		accepted;	/* by this provider in the last 24 h: any of them ... */
 	uint8_t		auth_refusals;	/* ... and refusals of class AUTH, at most 255 */
+	uint8_t		opaque;		/* the SRS form was refused (8.4 ADDR): a token instead */
 	struct slice	envelope;	/* struct envelope, encoded */
 };
 extern const struct wire_desc seal_prepare_wire;
@@ -42,6 +43,7 @@ struct seal_prepared {
 	struct slice	prefix;		/* header block above the content */
 	struct slice	cuts;		/* of the content: envelope's and its own */
 	struct slice	suffix;
+	uint64_t	message_id;	/* hash of the Message-ID, 0: none (8.9) */
 };
 extern const struct wire_desc seal_prepared_wire;
 

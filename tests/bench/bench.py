@@ -109,7 +109,8 @@ class Salvaposta:
         self.relay = Relay(os.path.join(folder, "salvaposta"), "lmtp://127.0.0.1:9", dns.port, sink_port,
                            top="messages-max = 1000000\nlog-level = warn\nconnections-max = 20\n"
                                "messages-per-connection = 100\nmessage-size-max = 100M\n"
-                               "body-memory-max = 512M\nforward-unauthenticated = yes")
+                               "body-memory-max = 512M\nforward-unauthenticated = yes",
+                           more='provider "default" { slow-start = 0s }\n')
         if job == "accept":
             # Hold only: what a relay without a forwarding part does.
             text = open(self.relay.conf).read()

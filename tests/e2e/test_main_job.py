@@ -149,7 +149,7 @@ def test_lmtp_lost_after_the_data_is_delivered_again_with_the_same_queue_id(worl
 
 def test_recovery_host_troubles_never_touch_the_hold_copy(world):
     """Spec 0.1, 2.1.2: 4xx, 5xx, silence and lost connections on the forward leg."""
-    stages = {"temp": ("rcpt", "451 4.3.0 later"), "perm": ("rcpt", "550 5.1.1 who?"),
+    stages = {"temp": ("rcpt", "451 4.3.0 later"), "perm": ("rcpt", "550 5.7.1 no"),
               "close": ("data", "CLOSE"), "refuse": ("connect", "554 5.7.1 no")}
     relay = world.relay(top="reply-timeout = 2s")
     world.down()

@@ -23,7 +23,6 @@ class Dns:
     def __init__(self, zones, delay=0.0):
         self.zones = {k.lower().rstrip("."): v for k, v in zones.items()}
         self.delay = delay
-        self.follow = True      # aliases, as a resolver does
         self.asked = []
         self.lock = threading.Lock()
         # One port number for both, like a real server.
@@ -121,8 +120,6 @@ class Dns:
             if values or not alias:
                 return
             reply.answer.append(dns.rrset.from_text(owner, 300, "IN", "CNAME", *alias))
-            if not self.follow:
-                return
             owner = dns.name.from_text(alias[0])
             with self.lock:
                 records = self.zones.get(owner.to_text(omit_final_dot=True).lower())

@@ -25,6 +25,9 @@ retry-max = 2s
 sandbox = kill
 replay-step = 1s
 replay-grace = {grace}
+mailbox-burst-max = 1000000
+mailbox-day-max = 1000000
+volume-start = 0
 {top}
 forwarder {{
     domain = "fwd.relay.example"

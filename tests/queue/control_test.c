@@ -273,7 +273,7 @@ list_show_and_retry(void **state)
 	assert_string_equal(str(m, "sender"), "bob@sender.example");
 	assert_string_equal(str(json_object_get(m, "hold"), "state"), "parked");
 	assert_string_equal(str(json_object_get(m, "forward"), "state"), "failed");
-	assert_string_equal(str(json_object_get(m, "forward"), "note"), "refused 5.1.1");
+	assert_string_equal(str(json_object_get(m, "forward"), "note"), "refused nouser 5.1.1");
 	assert_int_equal(num(json_object_get(m, "forward"), "code"), 550);
 	json_decref(o);
 	o = ask(h, request);

@@ -496,7 +496,6 @@ results(void **state)
 	struct failover_group *g = group(x, "a.example", "");
 	static const struct {
 		enum failover_phase phase;
-		enum leg_kind leg;
 		enum deliver_outcome outcome;
 		enum deliver_scope scope;
 		unsigned code;
@@ -506,38 +505,24 @@ results(void **state)
 		unsigned attempts;
 		const char *note;
 	} cases[] = {
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_OK, SCOPE_RCPT, 250, "2.0.0", LEGS_DONE,
+		{ PHASE_REPLAY, DELIVER_OK, SCOPE_RCPT, 250, "2.0.0", LEGS_DONE,
 		  LEG_DELIVERED, 1, "" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_TEMP, SCOPE_HOST, 0, "", LEGS_HOST, 0, 0, "" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_TEMP, SCOPE_RCPT, 451, "4.2.0", LEGS_RETRY,
+		{ PHASE_REPLAY, DELIVER_TEMP, SCOPE_HOST, 0, "", LEGS_HOST, 0, 0, "" },
+		{ PHASE_REPLAY, DELIVER_TEMP, SCOPE_RCPT, 451, "4.2.0", LEGS_RETRY,
 		  LEG_WAITING, 1, "451 4.2.0" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_UNKNOWN, SCOPE_HOST, 0, "", LEGS_RETRY,
+		{ PHASE_REPLAY, DELIVER_UNKNOWN, SCOPE_HOST, 0, "", LEGS_RETRY,
 		  LEG_WAITING, 1, "lost-after-data" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_PERM, SCOPE_RCPT, 550, "5.1.1", LEGS_DONE,
+		{ PHASE_REPLAY, DELIVER_PERM, SCOPE_RCPT, 550, "5.1.1", LEGS_DONE,
 		  LEG_PARKED, 1, "primary-refused 550 5.1.1" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_PERM, SCOPE_MESSAGE, 554, "", LEGS_DONE,
+		{ PHASE_REPLAY, DELIVER_PERM, SCOPE_MESSAGE, 554, "", LEGS_DONE,
 		  LEG_PARKED, 1, "primary-refused 554" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_PERM, SCOPE_HOST, 554, "", LEGS_HOST, 0, 0, "" },
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_PERM, SCOPE_RCPT, 552, "5.2.2", LEGS_RETRY,
+		{ PHASE_REPLAY, DELIVER_PERM, SCOPE_HOST, 554, "", LEGS_HOST, 0, 0, "" },
+		{ PHASE_REPLAY, DELIVER_PERM, SCOPE_RCPT, 552, "5.2.2", LEGS_RETRY,
 		  LEG_WAITING, 1, "552 5.2.2" },	/* over quota */
-		{ PHASE_REPLAY, LEG_HOLD, DELIVER_LOCAL, SCOPE_RCPT, 0, "", LEGS_DONE, LEG_PARKED,
+		{ PHASE_REPLAY, DELIVER_LOCAL, SCOPE_RCPT, 0, "", LEGS_DONE, LEG_PARKED,
 		  1, "not-sendable 0" },
-		{ PHASE_ACTIVE, LEG_HOLD, DELIVER_TEMP, SCOPE_RCPT, 451, "", LEGS_DONE, LEG_PARKED,
+		{ PHASE_ACTIVE, DELIVER_TEMP, SCOPE_RCPT, 451, "", LEGS_DONE, LEG_PARKED,
 		  0, "" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_OK, SCOPE_RCPT, 250, "", LEGS_DONE,
-		  LEG_DELIVERED, 1, "token" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_TEMP, SCOPE_RCPT, 450, "", LEGS_RETRY,
-		  LEG_WAITING, 1, "token" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_TEMP, SCOPE_HOST, 0, "", LEGS_HOST, 0, 0, "" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_UNKNOWN, SCOPE_HOST, 0, "", LEGS_RETRY,
-		  LEG_WAITING, 1, "token" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_PERM, SCOPE_RCPT, 550, "5.1.1", LEGS_DONE,
-		  LEG_FAILED, 1, "refused 5.1.1" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_PERM, SCOPE_HOST, 554, "", LEGS_HOST, 0, 0, "" },
-		{ PHASE_ACTIVE, LEG_FORWARD, DELIVER_PERM, SCOPE_HOST, 0, "", LEGS_DONE, LEG_FAILED,
-		  1, "refused" },	/* no such domain */
-		{ PHASE_REPLAY, LEG_FORWARD, DELIVER_TEMP, SCOPE_RCPT, 450, "", LEGS_DONE,
-		  LEG_SKIPPED, 0, "failover-off" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -549,7 +534,7 @@ results(void **state)
 		struct legs_change to;
 
 		set_phase(g, cases[i].phase);
-		assert_int_equal(legs_result(x->conf, g, &e, cases[i].leg, &r, "token", NOW, 0, &to),
+		assert_int_equal(legs_result(x->conf, g, &e, &r, NOW, 0, &to),
 		    cases[i].after);
 		if (cases[i].after == LEGS_HOST)
 			continue;

@@ -56,6 +56,14 @@ struct house {
 	char		 dir[64];
 	int		 dirfd, control;
 	bool		 done;
+	bool		 routes_by_hand;	/* QUEUE_ROUTE is mail like other */
+	uint8_t		 route;		/* enum queue_route_status of the answer */
+	const char	*reason;
+	unsigned	 closes;	/* QUEUE_CLOSE seen by all relays */
+	const char	*enhanced, *text;	/* of house_deliver_answer, unless NULL */
+	uint8_t		 triage;	/* of house_commit; 2 at first */
+	uint64_t	 message_id;	/* of house_prepare */
+	const char	*authres;	/* of house_commit, unless NULL */
 	struct timer	*patience;
 	bool		 late;
 };
@@ -137,11 +145,25 @@ static void
 house_peer_message(void *arg, struct ipc *ch, uint32_t type, struct slice body, int fd)
 {
 	struct house_peer *p = arg;
+	struct queue_route r;
 
 	(void)ch;
 	if (type == QUEUE_PHASES || type == QUEUE_PROBE) {
 		assert_true(p->naside < HOUSE_MAIL_MAX);
 		p->aside[p->naside++] = (struct house_mail){ type, slice_dup(body), body.n, fd };
+		return;
+	}
+	if (type == QUEUE_ROUTE && !p->house->routes_by_hand) {
+		struct queue_routed a = { .status = p->house->route, .ttl_s = 600,
+			.group = SLICE_LIT("provider.example"),
+			.reason = slice_str(p->house->reason) };
+		assert_int_equal(wire_get(body, &queue_route_wire, &r), 0);
+		a.req = r.req;
+		assert_int_equal(ipc_send(ch, QUEUE_ROUTED, &queue_routed_wire, &a, -1), 0);
+		return;
+	}
+	if (type == QUEUE_CLOSE) {
+		p->house->closes++;
 		return;
 	}
 	assert_true(p->n < HOUSE_MAIL_MAX);
@@ -236,6 +258,7 @@ house_setup(void **state)
 
 	log_open("test", LOG_LVL_ERROR);
 	house_of_role = h;
+	h->triage = 2;
 	buf_init(&e.text, 65536);
 	h->conf = conf_parse(slice_str(house_conf), "test.conf", &e);
 	if (h->conf == NULL)
@@ -335,6 +358,9 @@ house_teardown(void **state)
 	close(h->control);
 	(void)unlinkat(h->dirfd, "control.sock", 0);
 	(void)unlinkat(h->dirfd, "audit.log", 0);
+	(void)unlinkat(h->dirfd, "marks", 0);
+	(void)unlinkat(h->dirfd, "history", 0);
+	(void)unlinkat(h->dirfd, "history.1", 0);
 	(void)unlinkat(h->dirfd, "failover.json", 0);
 	(void)unlinkat(h->dirfd, "replay.json", 0);
 	(void)unlinkat(h->dirfd, "tally.json", 0);
@@ -393,8 +419,10 @@ house_deliver_answer(struct house *h, unsigned at, uint64_t req, enum deliver_ou
     enum deliver_scope scope, uint16_t code)
 {
 	const struct queue_delivered m = { .req = req, .outcome = (uint8_t)o,
-		.scope = (uint8_t)scope, .code = code, .enhanced = SLICE_LIT("5.1.1"),
-		.text = SLICE_LIT("no mailbox anna@recovery.example here"),
+		.scope = (uint8_t)scope, .code = code,
+		.enhanced = h->enhanced != NULL ? slice_str(h->enhanced) : SLICE_LIT("5.1.1"),
+		.text = h->text != NULL ? slice_str(h->text) :
+		    SLICE_LIT("no mailbox anna@recovery.example here"),
 		.peer = SLICE_LIT("mx.recovery.example[192.0.2.1]:25") };
 
 	assert_int_equal(ipc_send(h->peer[at].ours, QUEUE_DELIVERED, &queue_delivered_wire, &m,
@@ -415,12 +443,13 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 	static uint64_t req;
 	static const char content[] = "Subject: hello\r\n\r\nthe body\r\n";
 	struct envelope v = { .version = ENVELOPE_VERSION, .id = msgid_new(0),
-		.received_ms = (uint64_t)clock_wall_ms(), .flags = flags, .triage = 2,
+		.received_ms = (uint64_t)clock_wall_ms(), .flags = flags, .triage = h->triage,
 		.body_size = sizeof(content) - 1 + (uint64_t)size_off,
 		.client_ip = SLICE_LIT("192.0.2.7"), .helo = SLICE_LIT("client.example"),
 		.mail_from = SLICE_LIT("bob@sender.example"),
 		.trace = SLICE_LIT("Received: from client.example\r\n"),
-		.authres = SLICE_LIT("mx2.example.it; spf=pass") };
+		.authres = h->authres != NULL ? slice_str(h->authres) :
+		    SLICE_LIT("mx2.example.it; spf=pass") };
 	struct buf rcpts, env, bounce;
 	int fd = body_make(SLICE_LIT(content));
 
@@ -531,7 +560,8 @@ house_prepare(struct house *h, enum seal_status st, const char *reason)
 	const struct seal_prepared a = { .req = q.req, .status = (uint8_t)st,
 		.reason = slice_str(reason), .token = SLICE_LIT(HOUSE_TOKEN),
 		.mail_from = SLICE_LIT("b-" HOUSE_TOKEN "@fwd.example.it"),
-		.prefix = SLICE_LIT("ARC-Seal: i=1\r\n"), .suffix = SLICE_LIT("--end\r\n") };
+		.prefix = SLICE_LIT("ARC-Seal: i=1\r\n"), .suffix = SLICE_LIT("--end\r\n"),
+		.message_id = h->message_id };
 	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_PREPARED, &seal_prepared_wire, &a, -1),
 	    0);
 }

@@ -164,16 +164,18 @@ forward_leg_ends(void **state)
 		  "no-reason" },	/* P4: no address in a note */
 		{ TARGET_UNKNOWN, "", SEAL_OK, DELIVER_MAX, LEG_SKIPPED, "user-unknown" },
 		{ TARGET_OK, "dkim-hold", SEAL_HOLD, DELIVER_MAX, LEG_SKIPPED, "dkim-hold" },
-		{ TARGET_OK, "", SEAL_OK, DELIVER_PERM, LEG_FAILED, "refused 5.1.1" },
+		{ TARGET_OK, "", SEAL_OK, DELIVER_PERM, LEG_FAILED, "refused nouser 5.1.1" },
 		{ TARGET_OK, "", SEAL_OK, DELIVER_LOCAL, LEG_FAILED, "not-sendable 5.1.1" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct queue_deliver q;
+		char who[64];	/* another each time: what was said of one is remembered (8.4) */
 
+		(void)snprintf(who, sizeof(who), "user%zu@recovery.example", i);
 		house_committed(h, house_commit(h, &berta, 1, 0, 0), COMMIT_OK);
 		house_target(h, cases[i].target, cases[i].target == TARGET_OK ?
-		    "anna@recovery.example" : "", cases[i].reason);
+		    who : "", cases[i].reason);
 		if (cases[i].target == TARGET_OK)
 			house_prepare(h, cases[i].seal, cases[i].reason);
 		if (cases[i].outcome != DELIVER_MAX) {

@@ -114,6 +114,17 @@ spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else(void **state)
 	assert_int_equal(house_queue(h)->returned.failed, 1);
 	comes_back(h, b, "bounce-read");	/* again: no harm */
 	assert_int_equal(house_queue(h)->returned.failed, 2);
+	/* 8.4 NOUSER: that address is written to no more, another is */
+	for (int i = 0; i < 2; i++)
+		house_target(h, TARGET_OK, "berta@recovery.example", "");
+	size_t n = house_queue(h)->spool->n;
+	house_committed(h, house_commit(h, &berta, 1, 0, 0), COMMIT_OK);
+	house_target(h, TARGET_OK, "berta@recovery.example", "");
+	house_until_leg(h, n, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, n, LEG_FORWARD), "nouser");
+	house_committed(h, house_commit(h, &berta, 1, 0, 0), COMMIT_OK);
+	house_target(h, TARGET_OK, "berta@changed.example", "");
+	house_prepare(h, SEAL_OK, "");
 }
 
 static void

@@ -661,6 +661,116 @@ turns_are_shared_by_destinations(void **state)
 		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
 }
 
+/*
+ * Case 18 of 14.4, with scripted time: 10,000 bulk legs wait for one shaped provider that
+ * takes five a second over one connection; 100 codes come in the midst of them.
+ */
+static void
+test_spec_14_4_case_18_bulk_and_urgent(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	struct spool_ref urgent[100];
+	unsigned sent = 0, bulk = 0;
+	int64_t last = INT64_MAX, since;
+	struct schedule_stats st;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	x->forward_key = SCHEDULE_PROVIDER "big.example";
+	x->conf->window_max = 1000;
+	for (int i = 0; i < 10000; i++) {
+		struct spool_ref r = add(x, "a.example", LEG_PARKED, LEG_WAITING);
+		double_at(x->spool, r)->e.triage = 3;
+		double_at(x->spool, r)->e.user = (uint64_t)i;
+		schedule_fresh(x->schedule, r);
+	}
+	for (int i = 0; i < 100; i++) {		/* it is shaped: one in flight, and busy */
+		tick(x, 200);
+		assert_true(x->nrun <= 1);
+		if (x->nrun > 0)
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	assert_true(x->norder > 50);
+	for (int i = 0; i < 100; i++) {
+		x->wall++;
+		x->mono++;
+		clock_fake(x->wall, x->mono);
+		urgent[i] = add(x, "a.example", LEG_PARKED, LEG_WAITING);
+		double_at(x->spool, urgent[i])->e.triage = 0;
+		double_at(x->spool, urgent[i])->e.user = (uint64_t)i;
+		schedule_fresh(x->schedule, urgent[i]);
+	}
+	since = x->mono;
+	while (sent < 100) {
+		tick(x, 200);
+		assert_true(x->nrun <= 1);
+		schedule_stats(x->schedule, &st);
+		assert_true(st.window <= 1000);
+		if (x->nrun == 0)
+			continue;
+		if (x->run[0]->e.triage == 0) {
+			assert_true(x->run[0]->e.received_ms < last);	/* newest first */
+			last = x->run[0]->e.received_ms;
+			sent++;
+		} else {
+			bulk++;
+		}
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+		assert_true(x->mono - since < 15 * 60 * 1000);	/* all within the TTL */
+	}
+	assert_true(x->mono - since < 25 * 1000);	/* none waited behind bulk ... */
+	assert_true(bulk <= 1);				/* ... but the one under way */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(entry(x, urgent[i])->leg[LEG_FORWARD].state, LEG_DELIVERED);
+	bulk = 0;	/* and then bulk goes on */
+	for (int i = 0; i < 50; i++) {
+		tick(x, 1000);
+		if (x->nrun == 0)
+			continue;
+		bulk++;
+		finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	assert_true(bulk > 20);
+}
+
+/* 8.4: a provider that is closed gives its legs back, and comes back with one connection. */
+static void
+test_spec_8_4_closed_provider(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	unsigned most = 0, done = 0;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	x->forward_key = SCHEDULE_PROVIDER "big.example";
+	for (int i = 0; i < 60; i++)
+		schedule_fresh(x->schedule, add(x, "a.example", LEG_PARKED, LEG_WAITING));
+	tick(x, 1);
+	assert_int_equal(x->nrun, 1);		/* slow start */
+	tick(x, 180000);
+	assert_int_equal(x->nrun, 4);		/* +1 a minute */
+	assert_true(schedule_close(x->schedule, x->run[0], 600000, true));
+	while (x->nrun > 0) {
+		/* the others that were under way hear the same: not twice */
+		assert_true(done == 0 || !schedule_close(x->schedule, x->run[0], 600000, true));
+		done++;
+		finish(x, LEG_STATE_MAX, SCHEDULE_NEUTRAL);
+	}
+	for (int i = 0; i < 599; i++) {
+		tick(x, 1000);
+		assert_int_equal(x->nrun, 0);		/* silence */
+	}
+	for (int i = 0; i < 55; i++) {
+		tick(x, 1000);
+		most = x->nrun > most ? (unsigned)x->nrun : most;
+		while (x->nrun > 0)
+			finish(x, LEG_DELIVERED, SCHEDULE_WORKED);
+	}
+	assert_int_equal(most, 1);
+}
+
 static void
 dest_backoff_doubles_and_counts_once(void **state)
 {
@@ -707,6 +817,8 @@ main(void)
 		T(wall_clock_jump_changes_nothing),
 		T(lost_attempt_comes_again),
 		T(turns_are_shared_by_destinations),
+		T(test_spec_14_4_case_18_bulk_and_urgent),
+		T(test_spec_8_4_closed_provider),
 		cmocka_unit_test(dest_backoff_doubles_and_counts_once),
 	};
 

@@ -153,16 +153,6 @@ zone(struct dns_peer *p, const struct dns_ask *a, struct dns_msg *m)
 		msg_to_name(m, "c1.example", DNS_CNAME, -1, "c2.example", 60);
 		msg_a(m, "c3.example", "192.0.2.3", 60);
 		msg_a(m, "other.example", "192.0.2.66", 60);
-	} else if (strcmp(a->name, "c1only.example") == 0) {	/* no resolver: an alias alone */
-		msg_to_name(m, a->name, DNS_CNAME, -1, "c2only.example", 60);
-	} else if (strcmp(a->name, "c2only.example") == 0) {
-		msg_to_name(m, a->name, DNS_CNAME, -1, "c3.example", 60);
-	} else if (strcmp(a->name, "c3.example") == 0) {
-		msg_a(m, a->name, "192.0.2.3", 60);
-	} else if (strcmp(a->name, "r1.example") == 0) {
-		msg_to_name(m, a->name, DNS_CNAME, -1, "r2.example", 60);
-	} else if (strcmp(a->name, "r2.example") == 0) {
-		msg_to_name(m, a->name, DNS_CNAME, -1, "r1.example", 60);
 	} else if (strcmp(a->name, "loop.example") == 0) {
 		msg_to_name(m, "loop.example", DNS_CNAME, -1, "l2.example", 60);
 		msg_to_name(m, "l2.example", DNS_CNAME, -1, "loop.example", 60);
@@ -227,8 +217,6 @@ test_answers(void **state)
 		{ DNS_MX, "null.example", DNS_OK, 0, 1, 0, "" },
 		{ DNS_A, "c1.example", DNS_OK, 0, 1, 4, "\xc0\x00\x02\x03" },
 		{ DNS_A, "loop.example", DNS_FAIL, 0, 0, 0, "" },
-		{ DNS_A, "c1only.example", DNS_OK, 0, 1, 4, "\xc0\x00\x02\x03" },
-		{ DNS_A, "r1.example", DNS_FAIL, 0, 0, 0, "" },
 		{ DNS_TXT, "txt.example", DNS_OK, 0, 1, 8, "v=spf1 x" },
 		{ DNS_A, "fail.example", DNS_FAIL, 0, 0, 0, "" },
 		{ DNS_A, "gone.example", DNS_NXDOMAIN, 0, 0, 0, "" },

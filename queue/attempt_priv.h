@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Shared by queue/attempt.c (work in flight, hold legs), queue/attempt_forward.c (forward
+ * legs: from the recovery address to the copy that leaves) and queue/attempt_reply.c (what
+ * destinations said). Nobody else includes it. */
+#ifndef QUEUE_ATTEMPT_PRIV_H
+#define QUEUE_ATTEMPT_PRIV_H
+
+#include "queue/attempt.h"
+#include "queue/legs_forward.h"
+#include "queue/routes.h"
+
+enum {
+	ATTEMPT_SOON_MS = 1000,		/* a role is being restarted */
+	ATTEMPT_DIRECTORY_MS = 5000,	/* the directory cannot answer now */
+	ATTEMPT_SPACING_MS = 2,		/* between two legs that come back for that */
+	ATTEMPT_READ_MAX_MS = 20 * 1000,	/* a disk that hangs; the place is for others then */
+	ATTEMPT_DISK_MS = 2000,		/* the spool could not be read */
+	ATTEMPT_ROUTE_MS = 60 * 1000,	/* the DNS cannot answer now */
+	ATTEMPT_ASK_MAX_MS = 60 * 1000,	/* directory, seal, DNS answer within this */
+	ATTEMPT_DELIVER_MAX_MS = 3 * 3600 * 1000,	/* above the sum of all SMTP timeouts */
+	ATTEMPT_RECOVERY_MAX = 320,
+	ATTEMPT_RELAY_STEP = 4,		/* legs to one destination before a second relay helps */
+	ATTEMPT_BUCKETS = 4096,
+	ATTEMPT_ALARMS = 16
+};
+
+#define ATTEMPT_NOUSER	(1ULL << 61)	/* requests to the directory of attempts_nouser */
+
+struct work {			/* what is in flight for an item: item->work */
+	uint64_t	 req;
+	struct item	*item;
+	uint8_t		 peer;		/* enum role_kind asked */
+	uint8_t		 index;		/* ... which of them */
+	bool		 asked;		/* an answer is awaited */
+	int64_t		 until_ms;	/* monotonic: given up then */
+	struct spool_message msg;	/* while have_msg */
+	bool		 have_msg;
+	struct attempts	*attempts;	/* while it is read */
+	struct spool_fetch *fetch;	/* under way, or NULL */
+	void		(*then)(struct attempts *a, struct work *w);
+	struct work	*next;		/* same hash bucket */
+	struct work	*all_next, *all_prev;
+
+	/* of forward legs */
+	char		*recovery;	/* owned */
+	char		*domain;	/* of recovery, lower case; owned */
+	char		*author;	/* domain in From as evaluated, owned; NULL not known */
+	char		*group;		/* provider, owned; NULL for a store of ours */
+	uint64_t	 user_key, address_key;	/* marks: directory's form, as written */
+	uint64_t	 recovery_key, pair_key;	/* ... pair: provider and author */
+	uint64_t	 group_key;
+	uint64_t	 message_key;	/* provider and Message-ID; 0: none */
+	struct forward_note note;
+	bool		 trial;		/* sent as it is although it will not align (7.3 try) */
+	bool		 counted;	/* in MARK_BURST and MARK_DAY */
+	bool		 message_counted;
+	uint8_t		 form;		/* enum history_form of the copy */
+	bool		 direct;	/* into a store of ours (9.3) */
+};
+
+struct provider_alarm {
+	char		 what[12];	/* "block", "setup", "addr" */
+	char		 group[ROUTE_GROUP_MAX];	/* known providers by name, others hashed */
+	int64_t		 first_ms, last_ms;	/* wall clock */
+	int64_t		 until_ms;
+	uint64_t	 count;
+	uint16_t	 code;
+	char		 enhanced[13];
+};
+
+struct attempts {
+	struct role	*role;
+	struct spool	*spool;
+	struct failover	*failover;
+	struct replay	*replay;
+	struct tally	*tally;
+	struct schedule	*schedule;
+	attempts_result_fn *result;	/* NULL: nobody watches */
+	void		*result_arg;
+	int64_t		 directory_ms;	/* monotonic: when the next leg may ask again */
+	struct marks	*marks;
+	struct history	*history;
+	struct routes	*routes;	/* owned */
+	uint64_t	 req;		/* the last one given */
+	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
+	struct work	*all;
+	struct provider_alarm alarm[ATTEMPT_ALARMS];
+	uint64_t	 class[REPLY_CLASS_MAX];	/* replies to forward legs */
+};
+
+/* attempt.c */
+uint32_t attempt_random(void);
+struct work *work_new(struct attempts *a, struct item *it);
+void work_ask(struct attempts *a, struct work *w, enum role_kind peer, unsigned index,
+    int64_t patience);
+struct work *work_take(struct attempts *a, enum role_kind peer, unsigned index, uint64_t req);
+void attempt_write(struct attempts *a, struct item *it, const struct legs_change *to);
+void attempt_skip(struct attempts *a, struct item *it, enum leg_state st, struct slice note);
+void attempt_later(struct attempts *a, struct item *it, int64_t after_ms);
+void attempt_unread(struct attempts *a, struct item *it);
+void attempt_ask_later(struct attempts *a, struct item *it);	/* the directory cannot answer */
+/* Goes on with `then` when the message is here, maybe before returning. */
+void work_read(struct attempts *a, struct work *w, bool with_body,
+    void (*then)(struct attempts *a, struct work *w));
+void work_drop_message(struct work *w);
+void attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q);
+
+/* Remembers the attempt that ended so; `to` NULL: the leg is untouched. */
+void attempt_remember(struct attempts *a, const struct work *w, const struct queue_delivered *m,
+    enum reply_class class, const struct legs_change *to);
+
+/* attempt_forward.c */
+void attempt_forward_start(struct attempts *a, struct work *w);
+int attempt_directory_answer(struct attempts *a, unsigned index, struct slice body);
+int attempt_route_answer(struct attempts *a, unsigned index, struct slice body);
+int attempt_seal_answer(struct attempts *a, unsigned index, struct slice body);
+/* Its leg waits until `until` (wall clock); that was no attempt. */
+void attempt_put_off(struct attempts *a, struct work *w, int64_t until);
+void attempt_uncount(struct attempts *a, struct work *w);	/* it was not delivered */
+void attempt_forward_counted(struct attempts *a, struct work *w);	/* it was */
+
+/* attempt_reply.c */
+void attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
+const char *attempt_group_name(const struct attempts *a, const char *group);
+
+#endif

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `why`: the way of a message in words, from what it came with to what happens next. What
+ * is known of the recovery mailbox needs the directory's word for it, one recipient after
+ * the other; it is shown hashed (P4).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proto/queue_directory.h"
+#include "queue/attempt.h"
+#include "queue/control_priv.h"
+#include "queue/legs_forward.h"
+#include "queue/report.h"
+
+enum {
+	WHY_RCPT_MAX = 20, WHY_ATTEMPTS_MAX = 50, WHY_MESSAGES_MAX = 5, WHY_LINE_MAX = 400,
+	WHY_WAIT_MS = 10 * 1000, WHY_LOOK_MS = 2000
+};
+
+__attribute__((format(printf, 2, 3))) static void
+say(json_t *words, const char *fmt, ...)
+{
+	char line[WHY_LINE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	json_array_append_new(words, report_text(slice_str(line)));
+}
+
+static const char *
+when(int64_t ms, char out[40])
+{
+	clock_iso8601(ms, out, 40);
+	return out;
+}
+
+/* ---- the message ---- */
+
+static const char *
+policy_words(uint32_t flags)
+{
+	return (flags & ENV_REJECT) != 0 ? "reject" :
+	    (flags & ENV_QUARANTINE) != 0 ? "quarantine" : "none";
+}
+
+static void
+say_survival(json_t *words, const struct envelope *v)
+{
+	if ((v->flags & ENV_SURVIVABLE) != 0)
+		say(words, "forwarding does not break it: an aligned DKIM signature passed");
+	else if (v->dmarc != AUTH_PASS || (v->flags & (ENV_REJECT | ENV_QUARANTINE)) == 0)
+		say(words, "no aligned DKIM signature passed, but nobody asks to refuse it for that");
+	else
+		say(words, "forwarding breaks it: it passed DMARC by SPF alone and the author's domain "
+		    "asks to %s what fails; see unsurvivable in relay.conf(5)", policy_words(v->flags));
+}
+
+static void
+say_message(json_t *words, const struct envelope *v)
+{
+	unsigned rule = (v->flags & ENV_TRIAGE_RULE) >> ENV_TRIAGE_SHIFT;
+	char t[40];
+
+	say(words, "accepted %s from %.*s (%.*s)%s, %llu bytes", when((int64_t)v->received_ms, t),
+	    SLICE_FMT(v->client_ip), v->helo.n > 100 ? 100 : SLICE_FMT(v->helo),
+	    (v->flags & ENV_TLS) != 0 ? " over TLS" : "", (unsigned long long)v->body_size);
+	say(words, "SPF %s, DKIM %s, DMARC %s (policy %s), ARC %s",
+	    auth_result_name((enum auth_result)v->spf), auth_result_name((enum auth_result)v->dkim),
+	    auth_result_name((enum auth_result)v->dmarc), policy_words(v->flags),
+	    auth_result_name((enum auth_result)v->arc));
+	if ((v->flags & ENV_HOLD_ONLY) != 0)
+		say(words, "held for the primary only, never forwarded: rule %.*s", SLICE_FMT(v->reason));
+	else if (v->reason.n > 0)
+		say(words, "may be forwarded by exception: rule %.*s", SLICE_FMT(v->reason));
+	else
+		say(words, "may be forwarded");
+	if (rule > 0)
+		say(words, "class %u by rule T%u", v->triage, rule);
+	else
+		say(words, "class %u", v->triage);
+	if ((v->flags & ENV_HOLD_ONLY) == 0)
+		say_survival(words, v);
+}
+
+/* ---- the legs ---- */
+
+static const struct { const char *note, *words; } note_words[] = {
+	{ "nouser", "the recovery address does not exist, as its provider said" },
+	{ "userrate", "the recovery mailbox gets too much; bulk is held" },
+	{ "held userrate", "the recovery mailbox gets too much; bulk is held" },
+	{ "loop", "mail of this user came back to us lately" },
+	{ "chain", "the recovery address is in a domain of ours that is in failover, too" },
+	{ "self", "the recovery address leads back to this relay" },
+	{ "bad-recovery", "the recovery address is none that mail could be sent to" },
+	{ "null-mx", "the recovery domain takes no mail (null MX)" },
+	{ "no-domain", "the recovery domain does not exist, or has no mail server" },
+	{ "unroutable", "the recovery domain's mail servers have no address on the Internet" },
+	{ "no-recovery", "the user has no recovery address" },
+	{ "opted-out", "the user has opted out" },
+	{ "unverified", "the recovery address is not verified" },
+	{ "not-opted-in", "the user has not opted in, and forward-to asks for that" },
+	{ "shared", "too many users have this recovery address" },
+	{ "mailbox-day-max", "the recovery mailbox got its mailbox-day-max already" },
+	{ "message-id-max", "its provider got this Message-ID already (message-id-bulk-max)" },
+	{ "settled", "the primary had it before the copy left" },
+	{ LEGS_NOTE_OFF, "failover was switched off before it left" },
+	{ "expired", "it could not be sent in time (forward-ttl and its like)" },
+};
+
+static void
+say_note(json_t *words, const char *note)
+{
+	if (note[0] == '\0')
+		return;
+	for (size_t i = 0; i < sizeof(note_words) / sizeof(note_words[0]); i++)
+		if (strcmp(note_words[i].note, note) == 0) {
+			say(words, "  because %s", note_words[i].words);
+			return;
+		}
+	say(words, "  note: %s", note);
+}
+
+static void
+say_hold(json_t *words, const struct spool_entry *e, const struct failover_group *g,
+    const char *note)
+{
+	const struct spool_leg *l = &e->leg[LEG_HOLD];
+	char t[40];
+
+	switch ((enum leg_state)l->state) {
+	case LEG_PARKED:
+		if (legs_on_hold(l))
+			say(words, "primary: held by an operator until `queue release`");
+		else if (l->attempts > 0)
+			say(words, "primary: refused it with %u; it stays here until `queue retry` or the "
+			    "next change of failover", l->code);
+		else if (g != NULL && g->phase == PHASE_REPLAY)
+			say(words, "primary: waits for its turn in the replay");
+		else
+			say(words, "primary: held until failover ends, then replayed");
+		break;
+	case LEG_WAITING:
+		say(words, "primary: %u tries so far, next %s", l->attempts, when(l->next_ms, t));
+		break;
+	case LEG_DELIVERED:
+		say(words, "primary: has it");
+		break;
+	case LEG_ABSENT:
+	case LEG_FAILED:
+	case LEG_SKIPPED:
+	case LEG_DROPPED:
+	case LEG_STATE_MAX:
+		say(words, "primary: %s", leg_state_name((enum leg_state)l->state));
+		break;
+	}
+	if (l->state != LEG_DELIVERED && l->attempts > 0)
+		say_note(words, note);
+}
+
+static void
+say_waiting(json_t *words, const struct conf *c, const struct spool_entry *e, const char *note)
+{
+	const struct spool_leg *l = &e->leg[LEG_FORWARD];
+	struct forward_note n;
+	char t[40], u[40];
+
+	forward_note_read(note, &n);
+	say(words, "copy: %u tries so far, next %s, given up %s", l->attempts,
+	    l->next_ms <= clock_wall_ms() ? "now, in its turn" : when(l->next_ms, t),
+	    when(forward_ends_ms(c, e), u));
+	if (n.refused != REPLY_OK)
+		say(words, "  the destination refused it (%s); the next try is %s",
+		    reply_class_name((enum reply_class)n.refused), n.changed ? "the last one" :
+		    n.refused == REPLY_AUTH ? "munged" : n.refused == REPLY_STRUCTURE ? "wrapped" :
+		    "from an opaque address");
+}
+
+static void
+say_forward(json_t *words, const struct conf *c, const struct spool_entry *e, const char *note)
+{
+	const struct spool_leg *l = &e->leg[LEG_FORWARD];
+
+	switch ((enum leg_state)l->state) {
+	case LEG_ABSENT:
+		say(words, "copy: none; %s", e->hold_only ? "this message is not forwarded" :
+		    "failover was not on, or no forwarder is configured");
+		return;
+	case LEG_WAITING:
+		say_waiting(words, c, e, note);
+		return;
+	case LEG_DELIVERED:
+		say(words, "copy: the recovery mailbox's provider took it");
+		if (strchr(note, ' ') != NULL)
+			say_note(words, note);	/* what a report said; else it is the token */
+		return;
+	case LEG_FAILED:
+		say(words, "copy: given up after %u tries; the held message is not touched", l->attempts);
+		break;
+	case LEG_SKIPPED:
+		say(words, "copy: not sent");
+		break;
+	case LEG_PARKED:
+		say(words, "copy: held by an operator");
+		return;
+	case LEG_DROPPED:
+	case LEG_STATE_MAX:
+		say(words, "copy: %s", leg_state_name((enum leg_state)l->state));
+		break;
+	}
+	say_note(words, note);
+}
+
+/* ---- attempts ---- */
+
+static void
+say_attempt(json_t *words, const struct history_entry *h, const char *enhanced)
+{
+	static const char *const forms[] = { "", ", munged", ", wrapped" };
+	static const char *const outcomes[DELIVER_MAX] = { "taken", "not now", "refused",
+		"lost after the data", "not sent" };
+	char t[40], u[40];
+
+	say(words, "  %s %s%s: %s %u %s class %s%s%s", when(h->time_ms, t),
+	    h->leg == LEG_HOLD ? "primary" : "copy", h->form < 3 ? forms[h->form] : "",
+	    h->outcome < DELIVER_MAX ? outcomes[h->outcome] : "?", h->code, enhanced,
+	    reply_class_name((enum reply_class)h->class), h->next_ms == 0 ? "" : ", again ",
+	    h->next_ms == 0 ? "" : when(h->next_ms, u));
+}
+
+static json_t *
+attempts(struct request *rq, const struct spool_entry *e, json_t *words)
+{
+	struct history_entry *h = mem_array(WHY_ATTEMPTS_MAX, sizeof(*h));
+	unsigned n = history_find(rq->queue->history, e->id, e->rcpt_index, h, WHY_ATTEMPTS_MAX);
+	json_t *list = json_array();
+
+	if (n > 0)
+		say(words, "attempts:");
+	for (unsigned i = 0; i < n; i++) {
+		static const char *const forms[] = { "as-is", "munge", "wrap" };
+		char enhanced[24] = "";
+
+		if (h[i].status > 0)
+			(void)snprintf(enhanced, sizeof(enhanced), "%u.%u.%u", h[i].status, h[i].subject,
+			    h[i].detail);
+		say_attempt(words, &h[i], enhanced);
+		json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:i, s:s, s:s, s:o}", "time",
+		    report_time(h[i].time_ms), "leg", h[i].leg == LEG_HOLD ? "hold" : "forward", "class",
+		    reply_class_name((enum reply_class)h[i].class), "code", (int)h[i].code, "enhanced",
+		    enhanced, "form", forms[h[i].form < 3 ? h[i].form : 0], "next",
+		    report_time(h[i].next_ms)));
+	}
+	free(h);
+	return list;
+}
+
+/* ---- one recipient, and the next ---- */
+
+static void
+note_of(struct request *rq, const struct spool_entry *e, enum leg_kind leg, char out[LEGS_NOTE_MAX])
+{
+	if (spool_note(rq->queue->spool, e->ref, leg, out, LEGS_NOTE_MAX) < 0)
+		out[0] = '\0';
+}
+
+static void
+explain(struct request *rq, const struct spool_entry *e)
+{
+	struct queue *q = rq->queue;
+	json_t *words = json_array(), *o;
+	char note[LEGS_NOTE_MAX];
+	struct spool_message m;
+	struct envelope_rcpt r;
+	bool have = spool_read(q->spool, e->ref, false, &m) == 0;
+
+	o = report_recipient(q->spool, e, have ? &m : NULL);
+	if (have) {
+		say_message(words, &m.env);
+		if (spool_message_rcpt(&m, e->rcpt_index, &r) == 0)
+			json_object_set_new(o, "user", report_text(r.user));
+		json_object_set_new(o, "authres", report_text(m.env.authres));
+	}
+	note_of(rq, e, LEG_HOLD, note);
+	say_hold(words, e, failover_find(q->failover, e->group), note);
+	if (e->kind == RCPT_USER) {
+		note_of(rq, e, LEG_FORWARD, note);
+		say_forward(words, q->role->conf, e, note);
+	}
+	json_object_set_new(o, "attempts", attempts(rq, e, words));
+	json_object_set_new(o, "why", words);
+	json_array_append_new(rq->list, o);
+	if (have)
+		spool_message_fini(&m);
+}
+
+/* Asks the directory for the next user that nothing is known of; false: all are done. */
+static bool
+ask_next(struct request *rq)
+{
+	struct ipc *ch = role_any(rq->queue->role, ROLE_DIRECTORY, NULL);
+	json_t *o;
+
+	while ((o = json_array_get(rq->list, rq->count)) != NULL) {
+		const char *user = json_string_value(json_object_get(o, "user"));
+		struct dir_target m = { .req = CONTROL_ASKS | rq->req };
+
+		if (user != NULL && ch != NULL) {
+			m.user = slice_str(user);
+			if (ipc_send(ch, DIR_TARGET, &dir_target_wire, &m, -1) == 0)
+				return true;
+		}
+		rq->count++;
+	}
+	return false;
+}
+
+static void
+why_reply(struct request *rq)
+{
+	json_t *o = command_ok();
+
+	json_object_set(o, "recipients", rq->list);
+	control_reply(rq, o);
+}
+
+static void
+why_go_on(struct request *rq)
+{
+	if (!ask_next(rq))
+		why_reply(rq);
+}
+
+void
+control_targeted(struct control *c, const struct dir_targeted *m)
+{
+	struct request *rq = c == NULL ? NULL : control_find(c, m->req & ~CONTROL_ASKS);
+	json_t *o;
+
+	if (rq == NULL || rq->list == NULL)
+		return;
+	o = json_array_get(rq->list, rq->count++);
+	if (o != NULL) {
+		json_t *words = json_object_get(o, "why"), *known = json_object();
+
+		if (m->status == TARGET_OK)
+			attempts_known(rq->queue->attempts, slice_str(json_string_value(
+			    json_object_get(o, "user"))), m->recovery, known, words);
+		else
+			say(words, "directory: no copy can be sent to this user: %.*s",
+			    m->reason.n > 40 ? 40 : SLICE_FMT(m->reason));
+		json_object_set_new(o, "recovery", known);
+	}
+	why_go_on(rq);
+}
+
+/* ---- which ones ---- */
+
+static void
+why_message(struct request *rq)
+{
+	struct spool_ref *refs = NULL;
+	int n = command_message(rq, &refs);
+
+	if (n < 0)
+		return;
+	for (int i = 0; i < n && i < WHY_RCPT_MAX; i++) {
+		struct spool_entry e;
+
+		if (spool_get(rq->queue->spool, refs[i], &e) == 0)
+			explain(rq, &e);
+	}
+	free(refs);
+	why_go_on(rq);
+}
+
+struct why_last {		/* the newest few of a walk that goes oldest first */
+	struct request		*rq;
+	struct spool_entry	 e[WHY_MESSAGES_MAX];
+	unsigned		 n;
+};
+
+static bool
+last_visit(void *arg, const struct spool_entry *e)
+{
+	struct why_last *l = ((struct request *)arg)->why;
+
+	if (!operate_fits_entry(&l->rq->filter, l->rq->queue->failover, e))
+		return true;
+	if (l->n == WHY_MESSAGES_MAX) {
+		memmove(l->e, l->e + 1, (WHY_MESSAGES_MAX - 1) * sizeof(l->e[0]));
+		l->n--;
+	}
+	l->e[l->n++] = *e;
+	return true;
+}
+
+static void
+last_done(void *arg, bool end, struct spool_cursor at)
+{
+	struct request *rq = arg;
+	struct why_last *l = rq->why;
+
+	(void)end;
+	(void)at;
+	rq->walk = NULL;
+	if (l->n == 0) {
+		control_fail(rq, "no mail for %.200s is here: never seen, or all of it is settled and "
+		    "gone", request_string(rq, "user"));
+		return;
+	}
+	for (unsigned i = 0; i < l->n; i++)
+		explain(rq, &l->e[i]);
+	why_go_on(rq);
+}
+
+void
+command_why(struct request *rq)
+{
+	struct spool_filter f;
+
+	if (request_has(rq, "id") == request_has(rq, "user")) {
+		control_fail(rq, "why: give a message id or a user's address");
+		return;
+	}
+	rq->list = json_array();
+	rq->req = control_next_req(rq->control);
+	control_patience(rq, WHY_WAIT_MS);
+	if (request_has(rq, "id")) {
+		why_message(rq);
+		return;
+	}
+	if (command_filter(rq) < 0)
+		return;
+	rq->filter.state = OPERATE_ALL;
+	rq->why = mem_new(sizeof(*rq->why));
+	rq->why->rq = rq;
+	operate_spool_filter(&rq->filter, rq->queue->failover, &f);
+	rq->walk = walk_start(rq->queue->role->loop, rq->queue->spool, &f, (struct spool_cursor){ 0 },
+	    last_visit, last_done, rq);
+	walk_hurry(rq->walk, WHY_LOOK_MS);
+}

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How forward copies go out (spec 7, 8, 9.3, 10): the end-to-end cases of 14.4 that a
+destination's replies decide. Pauses of hours are seconds here, by configuration."""
+import re
+import time
+
+import dkim
+
+from tests.lib import mail
+from tests.lib.sink import Sink
+
+SENDER, USER = "news@sender.example", "mario@shop.example"
+USERS = ["mario@shop.example,mario@recovery.example", "anna@shop.example,anna@recovery.example",
+         "carla@shop.example,carla@sister.example"]
+FAST = 'provider "default" { slow-start = 0s rate-pause = 3s }\n'
+
+
+def active(world, **kw):
+    relay = world.relay(**kw)
+    world.down()
+    relay.failover("on")
+    return relay
+
+
+def retarget(world, script=None, **kw):
+    """The recovery host answers as `script` says; on the same port."""
+    world.recovery.close()
+    world.recovery = Sink(port=world.recovery.port, script=script, **kw)
+    return world.recovery
+
+
+def until(what, timeout=30):
+    end = time.monotonic() + timeout
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def queue_status(relay):
+    return [r for r in relay.status()["roles"] if r["role"] == "queue"][0]
+
+
+def leg(relay):
+    listed = relay.command("queue", "list", "--domain", "shop.example")["messages"]
+    return [m["forward"] for m in listed]
+
+
+def test_spec_14_4_case_2_auth_refusal_is_retried_as_munge(world, rsa):
+    """Refused for DMARC: one retry munged, our DKIM aligned with its From, the hold copy
+    untouched, no DSN; the author's domain is munged at once for a day."""
+    pem, public = rsa
+    key = world.folder + "/dkim.pem"
+    with open(key, "wb") as f:
+        f.write(pem)
+    world.dns.set("s1._domainkey.fwd.relay.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=reject"]})
+    sink = retarget(world, extensions=["8BITMIME", "ENHANCEDSTATUSCODES"])
+    seen = []
+
+    def ours(stage, arg):
+        if stage == "data":
+            seen.append(arg)
+        if stage == "end" and len(seen) == 1:
+            return "550-5.7.26 Unauthenticated email is not accepted due to\r\n" \
+                   "550 5.7.26 domain's DMARC policy"
+        return None
+    sink.script = ours
+    relay = active(world, forwarder='dkim-selector = "s1"\ndkim-key-file = "%s"' % key)
+    data = mail.message(SENDER, USER)
+    assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+    copy = sink.wait(1)[0]
+    assert re.search(rb'^From: [^>]*@fwd\.relay\.example>', copy.data, re.M)
+    assert b"X-Original-From: <news@sender.example>" in copy.data
+
+    def keys(name, timeout=5):
+        return b"v=DKIM1; k=rsa; p=" + public.encode() if b"s1._domainkey.fwd.relay" in name else None
+    assert dkim.verify(copy.data, dnsfunc=keys)
+    relay.wait_balance(received=1, held=1, forwarded=1, forward_waiting=0)
+    assert len(sink.messages) == 1
+    # the second message of that author goes munged at once
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+    second = sink.wait(2)[1]
+    assert b"X-Original-From" in second.data and len(seen) == 3
+    world.up()
+    relay.failover("off")
+    held = world.store.wait(2)
+    assert held[0].data.endswith(data)
+    assert len(sink.messages) == 2          # no DSN, no third copy
+
+
+def test_spec_14_4_case_9_recovery_addresses_that_lead_to_us(world):
+    """In a failed-over domain of ours, equal to the original, MX pointing to us, null MX,
+    literals: hold only, and no connection to ourselves."""
+    world.dns.set("ours.example", {"MX": ["10 mx2.relay.example."]})
+    world.dns.set("null.example", {"MX": ["0 ."]})
+    users = ["a@shop.example,x@third.example", "c@shop.example,x@ours.example",
+             "d@shop.example,x@null.example", "e@shop.example,x@nowhere.example",
+             "f@shop.example,x@other.example", "ok@shop.example,ok@recovery.example"]
+    other = Sink(lmtp=True)
+    try:
+        relay = world.relay(users=users, start=False)
+        # An import refuses what is in a domain of ours; these became ours later.
+        served = 'domain "%%s" { primary = "lmtp://127.0.0.1:%d" failover = %%s }\n' % other.port
+        relay.write_conf(more=served % ("other.example", "off") + served % ("third.example", "on"))
+        relay.start()
+        world.down()
+        relay.failover("on")
+        for user in "acdef":
+            assert mail.send(relay.port, SENDER, user + "@shop.example",
+                             mail.message(SENDER, user + "@shop.example"))[0] == 250
+        relay.wait_balance(received=5, held=5, forward_waiting=0, forwarded=1)
+        # a domain of ours that works gets it straight into its store, sender and all
+        assert [(m.mail_from, m.rcpts) for m in other.wait(1)] == [(SENDER, ["x@other.example"])]
+        notes = sorted(l["note"] for l in leg(relay) if l["state"] == "skipped")
+        assert notes == ["chain", "no-domain", "null-mx", "self"]
+        assert world.recovery.messages == [] and world.recovery.connections == 0
+        assert relay.roles("relay")[0]["sessions_total"] == 5       # nobody but the sender came
+    finally:
+        other.close()
+
+
+def test_spec_14_4_case_11_rate_closes_the_provider(world):
+    """421 4.7.28: all connections of the scope close, silence, then exactly one."""
+    world.dns.set("sister.example", {"MX": ["10 mx.recovery.example."]})
+    times, state = [], {"angry": False}
+
+    def script(stage, arg):
+        if stage == "connect":
+            times.append(time.monotonic())
+        if stage == "mail" and state["angry"]:
+            return "421 4.7.28 Our system has detected an unusual rate of mail"
+        return None
+    sink = retarget(world, script)
+    relay = active(world, users=USERS, more=FAST)
+    for i in range(8):
+        user = ("mario", "carla")[i % 2] + "@shop.example"
+        mail.send(relay.port, SENDER, user, mail.message(SENDER, user))
+    sink.wait(8)
+    until(lambda: sink.open > 0)
+    state["angry"] = True
+    del times[:]
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    until(lambda: queue_status(relay)["providers_closed"] == 1)
+    closed = time.monotonic()
+    until(lambda: sink.open == 0, 5)        # idle-timeout is 10 s: they were closed
+    state["angry"] = False
+    before, sink.most_open = sink.connections, 0
+    for i in range(10):
+        user = ("mario", "carla")[i % 2] + "@shop.example"
+        mail.send(relay.port, SENDER, user, mail.message(SENDER, user))
+    sink.wait(19, 60)
+    assert len(sink.messages) == 19
+    assert min(t for t in times if t > closed) - closed > 2.5, "silence was not kept"
+    assert sink.most_open == 1 and sink.connections == before + 1
+    relay.wait_balance(received=19, forwarded=19)
+    log = relay.log()
+    assert log.count(" provider-closed ") == 1
+    assert "recovery.example" not in log.split("provider-closed")[1].split("\n")[0]
+
+
+def test_spec_14_4_case_12_one_mailbox_waits_alone(world):
+    """450 4.2.1 for one mailbox: the others on the provider go on."""
+    def script(stage, arg):
+        if stage == "rcpt" and arg.startswith("mario@"):
+            return "450 4.2.1 The user you are trying to contact is receiving mail too quickly"
+        return None
+    sink = retarget(world, script)
+    relay = active(world, users=USERS, more=FAST)
+    for i in range(10):
+        user = ("mario", "anna")[i % 2] + "@shop.example"
+        mail.send(relay.port, SENDER, user, mail.message(SENDER, user))
+    started = time.monotonic()
+    sink.wait(5)
+    assert time.monotonic() - started < 10
+    assert [m.rcpts for m in sink.messages] == [["anna@recovery.example"]] * 5
+    relay.wait_balance(received=10, forwarded=5, forward_waiting=5)
+    assert queue_status(relay)["providers_closed"] == 0
+    until(lambda: queue_status(relay)["replies"]["userrate"] >= 1)
+    tries = sum(1 for l in relay.log().splitlines() if "class=userrate" in l)
+    assert tries <= 5       # those under way together; then the mailbox is left alone
+    time.sleep(2.5)         # retry-max is 2 s, this pause an hour
+    assert sum(1 for l in relay.log().splitlines() if "class=userrate" in l) == tries
+
+
+def test_spec_14_4_case_13_a_server_that_closes_after_20(world):
+    """Closing after 20 messages is no deferral, and doubles nothing."""
+    counts = {"n": 0}
+
+    def script(stage, arg):
+        if stage == "connect":
+            counts["n"] = 0
+        if stage == "mail":
+            counts["n"] += 1
+            if counts["n"] > 20:
+                return "CLOSE"
+        return None
+    sink = retarget(world, script)
+    relay = active(world, users=USERS,
+                   more='provider "default" { slow-start = 0s connections = 1 }')
+    for i in range(50):
+        mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER, "m%d" % i))
+    sink.wait(50, 60)
+    relay.wait_balance(received=50, forwarded=50, forward_waiting=0)
+    assert len(sink.messages) == 50
+    assert len({re.search(rb"^Subject: (.*)\r$", m.data, re.M).group(1) for m in sink.messages}) == 50
+    replies = queue_status(relay)["replies"]
+    assert replies["ok"] == 50 and sum(replies.values()) == 50      # no temporary failure at all
+
+
+def test_spec_14_4_case_16_structure_refusal_is_retried_as_wrap(world):
+    """No Message-ID, refused 5.7.1: one wrap retry with the original inside, byte by byte."""
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=none"]})
+    refused = []
+
+    def script(stage, arg):
+        if stage == "data":
+            refused.append(arg)
+        if stage == "end" and len(refused) == 1:
+            return "550 5.7.1 Messages without 'Message-ID' header are not accepted"
+        return None
+    sink = retarget(world, script)
+    relay = active(world)
+    data = re.sub(rb"Message-ID: [^\r]*\r\n", b"", mail.message(SENDER, USER))
+    assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+    copy = sink.wait(1)[0].data
+    relay.wait_balance(received=1, held=1, forwarded=1, forward_waiting=0)
+    assert b"message/rfc822" in copy and data in copy
+    assert len(sink.messages) == 1 and len(refused) == 2
+    world.up()
+    relay.failover("off")
+    assert world.store.wait(1)[0].data.endswith(data)
+
+
+def test_spec_14_4_case_18_urgent_mail_overtakes_bulk(world):
+    """The short form; ten thousand of them with scripted time: tests/queue/schedule_test.c."""
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=none"]})
+
+    def script(stage, arg):
+        if stage == "data":
+            time.sleep(0.05)        # a shaped provider: one connection, slowly
+        return None
+    sink = retarget(world, script)
+    relay = active(world, more='provider "default" { connections = 1 }')
+    for i in range(60):
+        mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER, "bulk%d" % i,
+                                                         extra=b"List-Id: <x.sender.example>\r\n"))
+    done = len(sink.messages)
+    for i in range(10):
+        code = "no-reply@sender.example"
+        mail.send(relay.port, code, USER, mail.message(code, USER, "code%d" % i))
+    sink.wait(70, 60)
+    relay.wait_balance(received=70, forwarded=70, forward_waiting=0)
+    order = [re.search(rb"^Subject: (\w+)\r$", m.data, re.M).group(1).decode() for m in sink.messages]
+    assert done < 40, "the provider was not slow enough to say anything"
+    last = max(i for i, s in enumerate(order) if s.startswith("code"))
+    behind = [s for s in order[last + 1:] if s.startswith("bulk")]
+    assert len(behind) >= 10, order
+    first = min(i for i, s in enumerate(order) if s.startswith("code"))
+    assert sum(s.startswith("bulk") for s in order[first:last]) <= 3, order
+    assert sink.most_open == 1
+
+
+def test_why_tells_the_whole_path(world):
+    """Results, rule, legs, attempts with classes, marks, what comes next; no address (P4)."""
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=reject"]})
+
+    def script(stage, arg):
+        if stage == "rcpt" and arg.startswith("mario@"):
+            return "452 4.2.2 The email account mario@recovery.example is over quota"
+        return None
+    retarget(world, script)
+    relay = active(world, users=USERS, more=FAST)
+    mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))
+    until(lambda: queue_status(relay)["replies"]["full"] == 1)
+    until(lambda: leg(relay)[0]["attempts"] == 1)
+    one = relay.command("why", USER)["recipients"][0]
+    assert (one["rcpt"], one["forward"]["state"], one["hold"]["state"]) == (USER, "waiting", "parked")
+    assert [(a["leg"], a["class"], a["code"], a["enhanced"], a["form"]) for a in one["attempts"]] == \
+        [("forward", "full", 452, "4.2.2", "as-is")]
+    assert "full" in [m["mark"] for m in one["recovery"]["marks"]]
+    text = relay.command("why", one["id"], json_out=False)
+    for words in ("SPF pass", "DMARC pass (policy reject)", "may be forwarded", "class 1 by rule T9",
+                  "forwarding breaks it", "held until failover ends", "1 tries so far, next 20",
+                  "not now 452 4.2.2 class full", "it is full (until 20", "recovery mailbox "):
+        assert words in text, text
+    for all_of_it in (text, str(one)):
+        assert "recovery.example" not in all_of_it
+    assert one["recovery"]["hash"] in relay.log()
+    mail.send(relay.port, "x@sender.example", "anna@shop.example",
+              mail.message("x@sender.example", "anna@shop.example"), source="127.0.0.6")
+    relay.wait_balance(received=2)
+    text = relay.command("why", "anna@shop.example", json_out=False)
+    assert "never forwarded: rule dmarc-reject" in text and "copy: none" in text
+    assert relay.command("why", "nobody@shop.example", check=False).returncode == 1
+    assert relay.command("why", "0000000000000000", check=False).returncode == 1
+    assert relay.command("why", check=False).returncode == 2
