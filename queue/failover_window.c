@@ -135,6 +135,7 @@ window_end(struct failover *f, uint64_t id, const char *event, const struct audi
 	}
 	struct audit_record r = window_record(&f->window[i], event, &t);
 	r.who = *who;
+	r.window = &id;		/* the list moves before failover_undo */
 	if (reason != NULL)
 		r.reason = reason;
 	if (audit_write(f->audit, &r) < 0)
