@@ -80,11 +80,46 @@ probe_words(const json_t *d, char *out, size_t cap)
 		    json_is_true(json_object_get(p, "slow")) ? "slow" : member_text(p, "result"));
 }
 
+/* What the relay saw before it moved that domain into its phase. */
+static void
+print_evidence(const json_t *d)
+{
+	const json_t *e = json_object_get(d, "phase_evidence"), *a,
+	    *recent = json_object_get(e, "recent"), *sum = json_object_get(e, "deliveries");
+	char when[32];
+	size_t i;
+
+	if (!json_is_object(e))
+		return;
+	printf("\n");
+	text_print(stdout, member_text(d, "domain"));
+	printf("%s", member_text(d, "shard")[0] != '\0' ? "/" : "");
+	text_print(stdout, member_text(d, "shard"));
+	time_words(member_time(d, "since"), when, sizeof(when));
+	printf(" is %s since %s; seen before, by probes of depth %s, at ",
+	    member_text(d, "phase"), when, member_text(e, "depth"));
+	text_print(stdout, member_text(e, "place"));
+	printf(":\n");
+	json_array_foreach((json_t *)(uintptr_t)recent, i, a) {
+		time_words(member_time(a, "time"), when, sizeof(when));
+		printf("  %s  %s at %s, %lld ms", when, member_text(a, "result"),
+		    member_text(a, "stage"), (long long)member_int(a, "ms"));
+		if (member_int(a, "code") != 0)
+			printf(", code %lld", (long long)member_int(a, "code"));
+		printf("\n");
+	}
+	printf("  deliveries of the last minute: %lld taken, %lld put off, %lld refused as unknown\n"
+	    "  last words: ", (long long)member_int(sum, "took"),
+	    (long long)member_int(sum, "put_off"), (long long)member_int(sum, "no_user"));
+	text_print(stdout, member_text(e, "text"));
+	printf("\n");
+}
+
 static void
 print_domains(const json_t *list)
 {
 	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "UNTIL",
-	    "#HELD", "#REPLAYING", "PRIMARY", "NEXT PROBE", "BY", "REASON", NULL };
+	    "#HELD", "#REPLAYING", "PRIMARY", "NEXT PROBE", "BY", "REASON", "PHASE BECAUSE", NULL };
 	struct table t;
 	size_t i;
 	const json_t *d;
@@ -109,8 +144,11 @@ print_domains(const json_t *list)
 		table_cell(&t, next);
 		table_cell(&t, member_text(d, "who"));
 		table_cell(&t, member_text(d, "reason"));
+		table_cell(&t, member_text(d, "phase_reason"));
 	}
 	table_print(&t, stdout);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d)
+		print_evidence(d);
 }
 
 static int

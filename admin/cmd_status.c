@@ -207,7 +207,7 @@ static void
 print_failover(const json_t *list)
 {
 	static const char *const head[] = { "DOMAIN", "SHARD", "MODE", "PHASE", "SINCE", "UNTIL",
-	    "REASON", NULL };
+	    "REASON", "PHASE BECAUSE", NULL };
 	struct table t;
 	const json_t *d;
 	size_t i;
@@ -225,6 +225,7 @@ print_failover(const json_t *list)
 		table_cell(&t, since);
 		table_cell(&t, until);
 		table_cell(&t, member_text(d, "reason"));
+		table_cell(&t, member_text(d, "phase_reason"));
 	}
 	printf("\n");
 	table_print(&t, stdout);

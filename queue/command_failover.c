@@ -127,13 +127,15 @@ group_json(struct queue *q, const struct failover_group *g)
 	else
 		(void)snprintf(who, sizeof(who), "uid %u pid %d", (unsigned)g->who.uid,
 		    (int)g->who.pid);
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:I, s:I}",
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:I}",
 	    "domain", report_text(slice_str(g->domain)),
 	    "shard", report_text(slice_str(g->shard)),
 	    "mode", failover_mode_name(g->mode), "phase", failover_phase_name(g->phase),
 	    "base", failover_mode_name(g->base), "until", report_time(g->until_ms),
 	    "since", report_time(g->since_ms), "reason", report_text(slice_str(g->reason)),
-	    "who", who, "probe", lookout_json(q->lookout, g), "held", (json_int_t)s.held,
+	    "who", who, "phase_reason", report_text(slice_str(g->phase_reason)),
+	    "phase_evidence", g->phase_evidence == NULL ? json_null() :
+	    json_incref(g->phase_evidence), "probe", lookout_json(q->lookout, g), "held", (json_int_t)s.held,
 	    "replaying", g->phase == PHASE_REPLAY ? (json_int_t)s.held : (json_int_t)0);
 }
 

@@ -55,11 +55,19 @@ failover_phase_parse(const char *s, enum failover_phase *out)
 }
 
 static void
+group_texts_free(struct failover_group *g)
+{
+	free(g->reason);
+	free(g->phase_reason);
+	json_decref(g->phase_evidence);
+}
+
+static void
 group_free(struct failover_group *g)
 {
 	free(g->domain);
 	free(g->shard);
-	free(g->reason);
+	group_texts_free(g);
 	free(g);
 }
 
@@ -108,6 +116,13 @@ group_index(struct failover *f)
 	*group_slot(f, last->id) = last;
 }
 
+void
+failover_text_set(char **at, const char *text)
+{
+	free(*at);
+	*at = mem_str(text);
+}
+
 struct failover_group *
 failover_group_add(struct failover *f, const char *domain, const char *shard)
 {
@@ -116,6 +131,7 @@ failover_group_add(struct failover *f, const char *domain, const char *shard)
 	g->domain = mem_str(domain);
 	g->shard = mem_str(shard);
 	g->reason = mem_str("");
+	g->phase_reason = mem_str("");
 	g->id = spool_group(slice_str(domain), slice_str(shard));
 	f->group = mem_resize(f->group, f->ngroup + 1, sizeof(struct failover_group *));
 	f->group[f->ngroup++] = g;
@@ -173,8 +189,8 @@ group_born(struct failover *f, const char *domain, const char *shard, enum conf_
 	g->mode = g->base = mode;
 	g->phase = mode == FAILOVER_ON ? PHASE_ACTIVE : PHASE_STANDBY;
 	g->since_ms = clock_wall_ms();
-	free(g->reason);
-	g->reason = mem_str(reason);
+	failover_text_set(&g->reason, reason);
+	failover_text_set(&g->phase_reason, reason);
 	return g;
 }
 
@@ -209,6 +225,10 @@ failover_ensure(struct failover *f, struct slice domain, struct slice shard)
 	/* Its mail lies where the domain's does, and fares the same. */
 	g->phase = own->phase == PHASE_ACTIVE ? PHASE_ACTIVE : PHASE_STANDBY;
 	g->who = own->who;
+	if (g->phase == own->phase) {
+		failover_text_set(&g->phase_reason, own->phase_reason);
+		g->phase_evidence = json_incref(own->phase_evidence);
+	}
 	f->serial++;
 	/* Not persisted, it is born again in the mode its domain has then. */
 	if (failover_save(f) < 0)
@@ -255,6 +275,15 @@ fail:
 
 /* ---- changes ---- */
 
+/* A reference of our own, or NULL: the state file is written whole at each change. */
+static json_t *
+evidence_kept(json_t *evidence)
+{
+	return json_dumpb(evidence, NULL, 0, JSON_COMPACT) <= FAILOVER_EVIDENCE_MAX ?
+	    json_incref(evidence) : NULL;
+}
+
+/* `to` lends its texts. */
 static int
 group_change(struct failover *f, struct failover_group *g, const struct failover_group *to,
     const struct audit_record *r)
@@ -265,16 +294,18 @@ group_change(struct failover *f, struct failover_group *g, const struct failover
 		return -1;
 	*g = *to;
 	g->reason = mem_str(to->reason);
+	g->phase_reason = mem_str(to->phase_reason);
+	g->phase_evidence = evidence_kept(to->phase_evidence);
 	if (failover_save(f) < 0) {
 		int saved = errno;
 
-		free(g->reason);
+		group_texts_free(g);
 		*g = old;
 		failover_undo(f, r);
 		errno = saved;
 		return -1;
 	}
-	free(old.reason);
+	group_texts_free(&old);
 	f->serial++;
 	return 0;
 }
@@ -290,6 +321,30 @@ failover_undo(struct failover *f, const struct audit_record *r)
 	undone.reason = "not persisted: the change did not happen";
 	if (audit_write(f->audit, &undone) < 0)
 		log_warn("audit", "error=%s", log_escs(strerror(errno)));
+}
+
+/* What the state file can carry: a text cut in the middle of a character, or made of what a
+ * primary answered, may not be UTF-8, and must not keep a switch from being made. */
+static bool
+text_is_utf8(const char *s)
+{
+	json_t *v = json_string(s);
+	bool good = v != NULL;
+
+	json_decref(v);
+	return good;
+}
+
+static void
+text_make_utf8(char *s)
+{
+	size_t n = strlen(s);
+
+	for (; n > 0 && ((unsigned char)s[n - 1] & 0x80) != 0 && !text_is_utf8(s); n--)
+		s[n - 1] = '\0';
+	for (; !text_is_utf8(s) && *s != '\0'; s++)
+		if (((unsigned char)*s & 0x80) != 0)
+			*s = '?';
 }
 
 /* The probes decide in auto: it leaves the phase as it is. */
@@ -309,8 +364,11 @@ mode_change(struct failover *f, struct failover_group *g, const struct failover_
 	char until[40];
 
 	next.phase = phase_in(to->mode, g->phase);
-	if (next.phase != g->phase)
+	if (next.phase != g->phase) {
 		next.since_ms = clock_wall_ms();
+		next.phase_reason = next.reason;
+		next.phase_evidence = NULL;
+	}
 	clock_iso8601(to->until_ms, until, sizeof(until));
 	const struct audit_record r = { .event = event, .who = to->who, .domain = g->domain,
 		.shard = g->shard, .from = failover_mode_name(g->mode),
@@ -336,6 +394,7 @@ failover_set_mode_until(struct failover *f, struct failover_group *g, enum conf_
 	if (g->mode == m && g->until_ms == until_ms)
 		return 0;
 	(void)snprintf(why, sizeof(why), "%s", reason);
+	text_make_utf8(why);
 	to.mode = m;
 	to.until_ms = until_ms;
 	if (until_ms == 0)
@@ -368,6 +427,7 @@ failover_expire(struct failover *f, struct failover_group *g)
 	struct failover_group to = *g;
 
 	(void)snprintf(why, sizeof(why), "expired: %.400s", g->reason);
+	text_make_utf8(why);
 	to.mode = g->base;
 	to.until_ms = 0;
 	to.reason = why;
@@ -379,20 +439,25 @@ int
 failover_set_phase_why(struct failover *f, struct failover_group *g, enum failover_phase p,
     const char *reason, struct json_t *evidence)
 {
+	char why[FAILOVER_REASON_MAX];
 	struct failover_group to = *g;
 
 	if (g->phase == p)
 		return 0;
+	(void)snprintf(why, sizeof(why), "%s", reason);
+	text_make_utf8(why);
 	to.phase = p;
 	to.since_ms = clock_wall_ms();
+	to.phase_reason = why;
+	to.phase_evidence = evidence;
 	const struct audit_record r = { .event = "phase", .who = { (uid_t)geteuid(), 0 },
 		.domain = g->domain, .shard = g->shard, .from = failover_phase_name(g->phase),
-		.to = failover_phase_name(p), .reason = reason, .evidence = evidence };
+		.to = failover_phase_name(p), .reason = why, .evidence = evidence };
 	if (group_change(f, g, &to, &r) < 0)
 		return -1;
 	log_info("failover", "domain=%s shard=%s mode=%s phase=%s reason=%s",
 	    log_escs(g->domain), log_escs(g->shard), failover_mode_name(g->mode),
-	    failover_phase_name(p), log_escs(reason));
+	    failover_phase_name(p), log_escs(why));
 	return 0;
 }
 

@@ -30,7 +30,10 @@
 #include "base/conf.h"
 #include "queue/audit.h"
 
-enum { FAILOVER_REASON_MAX = 512, FAILOVER_GROUPS_MAX = 65536 };
+struct json_t;
+
+enum { FAILOVER_REASON_MAX = 512, FAILOVER_GROUPS_MAX = 65536,
+	FAILOVER_EVIDENCE_MAX = 2048 };	/* as JSON text; longer: in the audit log only */
 
 enum failover_phase { PHASE_STANDBY, PHASE_ACTIVE, PHASE_REPLAY, PHASE_MAX };
 const char *failover_phase_name(enum failover_phase p);
@@ -47,8 +50,10 @@ struct failover_group {		/* read-only for callers; lives until failover_close */
 	int64_t			 until_ms;	/* wall clock: then base returns; 0 no end */
 	enum failover_phase	 phase;
 	int64_t			 since_ms;	/* wall clock, of the phase */
-	char			*reason;	/* owned */
+	char			*reason;	/* owned; of the mode */
 	struct audit_who	 who;		/* who set the mode */
+	char			*phase_reason;	/* owned; why the phase is what it is */
+	struct json_t		*phase_evidence; /* owned; what was seen before it changed, or NULL */
 	bool			 distrust;	/* the primary refuses users we know in numbers: what
 						 * it says of users is not believed in any phase
 						 * (spec 11.2); queue/lookout.c; not kept on disk */
@@ -86,7 +91,7 @@ int failover_set_mode_until(struct failover *f, struct failover_group *g, enum c
 struct failover_group *failover_expired(struct failover *f, int64_t wall_ms);
 int failover_expire(struct failover *f, struct failover_group *g);
 /* A transition of the phase alone, by the queue. `evidence` is borrowed or NULL; it and the
- * reason go to the audit log. 0 or -1 with errno. */
+ * reason go to the audit log and stay with the group. 0 or -1 with errno. */
 int failover_set_phase(struct failover *f, struct failover_group *g, enum failover_phase p,
     const char *reason);
 int failover_set_phase_why(struct failover *f, struct failover_group *g, enum failover_phase p,

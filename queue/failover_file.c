@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * failover.json. Format 1 had groups of on or off without an end, 2 added auto, the end of a
- * mode and windows; this reads both.
+ * mode and windows; this reads both. Early files of format 2 do not say why the phase is
+ * what it is; programs that wrote those read later ones.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,17 +18,18 @@
 
 #define FAILOVER_TEMP	"failover.json.new"
 
-enum { FAILOVER_FILE_MAX = 64 * 1024 * 1024, FAILOVER_FORMAT_OLDEST = 1, FAILOVER_FORMAT = 2 };
+enum { FAILOVER_FILE_MAX = 512 * 1024 * 1024, FAILOVER_FORMAT_OLDEST = 1, FAILOVER_FORMAT = 2 };
 
 static json_t *
 group_json(const struct failover_group *g)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:s, s:O*}",
 	    "domain", g->domain, "shard", g->shard,
 	    "mode", failover_mode_name(g->mode), "base", failover_mode_name(g->base),
 	    "phase", failover_phase_name(g->phase), "until_ms", (json_int_t)g->until_ms,
 	    "since_ms", (json_int_t)g->since_ms, "reason", g->reason,
-	    "uid", (json_int_t)g->who.uid, "pid", (json_int_t)g->who.pid);
+	    "uid", (json_int_t)g->who.uid, "pid", (json_int_t)g->who.pid,
+	    "phase_reason", g->phase_reason, "phase_evidence", g->phase_evidence);
 }
 
 static json_t *
@@ -125,15 +127,16 @@ failover_save(struct failover *f)
 static int
 group_load(struct failover *f, json_t *o)
 {
-	const char *domain, *shard, *mode, *base = NULL, *phase, *reason;
+	const char *domain, *shard, *mode, *base = NULL, *phase, *reason, *why = "";
+	json_t *evidence = NULL;
 	json_int_t since, uid, pid, until = 0;
 	enum failover_phase p;
 	enum conf_failover m, b;
 
-	if (json_unpack(o, "{s:s, s:s, s:s, s?s, s:s, s:I, s?I, s:s, s:I, s:I}",
+	if (json_unpack(o, "{s:s, s:s, s:s, s?s, s:s, s:I, s?I, s:s, s:I, s:I, s?s, s?o}",
 	    "domain", &domain, "shard", &shard, "mode", &mode, "base", &base, "phase", &phase,
 	    "since_ms", &since, "until_ms", &until, "reason", &reason, "uid", &uid,
-	    "pid", &pid) < 0)
+	    "pid", &pid, "phase_reason", &why, "phase_evidence", &evidence) < 0)
 		return -1;
 	if (failover_phase_parse(phase, &p) < 0 || failover_mode_parse(mode, &m) < 0 ||
 	    failover_mode_parse(base == NULL ? mode : base, &b) < 0)
@@ -147,8 +150,9 @@ group_load(struct failover *f, json_t *o)
 	g->phase = p;
 	g->since_ms = since;
 	g->who = (struct audit_who){ (uid_t)uid, (pid_t)pid };
-	free(g->reason);
-	g->reason = mem_str(reason);
+	failover_text_set(&g->reason, reason);
+	failover_text_set(&g->phase_reason, why);
+	g->phase_evidence = json_is_object(evidence) ? json_incref(evidence) : NULL;
 	return 0;
 }
 

@@ -27,6 +27,8 @@ struct failover_group *failover_group_add(struct failover *f, const char *domain
     const char *shard);
 struct failover_group *failover_group_named(struct failover *f, struct slice domain,
     struct slice shard);
+/* Copies; what was there is freed. */
+void failover_text_set(char **at, const char *text);
 /* The change of that record could not be persisted: says so in the audit log. */
 void failover_undo(struct failover *f, const struct audit_record *r);
 

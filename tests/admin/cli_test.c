@@ -416,11 +416,17 @@ test_failover(void **state)
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"domains\":[{\"domain\":\"a.it\",\"shard\":\"\","
 	    "\"mode\":\"on\",\"phase\":\"active\",\"since\":\"2026-11-22T20:20:00.000Z\","
-	    "\"reason\":\"a\\u001b[2J\","
+	    "\"reason\":\"a\\u001b[2J\",\"phase_reason\":\"3 failed\",\"phase_evidence\":{"
+	    "\"place\":\"lmtp://s:24\",\"depth\":\"rcpt\",\"recent\":[{\"time\":"
+	    "\"2026-11-22T20:19:50.000Z\",\"result\":\"put-off\",\"stage\":\"rcpt\","
+	    "\"code\":451,\"ms\":7}],\"deliveries\":{\"put_off\":5},\"text\":\"b\\u001b[2J\"},"
 	    "\"who\":\"root\",\"held\":12,\"replaying\":0}]}\n"),
 	    ARGS("failover", "show", "-c", p->conf));
 	expect(r, 0, "a.it    -      on    active  2026-11-", NULL);
-	expect(r, 0, "  12          0  -        -           root  a\\x1b[2J\n", NULL);
+	expect(r, 0, "  12          0  -        -           root  a\\x1b[2J  3 failed\n", NULL);
+	expect(r, 0, "; seen before, by probes of depth rcpt, at lmtp://s:24:\n  2026-11-2", NULL);
+	expect(r, 0, "  put-off at rcpt, 7 ms, code 451\n  deliveries of the last minute: 0 taken, "
+	    "5 put off, 0 refused as unknown\n  last words: b\\x1b[2J\n", NULL);
 	expect_asked(r, 0, "{\"cmd\":\"failover-show\"}");
 	done(r);
 	r = run(fd, REPLIES("{\"ok\":true,\"mode\":\"on\",\"phase\":\"active\",\"until\":"

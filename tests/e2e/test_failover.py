@@ -178,7 +178,13 @@ def test_dead_store_is_seen_held_for_and_replayed_into(world):
     assert {m.rcpts[0] for m in copies} == {"mario@recovery.example"} and len(copies) == 2
     relay.kill()                # the state is on disk
     relay.start()
-    assert group(relay)["phase"] == "active"
+    g = group(relay)            # and so is what made it so
+    assert g["phase"] == "active" and "probes failed" in g["phase_reason"]
+    assert g["phase_evidence"]["cause"] == "probes" and g["phase_evidence"]["recent"][-1]["result"] == "no-connection"
+    assert g["reason"] == "configuration"
+    for words in (("failover", "list"), ("status",)):
+        assert g["phase_reason"] in relay.command(*words, json_out=False)
+    assert "last words: " in relay.command("failover", "list", json_out=False)
     world.up()
     in_phase(relay, "standby", timeout=40)
     relay.wait_balance(received=2, replayed=2, held=0)

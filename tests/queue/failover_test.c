@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -370,6 +371,74 @@ state_of_format_1_is_read(void **state)
 	assert_int_equal(group(x, "a.example", "")->mode, FAILOVER_ON);
 	assert_int_equal(group(x, "a.example", "")->base, FAILOVER_ON);
 	assert_int_equal(group(x, "a.example", "")->since_ms, 5);
+	assert_string_equal(group(x, "a.example", "")->phase_reason, "");
+}
+
+/* What moved the phase stays with the group over a restart, beside the reason of the mode. */
+static void
+the_reason_and_evidence_of_the_phase_are_kept(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example", "");
+	json_t *seen = json_pack("{s:s, s:i}", "cause", "probes", "failed_in_row", 3);
+
+	assert_string_equal(g->phase_reason, "configuration");
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_AUTO, WHO, "nights"), 0);
+	assert_string_equal(g->phase_reason, "configuration");
+	assert_int_equal(failover_set_phase_why(x->failover, g, PHASE_ACTIVE, "3 probes failed", seen), 0);
+	json_decref(seen);
+	assert_true(reopen(x));
+	g = group(x, "a.example", "");
+	assert_string_equal(g->reason, "nights");
+	assert_string_equal(g->phase_reason, "3 probes failed");
+	assert_int_equal(json_integer_value(json_object_get(g->phase_evidence, "failed_in_row")), 3);
+	/* A switch by hand that ends the phase takes the place of both. */
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, WHO, "enough"), 0);
+	assert_string_equal(g->phase_reason, "enough");
+	assert_null(g->phase_evidence);
+	assert_true(reopen(x));
+	assert_string_equal(group(x, "a.example", "")->phase_reason, "enough");
+	assert_null(group(x, "a.example", "")->phase_evidence);
+}
+
+/* The state file has a bound: more evidence than that stays in the audit log alone. */
+static void
+evidence_beyond_its_bound_is_not_kept(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example", "");
+	char text[FAILOVER_EVIDENCE_MAX];
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	json_t *seen = json_pack("{s:s}", "text", text);
+	assert_int_equal(failover_set_phase_why(x->failover, g, PHASE_ACTIVE, "r", seen), 0);
+	json_decref(seen);
+	assert_null(g->phase_evidence);
+	assert_int_equal(g->phase, PHASE_ACTIVE);
+}
+
+/* Neither a reply that is no UTF-8 nor a long reason cut within a letter stops a switch. */
+static void
+reasons_that_are_not_utf8_stop_no_switch(void **state)
+{
+	struct fixture *x = *state;
+	struct failover_group *g = group(x, "a.example", "");
+	char text[FAILOVER_REASON_MAX];
+	size_t n = 0;
+
+	assert_int_equal(failover_set_phase(x->failover, g, PHASE_ACTIVE, "last one: caff\xe8 no"), 0);
+	assert_string_equal(g->phase_reason, "last one: caff? no");
+	assert_int_equal(failover_set_mode(x->failover, g, FAILOVER_OFF, WHO, "base"), 0);
+	text[n++] = 'x';
+	while (n + 2 < sizeof(text))
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "\xc3\xa8");
+	assert_int_equal(failover_set_mode_until(x->failover, g, FAILOVER_ON, NOW + 1000, WHO, text), 0);
+	assert_int_equal(failover_expire(x->failover, g), 0);
+	assert_int_equal(strncmp(g->reason, "expired: x\xc3\xa8", 12), 0);
+	assert_int_equal(strlen(g->reason), 9 + 399);
+	assert_true(reopen(x));
+	assert_int_equal(group(x, "a.example", "")->mode, FAILOVER_OFF);
 }
 
 /* ---- legs ---- */
@@ -637,6 +706,9 @@ main(void)
 		T(windows_are_kept_and_begin_in_time),
 		T(window_that_cannot_be_persisted_is_none),
 		T(state_of_format_1_is_read),
+		T(the_reason_and_evidence_of_the_phase_are_kept),
+		T(evidence_beyond_its_bound_is_not_kept),
+		T(reasons_that_are_not_utf8_stop_no_switch),
 		T(births),
 		T(admissions),
 		T(results),
