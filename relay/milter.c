@@ -413,11 +413,11 @@ filter_rcpt_refused(struct milter_run *r, const char *reply)
 	/* One that may come again later is worth a whole later try. */
 	if (r->rcpt_reply[0] == '\0' || reply[0] == '4')
 		(void)snprintf(r->rcpt_reply, sizeof(r->rcpt_reply), "%s", reply);
-	if (wire_item_next(&rest, &envelope_rcpt_wire, &rcpt) == 1)
-		return false;
-	if (r->nrefused == r->nrcpt)
+	if (r->nrefused == r->nrcpt && wire_item_next(&rest, &envelope_rcpt_wire, &rcpt) != 1) {
+		r->stats->ignored -= r->nrefused - 1;
 		return true;
-	r->stats->ignored += r->nrefused;
+	}
+	r->stats->ignored++;
 	return false;
 }
 
