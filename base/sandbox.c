@@ -102,6 +102,9 @@ deny_calmly(struct build *b, const char *name)
 		b->failed = name;
 }
 
+/* libseccomp's macros leave the second operand out, which clang would have us write. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 /* Calls that are harmless only with certain arguments. */
 static void
 allow_with_care(struct build *b, unsigned needs, enum sandbox_mode mode)
