@@ -385,7 +385,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "How long the primary has to do well before a replay doubles its deliveries." },
 	{ .name = "replay-grace", ROOT(replay_grace_ms), TIME("72h", 0, 30 * DAY),
 	  .help = "How long replayed mail stays on disk, for `salvaposta replay again` when the "
-	    "primary loses it once more. Below disk-warn it goes at once. 0s: never kept." },
+	    "primary loses it once more; counted anew from each start of the queue. Below "
+	    "disk-warn it goes at once. 0s: never kept." },
 	{ .name = "replay-latency", ROOT(replay_latency_ms), TIME("2s", 1, 10 * MIN),
 	  .help = "A replay grows while 95 of 100 deliveries to the primary take less than this, "
 	    "and shrinks when they take twice as long or are deferred." },
@@ -416,7 +417,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "Free space below which newsletters and mailing lists (class 3) get 452, so "
 	    "that the rest is kept for mail between people." },
 	{ .name = "disk-warn", ROOT(disk_warn), SIZE("2G", 0, 16 * TB),
-	  .help = "Free space below which a warning is logged." },
+	  .help = "Free space below which a warning is logged, and replayed mail is no longer kept "
+	    "(replay-grace)." },
 	{ .name = "window-max", ROOT(window_max), COUNT("100000", 1, 10000000),
 	  .help = "Deliveries held in memory because they are due soon. The rest stays on disk, "
 	    "however many they are." },

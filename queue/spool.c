@@ -231,7 +231,7 @@ settle_all(struct spool *sp)
 	if (sp->ops->drain(sp->store, WAIT_MS) != 0)
 		return false;
 	for (size_t i = 0; i < sp->nseg; i++) {
-		if (sp->seg[i]->live == 0)
+		if (sp->seg[i]->live == 0 && !house_graced(sp, sp->seg[i]))
 			continue;
 		house_checkpoint(sp, sp->seg[i]);
 		if (sp->ops->drain(sp->store, WAIT_MS) != 0)

@@ -23,7 +23,7 @@ bool
 house_in_grace(const struct spool *sp, const struct seg *s)
 {
 	return s->cls == STORE_HELD && s->count > 0 && sp->grace_ms > 0 && !sp->pressed &&
-	    !sp->closing && clock_mono_ms() - s->settled_ms < sp->grace_ms;
+	    clock_mono_ms() - s->settled_ms < sp->grace_ms;
 }
 
 bool

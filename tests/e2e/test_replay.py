@@ -222,7 +222,9 @@ def test_spec_12_5_replayed_mail_is_kept_for_a_grace_and_can_be_replayed_again(w
     first = {queue_id(m.data) for m in world.store.wait(6)}
     relay.wait_balance(replayed=6, held=0)
     until(lambda: relay.command("failover", "show")["domains"][0]["phase"] == "standby")
-    relay.kill()                        # kept across a crash, too
+    relay.stop()                        # kept over a stop,
+    relay.start()
+    relay.kill()                        # and over a crash
     relay.start()
     r = relay.command("replay", "again", "shop.example", "--since", "1h", "--user", USER, "--reason", "x", "--dry-run")
     assert r["count"] == 3 and len(world.store.messages) == 6
