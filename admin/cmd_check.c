@@ -172,6 +172,24 @@ check_secrets(const struct found *f)
 	keyfile_fini(&k);
 }
 
+/* Keys that sign notifications (spec 2.3.6). */
+static void
+check_domain_keys(const struct found *f)
+{
+	for (size_t i = 0; i < f->c->ndomain; i++) {
+		const char *file = f->c->domain[i].dkim_key_file, *why = "";
+		struct keyfile k = { .mode = 0 };
+
+		if (file != NULL && read_file(f, "dkim-key-file", file, true, &k)) {
+			struct sign_key *key = sign_key_new(buf_slice(&k.text), &why);
+			if (key == NULL)
+				wrong(f, "dkim-key-file", "%s: %s", file, why);
+			sign_key_free(&key);
+		}
+		keyfile_fini(&k);
+	}
+}
+
 static void
 check_space(const struct found *f)
 {
@@ -313,7 +331,8 @@ check(const struct cli *cli, bool values)
 		for (size_t i = 0; i < c->nlisten; i++)
 			check_listen(&f, c->listen[i].address);
 		check_tls(&f);
-		check_secrets(&f);
+		check_domain_keys(&f);
+	check_secrets(&f);
 	}
 	int status = finish(cli, c, &e);
 	if (status == CLI_OK && values) {

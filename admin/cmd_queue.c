@@ -21,6 +21,7 @@ static const char help[] =
     "       salvaposta queue release ID | WHICH [--reason TEXT] [--dry-run]\n"
     "       salvaposta queue retry   ID | WHICH [--reason TEXT] [--dry-run]\n"
     "       salvaposta queue drop    ID | WHICH --reason TEXT [--dry-run]\n"
+    "       salvaposta queue bounce  ID | WHICH --reason TEXT [--dry-run]\n"
     "\n"
     "Each recipient of a message has two legs: hold, the delivery to the primary, and\n"
     "forward, the copy to the recovery address. ID is a message, ID/N one recipient of it.\n"
@@ -36,6 +37,9 @@ static const char help[] =
     "retry:   what waits is tried now; what was refused or parked is tried again.\n"
     "drop:    it is given up: neither delivered nor bounced. The reason, who asked and\n"
     "         which they were is written to the audit log first.\n"
+    "bounce:  the primary was right to refuse it: it is given up and its sender told, if\n"
+    "         he is known to be the sender and no copy was accepted. Only what the primary\n"
+    "         refused. The reason is for the audit log, not for the sender.\n"
     "\n"
     "WHICH is any of these, all of them must be true:\n"
     "      --domain D        only of this domain\n"
@@ -349,6 +353,7 @@ static const struct verb {
 	{ "release", "queue-release", "released", "would be released" },
 	{ "retry", "queue-retry", "to be tried now", "would be tried now" },
 	{ "drop", "queue-drop", "dropped", "would be dropped" },
+	{ "bounce", "queue-bounce", "to be bounced", "would be bounced" },
 };
 
 static int
@@ -508,8 +513,9 @@ run_job(const struct cli *cli, const struct verb *v, int argc, char **argv,
 {
 	if (argc > 3 || (argc == 3) == filter_any(f))
 		return cli_usage("queue", "%s takes one id, or options that say which", v->name);
-	if (strcmp(v->name, "drop") == 0 && (f->reason == NULL || f->reason[0] == '\0'))
-		return cli_usage("queue", "drop needs --reason; it goes to the audit log");
+	bool final = strcmp(v->name, "drop") == 0 || strcmp(v->name, "bounce") == 0;
+	if (final && (f->reason == NULL || f->reason[0] == '\0'))
+		return cli_usage("queue", "%s needs --reason; it goes to the audit log", v->name);
 	return job(cli, v, argc == 3 ? argv[2] : NULL, f);
 }
 
@@ -522,8 +528,8 @@ run(const struct cli *cli, int argc, char **argv, struct filter *f)
 		if (strcmp(verb, verbs[i].name) == 0)
 			return run_job(cli, &verbs[i], argc, argv, f);
 	if (f->reason != NULL || f->dry_run)
-		return cli_usage("queue", "--reason and --dry-run are for hold, release, retry and "
-		    "drop");
+		return cli_usage("queue", "--reason and --dry-run are for hold, release, retry, "
+		    "drop and bounce");
 	if (strcmp(verb, "list") == 0 || strcmp(verb, "summary") == 0) {
 		if (argc != 2)
 			return cli_usage("queue", "%s takes options only", verb);
@@ -542,7 +548,8 @@ run(const struct cli *cli, int argc, char **argv, struct filter *f)
 			return cli_usage("queue", "show takes one id");
 		return show(cli, argv[2], f->content);
 	}
-	return cli_usage("queue", "say summary, list, search, show, hold, release, retry or drop");
+	return cli_usage("queue", "say summary, list, search, show, hold, release, retry, drop or "
+	    "bounce");
 }
 
 int

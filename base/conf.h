@@ -81,6 +81,8 @@ struct conf_domain {		/* domain "example.it" { } */
 	enum conf_return_path	 return_path;
 	enum conf_unsurvivable	 unsurvivable;
 	char			*brand;		/* in From of munged copies, NULL: the name */
+	char			*dkim_selector;	/* NULL: notifications are not signed */
+	char			*dkim_key_file;
 	bool			 forward_opted_in_only;	/* forward-to = opted-in */
 	bool			 primary_trusted;	/* REQUIRETLS mail goes there without */
 	bool			 fold_local;	/* local part compared without case */
@@ -229,6 +231,10 @@ struct conf {
 	uint64_t history_max;		/* bytes of the attempts remembered for `why` */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 	unsigned retention_attempts;	/* and not before so many tries */
+
+	/* notifications to senders (spec 2.3) */
+	int64_t	 delay_notice_ms;	/* age of held mail at which DSN_DELAYED is due */
+	unsigned dsn_per_target, dsn_per_domain;	/* in an hour */
 
 	/* replay into the primary (spec 11) */
 	unsigned replay_connections_max;	/* deliveries of one primary, the ramp's ceiling */

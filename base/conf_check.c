@@ -234,6 +234,7 @@ check_domain(const struct check *k, const struct conf_domain *d)
 	    line_of(k, "forwarder") == 0)
 		conf_error(k->err, k->c->file, line_of(k, full), "return-path",
 		    "needs a forwarder section: add one, or write return-path = null");
+	check_pair(k, path, "dkim-selector", d->dkim_selector, "dkim-key-file", d->dkim_key_file);
 	check_route(k, &d->primary, path);
 	check_probe(k, d, path);
 	for (size_t i = 0; i < d->nshard; i++) {

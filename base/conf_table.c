@@ -395,6 +395,16 @@ const struct conf_key conf_keys[] = {
 	  .help = "Disk for the list of attempts that `salvaposta why` tells of, 56 bytes each; the "
 	    "oldest are forgotten. 0: none." },
 
+	/* notifications */
+	{ .name = "delay-notice", ROOT(delay_notice_ms), TIME("4h", 1, 30 * DAY),
+	  .group = "Notifications to senders",
+	  .help = "Age of held mail at which a sender who asked for it (NOTIFY=DELAY) is told "
+	    "once that it takes long." },
+	{ .name = "dsn-per-target", ROOT(dsn_per_target), COUNT("10", 1, 1000),
+	  .help = "Delivery notifications to one address in an hour; more are not sent." },
+	{ .name = "dsn-per-domain", ROOT(dsn_per_domain), COUNT("100", 1, 1000),
+	  .help = "The same for all addresses of one domain together." },
+
 	/* spool */
 	{ .name = "segment-size", ROOT(segment_size), SIZE("64M", 64 * KB, 16 * GB),
 	  .group = "Spool",
@@ -523,6 +533,13 @@ const struct conf_key conf_keys[] = {
 	  .example = "Posta Esempio",
 	  .help = "The provider's name as users know it, in From of such copies: \"Mario Rossi via "
 	    "Posta Esempio\"." },
+	{ .name = "dkim-selector", DOMAIN(dkim_selector), .type = CONF_SELECTOR,
+	  .def_words = "none; notifications are not signed", .example = "s2026",
+	  .help = "Selector of the key that signs delivery notifications to senders, which are "
+	    "from postmaster of this domain. It never signs anything else." },
+	{ .name = "dkim-key-file", DOMAIN(dkim_key_file), .type = CONF_PATH,
+	  .def_words = "none", .example = "/etc/salvaposta/dkim/example.it.pem",
+	  .help = "Its private key, PEM, RSA or Ed25519." },
 	{ .name = "forward-to", DOMAIN(forward_opted_in_only), .type = CONF_CHOICE_BOOL,
 	  .def = "registered", .choices = forward_to,
 	  .help = "Whose mail is forwarded: every user with a registered recovery address, or "

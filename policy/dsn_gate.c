@@ -58,11 +58,19 @@ table_fini(struct table *t)
 struct dsn_limits *
 dsn_limits_new(size_t targets, size_t domains)
 {
+	return dsn_limits_with(targets, DSN_PER_TARGET, domains, DSN_PER_DOMAIN);
+}
+
+struct dsn_limits *
+dsn_limits_with(size_t targets, unsigned per_target, size_t domains, unsigned per_domain)
+{
 	struct dsn_limits *l = mem_new(sizeof(*l));
 
 	CHECK(targets <= 1024 * 1024 && domains <= 1024 * 1024);
-	table_init(&l->target, targets, DSN_PER_TARGET);
-	table_init(&l->domain, domains, DSN_PER_DOMAIN);
+	CHECK(per_target >= 1 && per_target <= DSN_PER_MAX);
+	CHECK(per_domain >= 1 && per_domain <= DSN_PER_MAX);
+	table_init(&l->target, targets, per_target);
+	table_init(&l->domain, domains, per_domain);
 	crypto_random(l->secret, sizeof(l->secret));
 	return l;
 }

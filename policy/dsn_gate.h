@@ -13,12 +13,16 @@
 #include "base/envelope.h"
 #include "policy/dsn.h"
 
-enum { DSN_PER_TARGET = 10, DSN_PER_DOMAIN = 100 /* in any 60 minutes */ };
+enum { DSN_PER_TARGET = 10, DSN_PER_DOMAIN = 100 /* in any 60 minutes */,
+	DSN_PER_MAX = 1000 };
 
 /* The counters: how many targets and domains can have been written to in an hour. */
 struct dsn_limits;
 
 struct dsn_limits *dsn_limits_new(size_t targets, size_t domains);	/* rounded up */
+/* With other limits than DSN_PER_TARGET and DSN_PER_DOMAIN, 1..DSN_PER_MAX. */
+struct dsn_limits *dsn_limits_with(size_t targets, unsigned per_target, size_t domains,
+    unsigned per_domain);
 void dsn_limits_free(struct dsn_limits **lp);
 
 struct dsn_question {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "policy/address.h"
 #include "policy/arc_verify.h"
 #include "policy/authres.h"
 #include "policy/bounce.h"
@@ -441,8 +442,26 @@ put_results(struct evaluate *e, const struct run *r)
 	put_arc(a, arc_verify_result(e->arc), r->in->client_ip);
 }
 
+/* What a notification to the sender will hang on (2.3.5). */
+static bool
+sender_aligned(struct evaluate *e, const struct run *r)
+{
+	size_t at = slice_rfind(r->in->mail_from, '@');
+	struct slice own, author = slice_str(r->dmarc.domain);
+	char domain[DNS_NAME_MAX + 2];
+
+	if (r->dmarc.result != AUTH_PASS || at >= r->in->mail_from.n ||
+	    address_domain_canonical(slice_sub(r->in->mail_from, at + 1, r->in->mail_from.n),
+	    domain, sizeof(domain)) != 0)
+		return false;
+	if (slice_ieq(slice_str(domain), author))
+		return true;
+	return dmarc_organizational(&e->view, slice_str(domain), &own) == 0 &&
+	    dmarc_organizational(&e->view, author, &author) == 0 && slice_ieq(own, author);
+}
+
 static void
-tell_results(const struct evaluate *e, const struct run *r, struct verify_done *out)
+tell_results(struct evaluate *e, const struct run *r, struct verify_done *out)
 {
 	const struct arc_verify_result *arc = arc_verify_result(e->arc);
 
@@ -454,6 +473,8 @@ tell_results(const struct evaluate *e, const struct run *r, struct verify_done *
 	out->arc = (uint8_t)(arc->result == AUTH_FAIL && arc->dns ? AUTH_TEMPERROR : arc->result);
 	if (r->dmarc.survivable)
 		out->flags |= ENV_SURVIVABLE;
+	if (sender_aligned(e, r))
+		out->flags |= ENV_ALIGNED;
 	if (r->dmarc.policy == DMARC_QUARANTINE)
 		out->flags |= ENV_QUARANTINE;
 	else if (r->dmarc.policy == DMARC_REJECT)

@@ -2,6 +2,7 @@
 #include "policy/seal_role.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "base/proto/relay_seal.h"
 #include "policy/address.h"
 #include "policy/forward.h"
+#include "policy/notify.h"
 #include "policy/token.h"
 #include "base/crypto.h"
 #include "policy/header.h"
@@ -26,12 +28,19 @@ enum {
 	OPAQUE_ROOM = ADDRESS_LOCAL_MAX - 5 - 4 - 1 - SRS_TOKEN_LEN
 };
 
+struct notify_key {		/* signs notifications in a domain's name */
+	char		*domain, *selector;	/* owned */
+	struct sign_key	*key;			/* owned */
+};
+
 /* Everything that comes from the configuration; replaced as a whole. */
 struct seal_keys {
 	struct forward_keys	 fwd;		/* slices into the rest */
 	char			*domain;	/* owned; NULL: there is no forwarder */
 	char			*node, *selector, *arc_selector;	/* owned */
 	struct sign_key		*arc_own;	/* owned; NULL when the DKIM key seals */
+	struct notify_key	*notify;	/* owned; of the domains that have one */
+	size_t			 nnotify;
 	char			*secrets;	/* owned, wiped */
 	size_t			 nsecrets;	/* octets of it */
 };
@@ -43,6 +52,9 @@ struct seal {
 	uint64_t		 sealed, rewritten;	/* of the prepared: with an ARC set, spec 7 */
 	uint64_t		 receipts;		/* requests that had to stay, 2.3.10 */
 	uint64_t		 checked, invalid;		/* answers to SEAL_CHECK */
+	struct dsn_limits	*limits;		/* owned; of notifications */
+	unsigned		 per_target, per_domain;	/* what they were made for */
+	uint64_t		 notified[NOTIFIED_MAX];	/* answers to SEAL_NOTIFY */
 };
 
 static void
@@ -59,6 +71,12 @@ keys_fini(struct seal_keys *k)
 {
 	sign_key_free(&k->fwd.dkim);
 	sign_key_free(&k->arc_own);
+	for (size_t i = 0; i < k->nnotify; i++) {
+		sign_key_free(&k->notify[i].key);
+		free(k->notify[i].domain);
+		free(k->notify[i].selector);
+	}
+	free(k->notify);
 	wipe(&k->secrets, k->nsecrets);
 	free(k->domain);
 	free(k->node);
@@ -107,11 +125,11 @@ load_key(struct role *r, const char *name, const char *key, const char *file)
 		k = sign_key_new(slice_make(pem, n), &why);
 	wipe(&pem, n);
 	if (k == NULL)
-		log_error("seal-keys", "key=forwarder.%s file=%s error=\"%s\" fix=\"openssl genrsa "
+		log_error("seal-keys", "key=%s file=%s error=\"%s\" fix=\"openssl genrsa "
 		    "-out FILE 2048, mode 0600; or leave selector and key file out\"", key,
 		    log_escs(file), why);
 	else if (is_rsa(k) && sign_key_bits(k) < RSA_ADVISED)
-		log_warn("seal-keys", "key=forwarder.%s file=%s bits=%u fix=\"use 2048 bits\"", key,
+		log_warn("seal-keys", "key=%s file=%s bits=%u fix=\"use 2048 bits\"", key,
 		    log_escs(file), sign_key_bits(k));
 	return k;
 }
@@ -123,7 +141,7 @@ load_dkim(struct role *r, struct seal_keys *k)
 
 	if (f->dkim_selector == NULL || f->dkim_key_file == NULL)
 		return 0;
-	k->fwd.dkim = load_key(r, "forward-dkim-key", "dkim-key-file", f->dkim_key_file);
+	k->fwd.dkim = load_key(r, "forward-dkim-key", "forwarder.dkim-key-file", f->dkim_key_file);
 	k->selector = mem_str(f->dkim_selector);
 	k->fwd.selector = slice_str(k->selector);
 	return k->fwd.dkim != NULL ? 0 : -1;
@@ -147,7 +165,7 @@ load_arc(struct role *r, struct seal_keys *k)
 		k->fwd.arc_selector = k->fwd.selector;
 		return 0;
 	}
-	k->arc_own = load_key(r, "forward-arc-key", "arc-key-file", f->arc_key_file);
+	k->arc_own = load_key(r, "forward-arc-key", "forwarder.arc-key-file", f->arc_key_file);
 	if (k->arc_own != NULL && !is_rsa(k->arc_own)) {
 		log_error("seal-keys", "key=forwarder.arc-key-file file=%s error=\"not an RSA key, "
 		    "which ARC asks for\" fix=\"openssl genrsa -out FILE 2048\"",
@@ -158,6 +176,29 @@ load_arc(struct role *r, struct seal_keys *k)
 	k->fwd.arc = k->arc_own;
 	k->fwd.arc_selector = slice_str(k->arc_selector);
 	return k->arc_own != NULL ? 0 : -1;
+}
+
+static int
+load_notify(struct role *r, struct seal_keys *k)
+{
+	const struct conf *c = r->conf;
+	char name[48];
+
+	for (size_t i = 0; i < c->ndomain; i++) {
+		const struct conf_domain *d = &c->domain[i];
+
+		if (d->dkim_selector == NULL || d->dkim_key_file == NULL)
+			continue;
+		(void)snprintf(name, sizeof(name), "domain-dkim-key:%zu", i);
+		struct sign_key *key = load_key(r, name, "domain.dkim-key-file",
+		    d->dkim_key_file);
+		if (key == NULL)
+			return -1;
+		k->notify = mem_resize(k->notify, k->nnotify + 1, sizeof(*k->notify));
+		k->notify[k->nnotify++] = (struct notify_key){ mem_str(d->name),
+			mem_str(d->dkim_selector), key };
+	}
+	return 0;
 }
 
 /* Lengths that could never work are said at start, not with every message. */
@@ -185,10 +226,13 @@ keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
 {
 	const struct conf_forwarder *f = &r->conf->forwarder;
 	struct srs *s = &k->fwd.srs;
-	int bad = 0;
+	int bad = load_notify(r, k);
 
-	if (f->domain == NULL)
-		return 0;
+	if (f->domain == NULL) {
+		if (bad != 0)
+			keys_fini(k);
+		return bad;
+	}
 	k->domain = mem_str(f->domain);
 	k->node = mem_str(f->node);
 	k->fwd.body = body;
@@ -208,14 +252,31 @@ keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
 	return bad != 0 ? -1 : 0;
 }
 
+/* New limits forget what was counted under the old ones. */
+static void
+limits_make(struct role *r, struct seal *s)
+{
+	const struct conf *c = r->conf;
+
+	if (s->limits != NULL && s->per_target == c->dsn_per_target &&
+	    s->per_domain == c->dsn_per_domain)
+		return;
+	dsn_limits_free(&s->limits);
+	s->per_target = c->dsn_per_target;
+	s->per_domain = c->dsn_per_domain;
+	s->limits = dsn_limits_with(NOTIFY_TARGETS, s->per_target, NOTIFY_DOMAINS, s->per_domain);
+}
+
 static int
 seal_start(struct role *r)
 {
 	struct seal *s = mem_new(sizeof(*s));
 
 	s->body = sign_body_new();
+	limits_make(r, s);
 	if (keys_load(r, s->body, &s->keys) < 0) {
 		sign_body_free(&s->body);
+		dsn_limits_free(&s->limits);
 		free(s);
 		return -1;
 	}
@@ -231,6 +292,7 @@ seal_reload(struct role *r)
 
 	if (s == NULL)
 		return;
+	limits_make(r, s);
 	if (keys_load(r, s->body, &k) < 0) {
 		log_error("seal-keys", "action=\"the keys from before stay in force\"");
 		return;
@@ -431,6 +493,70 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 	forward_copy_fini(&c);
 }
 
+/* --- notifications, spec 2.3 --- */
+
+static void
+build_notice(struct role *r, const struct seal_notify *q, int fd, struct dsn *d,
+    struct seal_notified *a)
+{
+	struct seal *s = r->priv;
+	struct envelope_rcpt rcpt;
+	struct envelope env;
+	struct slice content;
+	struct notify_from from = {
+		.mta = slice_str(r->conf->hostname), .body = s->body,
+		.return_path = s->keys.domain == NULL ? SLICE_NONE : slice_str(s->keys.domain),
+		.mono_ms = clock_mono_ms(),
+	};
+
+	a->status = NOTIFIED_ERROR;
+	a->reason = SLICE_LIT("bad-envelope");
+	if (envelope_get(q->envelope, &env) < 0 || find_rcpt(&env, q->rcpt_index, &rcpt) < 0 ||
+	    body_map(fd, &content) < 0)
+		return;
+	for (size_t i = 0; i < s->keys.nnotify; i++) {
+		const struct notify_key *k = &s->keys.notify[i];
+
+		if (slice_ieq(slice_str(k->domain), rcpt.domain)) {
+			from.key = k->key;
+			from.selector = slice_str(k->selector);
+		}
+	}
+	notify_build(&from, q, &env, &rcpt, content, s->limits, d, a);
+	body_unmap(&content);
+}
+
+static void
+on_notify(struct role *r, struct ipc *ch, struct slice body, int fd)
+{
+	struct seal *s = r->priv;
+	struct seal_notified a = { 0 };
+	struct seal_notify q;
+	struct dsn d;
+	int out = -1;
+
+	if (wire_get(body, &seal_notify_wire, &q) < 0) {
+		log_error("seal-notify", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	dsn_init(&d);
+	build_notice(r, &q, fd, &d, &a);
+	a.req = q.req;
+	if (a.status == NOTIFIED_OK) {
+		out = body_make(buf_slice(&d.message));
+		if (out < 0) {
+			a.status = NOTIFIED_ERROR;
+			a.reason = SLICE_LIT("no-memory");
+		}
+	}
+	s->notified[a.status]++;
+	if (ipc_send(ch, SEAL_NOTIFIED, &seal_notified_wire, &a, out) < 0)
+		log_error("seal-notify", "error=\"no answer could be sent\"");
+	if (out >= 0)
+		close(out);
+	dsn_fini(&d);
+}
+
 /* Which leg the token names. All secrets are tried: a new one may sign what an older one
  * sealed. */
 static void
@@ -520,6 +646,8 @@ seal_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch
 		log_debug("seal-message", "type=%u error=stopping", type);
 	else if (peer == ROLE_QUEUE && type == SEAL_PREPARE)
 		on_prepare(r, ch, body, fd);
+	else if (peer == ROLE_QUEUE && type == SEAL_NOTIFY)
+		on_notify(r, ch, body, fd);
 	else if (peer == ROLE_RELAY && type == SEAL_CHECK)
 		on_check(r, ch, body);
 	else
@@ -538,13 +666,17 @@ seal_status(struct role *r, struct buf *out)
 	/* a status line that does not fit is left out; nobody waits for it */
 	if (buf_printf(out, "\"prepared\":%llu,\"held\":%llu,\"errors\":%llu,\"checked\":%llu,"
 	    "\"invalid\":%llu,\"sealed\":%llu,\"rewritten\":%llu,\"receipts\":%llu,\"signs\":%s,"
-	    "\"seals\":%s",
+	    "\"seals\":%s,\"notices\":%llu,\"notices_suppressed\":%llu,"
+	    "\"notice_errors\":%llu",
 	    (unsigned long long)s->prepared, (unsigned long long)s->held,
 	    (unsigned long long)s->errors, (unsigned long long)s->checked,
 	    (unsigned long long)s->invalid, (unsigned long long)s->sealed,
 	    (unsigned long long)s->rewritten, (unsigned long long)s->receipts,
 	    s->keys.fwd.dkim != NULL ? "true" : "false",
-	    s->keys.fwd.arc != NULL ? "true" : "false") < 0)
+	    s->keys.fwd.arc != NULL ? "true" : "false",
+	    (unsigned long long)s->notified[NOTIFIED_OK],
+	    (unsigned long long)s->notified[NOTIFIED_SUPPRESSED],
+	    (unsigned long long)s->notified[NOTIFIED_ERROR]) < 0)
 		return;
 }
 
@@ -556,6 +688,7 @@ seal_stop(struct role *r)
 	/* every request was answered in the turn it came */
 	keys_fini(&s->keys);
 	sign_body_free(&s->body);
+	dsn_limits_free(&s->limits);
 	free(s);
 	r->priv = NULL;
 	role_done(r);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/proto/queue_directory.h"
 #include "base/proto/queue_seal.h"
+#include "queue/notices.h"
 
 uint32_t
 attempt_random(void)
@@ -30,6 +31,7 @@ work_new(struct attempts *a, struct item *it)
 {
 	struct work *w = mem_new(sizeof(*w));
 
+	w->attempts = a;
 	w->item = it;
 	w->msg.body_fd = -1;
 	w->all_next = a->all;
@@ -131,9 +133,10 @@ attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay
 }
 
 void
-attempts_bind(struct attempts *a, struct schedule *s)
+attempts_bind(struct attempts *a, struct schedule *s, struct notices *n)
 {
 	a->schedule = s;
+	a->notices = n;
 }
 
 void
@@ -312,7 +315,6 @@ work_read(struct attempts *a, struct work *w, bool with_body,
 		then(a, w);
 		return;
 	}
-	w->attempts = a;
 	w->then = then;
 	w->fetch = spool_fetch(a->spool, w->item->e.ref, with_body, on_message, w);
 	if (w->fetch == NULL)
@@ -434,6 +436,8 @@ hold_start(struct attempts *a, struct work *w)
 		attempt_skip(a, it, LEG_PARKED, SLICE_LIT("too-large"));
 		goto out;
 	}
+	w->notify = rcpt.notify;
+	w->lmtp = route.kind == ROUTE_LMTP;
 	struct queue_deliver q = {
 		.route = (uint8_t)route.kind, .port = route.port, .host = slice_str(route.host),
 		.mail_from = w->msg.env.mail_from,	/* the original sender, never SRS (11.1) */
@@ -454,6 +458,8 @@ deliver(struct attempts *a, struct work *w)
 {
 	if (w->item->leg == LEG_HOLD)
 		hold_start(a, w);
+	else if (w->item->e.kind == RCPT_NOTICE)
+		attempt_notice_start(a, w);
 	else
 		attempt_forward_start(a, w);
 }
@@ -477,7 +483,7 @@ attempt_start(void *arg, struct item *it)
 	case LEGS_RUN:
 		break;
 	case LEGS_SETTLE:
-		schedule_write(a->schedule, &it->e, (enum leg_kind)it->leg, &to);
+		schedule_settle(a->schedule, &it->e, (enum leg_kind)it->leg, &to);
 		schedule_finish(a->schedule, it, SCHEDULE_NEUTRAL, 0);
 		return;
 	case LEGS_WAIT:
@@ -506,6 +512,33 @@ attempt_count(struct attempts *a, const struct item *it, const struct queue_deli
 		    now);
 }
 
+static void
+hold_told(void *arg)
+{
+	struct work *w = arg;
+	struct attempts *a = w->attempts;
+	struct item *it = w->item;
+
+	attempt_write(a, it, &w->taken);
+	schedule_finish(a->schedule, it, SCHEDULE_WORKED, 0);
+}
+
+/* 2.3.1: the sender asked to be told, and the next hop does not do it for us. The leg is
+ * settled once that notification is kept; a crash before may replay it again (11.3). */
+static bool
+hold_tell(struct attempts *a, struct work *w, const struct queue_delivered *m,
+    const struct legs_change *to)
+{
+	struct item *it = w->item;
+
+	if (it->leg != LEG_HOLD || it->e.kind != RCPT_USER || m->outcome != DELIVER_OK ||
+	    m->dsn || (w->notify & NOTIFY_SUCCESS) == 0)
+		return false;
+	w->taken = *to;
+	notices_taken(a->notices, &it->e, w->lmtp, hold_told, w);
+	return true;
+}
+
 static int
 relay_answer(struct attempts *a, unsigned index, struct slice body)
 {
@@ -523,7 +556,10 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 		it->e = now;
 	attempt_count(a, it, &m);
 	if (it->leg == LEG_FORWARD) {
-		attempt_forward_reply(a, w, &m);
+		if (it->e.kind == RCPT_NOTICE)
+			attempt_notice_reply(a, w, &m);
+		else
+			attempt_forward_reply(a, w, &m);
 		return 0;
 	}
 	attempt_log(it, m.outcome == DELIVER_OK ? "delivered" : "not-delivered", &m);
@@ -535,6 +571,8 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	case LEGS_DONE:
 	case LEGS_RETRY:
 		attempt_remember(a, w, &m, hold_class(&m), &to);
+		if (hold_tell(a, w, &m, &to))
+			return 0;
 		attempt_write(a, it, &to);
 		if (to.leg.state == LEG_PARKED && to.leg.attempts > 0)
 			attempt_alarm(it, &to);

@@ -16,11 +16,12 @@
 #include "queue/tally.h"
 
 struct attempts;
+struct notices;
 
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
     struct replay *rp, struct tally *t, struct marks *m, struct history *h);
-void attempts_bind(struct attempts *a, struct schedule *s);
+void attempts_bind(struct attempts *a, struct schedule *s, struct notices *n);
 /* Tells each result of a hold leg, before anything is made of it. */
 typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);
 void attempts_watch(struct attempts *a, attempts_result_fn *fn, void *arg);

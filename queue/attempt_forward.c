@@ -95,6 +95,10 @@ resolve(struct attempts *a, struct work *w)
 		attempt_skip(a, it, LEG_FAILED, SLICE_LIT("no-such-recipient"));
 		return;
 	}
+	if (rcpt.kind == RCPT_NOTICE) {
+		attempt_notice_place(a, w, rcpt.address);
+		return;
+	}
 	work_envelope(a, w, &w->msg.env, &rcpt);
 	if (marks_get(a->marks, MARK_LOOP, w->user_key, schedule_now(a->schedule), NULL)) {
 		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT("loop"));	/* 9.1 */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Shared by queue/attempt.c (work in flight, hold legs), queue/attempt_forward.c (forward
- * legs: from the recovery address to the copy that leaves) and queue/attempt_reply.c (what
- * destinations said). Nobody else includes it. */
+ * legs: from the recovery address to the copy that leaves), queue/attempt_reply.c (what
+ * destinations said) and queue/attempt_notice.c. Nobody else includes it. */
 #ifndef QUEUE_ATTEMPT_PRIV_H
 #define QUEUE_ATTEMPT_PRIV_H
 
@@ -35,9 +35,12 @@ struct work {			/* what is in flight for an item: item->work */
 	int64_t		 until_ms;	/* monotonic: given up then */
 	struct spool_message msg;	/* while have_msg */
 	bool		 have_msg;
-	struct attempts	*attempts;	/* while it is read */
+	struct attempts	*attempts;
 	struct spool_fetch *fetch;	/* under way, or NULL */
 	void		(*then)(struct attempts *a, struct work *w);
+	uint8_t		 notify;	/* hold: NOTIFY_* of the sender */
+	bool		 lmtp;		/* hold: the primary speaks it */
+	struct legs_change taken;	/* hold: written when the sender's notification is kept */
 	struct work	*next;		/* same hash bucket */
 	struct work	*all_next, *all_prev;
 
@@ -75,6 +78,7 @@ struct attempts {
 	struct replay	*replay;
 	struct tally	*tally;
 	struct schedule	*schedule;
+	struct notices	*notices;
 	attempts_result_fn *result;	/* NULL: nobody watches */
 	void		*result_arg;
 	int64_t		 directory_ms;	/* monotonic: when the next leg may ask again */
@@ -118,6 +122,12 @@ int attempt_seal_answer(struct attempts *a, unsigned index, struct slice body);
 void attempt_put_off(struct attempts *a, struct work *w, int64_t until);
 void attempt_uncount(struct attempts *a, struct work *w);	/* it was not delivered */
 void attempt_forward_counted(struct attempts *a, struct work *w);	/* it was */
+
+/* attempt_notice.c: notifications of ours to senders (2.3), which know no directory, no
+ * provider's limits and no seal: they go as they were kept */
+void attempt_notice_place(struct attempts *a, struct work *w, struct slice address);
+void attempt_notice_start(struct attempts *a, struct work *w);
+void attempt_notice_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 
 /* attempt_reply.c */
 void attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);

@@ -217,6 +217,7 @@ const struct command control_commands[] = {
 	{ "queue-release", command_job, { JOB, { "reason", JSON_STRING, false } } },
 	{ "queue-retry", command_job, { JOB, { "reason", JSON_STRING, false } } },
 	{ "queue-drop", command_job, { JOB, { "reason", JSON_STRING, true } } },
+	{ "queue-bounce", command_job, { JOB, { "reason", JSON_STRING, true } } },
 	{ "status", status_run, { { NULL, JSON_NULL, false } } },
 	{ "directory-reload", directory_run, {
 	    { "users", JSON_INTEGER, false }, { "source", JSON_STRING, false } } },

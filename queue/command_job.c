@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Jobs over many recipients: queue-hold, -release, -retry, -drop and queue-summary.
+ * Jobs over many recipients: queue-hold, -release, -retry, -drop, -bounce and queue-summary.
  *
  * A job that changes something first finds out what it is about, and the audit log has
  * that on stable storage before the first leg is touched: each id while they are few, else
@@ -149,6 +149,10 @@ job_leg(struct request *rq, const struct spool_entry *e, enum leg_kind leg,
 	uint8_t st = e->leg[leg].state;
 	char note[LEGS_NOTE_MAX] = "";
 
+	/* Of a refused hold leg it is what the sender will be told. */
+	if (leg == LEG_HOLD && rq->job->verb == OPERATE_BOUNCE &&
+	    spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0)
+		note[0] = '\0';
 	/* Of a forward leg the note is its token, by which bounces are known. */
 	if (leg == LEG_FORWARD && (st == LEG_WAITING || st == LEG_PARKED) &&
 	    (spool_note(q->spool, e->ref, leg, note, sizeof(note)) < 0 ||

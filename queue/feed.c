@@ -184,7 +184,7 @@ feed_visit(void *arg, const struct spool_entry *e)
 		feed_poke(v->f, v->mono_ms + e->leg[v->f->leg].next_ms - v->wall_ms);
 		return true;
 	case LEGS_SETTLE:
-		schedule_write(s, e, v->f->leg, &to);
+		schedule_settle(s, e, v->f->leg, &to);
 		return true;
 	case LEGS_READ:
 		if (!s->ops->read(s->arg, e))

@@ -191,6 +191,12 @@ legs_on_hold(const struct spool_leg *l)
 }
 
 bool
+legs_to_bounce(const struct spool_leg *l)
+{
+	return l->state == LEG_WAITING && l->code == LEGS_CODE_BOUNCE;
+}
+
+bool
 legs_is_backlog(const struct spool_entry *e)
 {
 	return e->kind == RCPT_USER && e->leg[LEG_HOLD].state == LEG_PARKED &&
@@ -238,6 +244,10 @@ admit_hold(const struct conf *c, struct failover *f, const struct spool_entry *e
 
 	if (!leg_open(l))
 		return LEGS_PASS;
+	if (legs_to_bounce(l)) {
+		legs_end(e, LEG_HOLD, LEG_FAILED, 0, SLICE_LIT("bounced"), to);
+		return LEGS_SETTLE;
+	}
 	if (e->kind == RCPT_RETURN_PATH)
 		return LEGS_READ;
 	if (e->kind == RCPT_POSTMASTER) {
@@ -283,12 +293,51 @@ admit_forward(const struct conf *c, struct failover *f, const struct spool_entry
 	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
 }
 
+/* A notification of ours to a sender: no failover, no hold leg, the TTL of other copies. */
+static enum legs_verdict
+admit_notice(const struct conf *c, const struct spool_entry *e, int64_t now,
+    struct legs_change *to)
+{
+	const struct spool_leg *l = &e->leg[LEG_FORWARD];
+
+	if (l->state != LEG_WAITING)
+		return LEGS_PASS;
+	if (age(e, now) > c->forward_ttl_ms) {
+		legs_end(e, LEG_FORWARD, LEG_FAILED, l->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
+		return LEGS_SETTLE;
+	}
+	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
+}
+
+/* Its time is counted from when the mail came; next_ms follows, for the feed. */
+static enum legs_verdict
+admit_reminder(const struct conf *c, const struct spool_entry *e, int64_t now,
+    struct legs_change *to)
+{
+	const struct spool_leg *l = &e->leg[LEG_FORWARD];
+	int64_t due = e->received_ms + e->shift_ms + c->delay_notice_ms;
+
+	if (l->state != LEG_WAITING)
+		return LEGS_PASS;
+	if (now >= due)
+		return LEGS_READ;
+	if (l->next_ms == due)
+		return LEGS_WAIT;
+	legs_end(e, LEG_FORWARD, LEG_WAITING, 0, SLICE_NONE, to);
+	to->leg.next_ms = due;
+	return LEGS_SETTLE;
+}
+
 enum legs_verdict
 legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e,
     enum leg_kind leg, int64_t now, struct legs_change *to)
 {
 	if (legs_on_hold(&e->leg[leg]))
 		return LEGS_PASS;
+	if (leg == LEG_FORWARD && e->kind == RCPT_NOTICE)
+		return admit_notice(c, e, now, to);
+	if (leg == LEG_FORWARD && e->kind == RCPT_REMINDER)
+		return admit_reminder(c, e, now, to);
 	return leg == LEG_HOLD ? admit_hold(c, f, e, now, to) : admit_forward(c, f, e, now, to);
 }
 
@@ -408,7 +457,7 @@ legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind 
 {
 	const struct spool_leg *h = &e->leg[LEG_HOLD];
 
-	if (e->kind != RCPT_USER || !leg_open(h) || legs_on_hold(h))
+	if (e->kind != RCPT_USER || !leg_open(h) || legs_on_hold(h) || legs_to_bounce(h))
 		return false;
 	if (leg == LEG_HOLD) {
 		if (legs_is_backlog(e))
@@ -448,6 +497,19 @@ legs_switch_off(const struct spool_entry *e, enum leg_kind leg, const char *note
 }
 
 bool
+legs_operator_bounce(const struct spool_entry *e, const char *note, int64_t now,
+    struct legs_change *to)
+{
+	const struct spool_leg *l = &e->leg[LEG_HOLD];
+
+	if (e->kind != RCPT_USER || l->state != LEG_PARKED || l->attempts == 0 || legs_on_hold(l))
+		return false;
+	legs_end(e, LEG_HOLD, LEG_WAITING, LEGS_CODE_BOUNCE, slice_str(note), to);
+	to->leg.next_ms = now;
+	return true;
+}
+
+bool
 legs_operator_retry(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,
     struct legs_change *to)
@@ -455,7 +517,7 @@ legs_operator_retry(const struct conf *c, const struct failover_group *g,
 	bool active = g != NULL && g->served && g->phase == PHASE_ACTIVE;
 	const struct spool_leg *l = &e->leg[leg];
 
-	if (legs_on_hold(&e->leg[LEG_HOLD]))
+	if (legs_on_hold(&e->leg[LEG_HOLD]) || legs_to_bounce(&e->leg[LEG_HOLD]))
 		return false;
 	if (leg == LEG_FORWARD) {
 		if (!active || e->hold_only || c->forwarder.domain == NULL ||

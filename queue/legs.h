@@ -13,7 +13,10 @@
  *	         PARKED, code 1		by an operator: nothing moves it but his release
  *					(queue/operate.h), whatever the attempts
  *	         WAITING		on its way: next_ms
+ *	         WAITING, code 2	to be bounced: it ends FAILED as soon as its sender's
+ *					notification is kept (queue/notices.h)
  *	         DELIVERED		the primary has it
+ *	         FAILED			bounced: the sender was told, or may not be
  *	         SKIPPED (reason)	a bounce to a return path that was read
  *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;
  *	         PARKED only by an operator, together with its hold leg
@@ -28,7 +31,9 @@
 #include "queue/spool.h"
 
 enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24,
-	LEGS_CODE_OPERATOR = 1 /* no reply code: PARKED by an operator */ };
+	/* no reply codes: */
+	LEGS_CODE_OPERATOR = 1,	/* PARKED by an operator */
+	LEGS_CODE_BOUNCE = 2	/* hold, WAITING: an operator confirmed the primary's refusal */ };
 
 #define LEGS_NOTE_EXPIRED "expired"	/* FAILED: its time is over */
 #define LEGS_NOTE_OFF	"failover-off"	/* a forward leg that may come back */
@@ -57,6 +62,7 @@ enum legs_verdict legs_admit(const struct conf *c, struct failover *f, const str
 bool legs_retention_over(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, int64_t now);
 bool legs_on_hold(const struct spool_leg *l);	/* by an operator */
+bool legs_to_bounce(const struct spool_leg *l);	/* LEGS_CODE_BOUNCE */
 /* It waits for the replay of its group. */
 bool legs_is_backlog(const struct spool_entry *e);
 
@@ -96,6 +102,10 @@ bool legs_switch_off(const struct spool_entry *e, enum leg_kind leg, const char 
 /* An operator wants it replayed once more: it was delivered, at or after `since` (wall
  * clock). It joins the backlog. */
 bool legs_again(const struct spool_entry *e, int64_t since, struct legs_change *to);
+/* An operator says that the primary was right. `note` is the leg's, and stays. False: it was
+ * not refused. */
+bool legs_operator_bounce(const struct spool_entry *e, const char *note, int64_t now,
+    struct legs_change *to);
 /* An operator asked for another try. False: nothing to retry. */
 bool legs_operator_retry(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,

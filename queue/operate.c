@@ -6,7 +6,8 @@
 const char *
 operate_name(enum operate_verb v)
 {
-	static const char *const name[OPERATE_MAX] = { "hold", "release", "retry", "drop", "again" };
+	static const char *const name[OPERATE_MAX] = { "hold", "release", "retry", "drop",
+		"bounce", "again" };
 
 	return v < OPERATE_MAX ? name[v] : "?";
 }
@@ -242,6 +243,8 @@ operate_leg(enum operate_verb v, const struct conf *c, const struct failover_gro
 		return drop_leg(e, leg, to);
 	case OPERATE_AGAIN:	/* what was delivered when is the walk's business */
 		return leg == LEG_HOLD && legs_again(e, 0, to);
+	case OPERATE_BOUNCE:
+		return leg == LEG_HOLD && legs_operator_bounce(e, note, now, to);
 	case OPERATE_MAX:
 		break;
 	}

@@ -75,6 +75,7 @@ struct commit {
 	uint32_t		 link;		/* generation: the link it came over */
 	size_t			 nrcpt;
 	struct spool_birth	*birth;		/* owned, one per recipient */
+	uint8_t			*notify;	/* owned, likewise: NOTIFY_* */
 	struct commit		*next, *prev;
 };
 
@@ -88,6 +89,7 @@ commit_free(struct commit *c)
 	if (c->next != NULL)
 		c->next->prev = c->prev;
 	free(c->birth);
+	free(c->notify);
 	free(c);
 }
 
@@ -135,6 +137,15 @@ commit_catch_up(struct queue *q, struct spool_ref ref)
 	}
 }
 
+static void
+commit_remind(struct queue *q, struct spool_ref ref)
+{
+	struct spool_entry e;
+
+	if (q->notices != NULL && spool_get(q->spool, ref, &e) == 0 && e.kind == RCPT_USER)
+		notices_remind(q->notices, &e);
+}
+
 /* The only place that says COMMIT_OK, and the spool is the only one that calls it. */
 static void
 commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref, size_t nref)
@@ -146,6 +157,8 @@ commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref,
 		commit_answer(q, c->relay, c->req, st);
 	for (size_t i = 0; st == COMMIT_OK && i < nref && q->schedule != NULL; i++) {
 		commit_catch_up(q, ref[i]);
+		if ((c->notify[i] & NOTIFY_DELAY) != 0)
+			commit_remind(q, ref[i]);
 		schedule_fresh(q->schedule, ref[i]);
 	}
 	commit_free(c);
@@ -162,9 +175,13 @@ commit_births(struct queue *q, struct commit *c, const struct envelope *e)
 	while ((rc = wire_item_next(&list, &envelope_rcpt_wire, &r)) == 1) {
 		if (c->nrcpt >= QUEUE_RCPT_MAX || r.kind > RCPT_RETURN_PATH || r.domain.n == 0)
 			return -1;
-		if ((c->nrcpt & (c->nrcpt - 1)) == 0)
-			c->birth = mem_resize(c->birth, c->nrcpt == 0 ? 1 : c->nrcpt * 2,
-			    sizeof(*c->birth));
+		if ((c->nrcpt & (c->nrcpt - 1)) == 0) {
+			size_t cap = c->nrcpt == 0 ? 1 : c->nrcpt * 2;
+
+			c->birth = mem_resize(c->birth, cap, sizeof(*c->birth));
+			c->notify = mem_resize(c->notify, cap, sizeof(*c->notify));
+		}
+		c->notify[c->nrcpt] = r.notify;
 		/* The group the spool knows it by is the one that decides its life. */
 		const struct failover_group *g = r.kind != RCPT_USER ? NULL :
 		    failover_ensure(q->failover, r.domain, r.shard);
@@ -275,7 +292,15 @@ queue_forget(void *arg, struct item *it)
 static bool
 queue_read(void *arg, const struct spool_entry *e)
 {
-	return returned_read(arg, e);
+	struct queue *q = arg;
+
+	return e->kind == RCPT_REMINDER ? notices_due(q->notices, e) : returned_read(q, e);
+}
+
+static bool
+queue_bounce(void *arg, const struct spool_entry *e, const struct legs_change *to)
+{
+	return notices_bounce(((struct queue *)arg)->notices, e, to);
 }
 
 static void
@@ -299,7 +324,8 @@ queue_hold_result(void *arg, uint64_t group, const struct queue_delivered *r)
 }
 
 static const struct schedule_ops queue_schedule_ops = {
-	queue_resolve, queue_start_leg, queue_forget, queue_read, queue_drained
+	queue_resolve, queue_start_leg, queue_forget, queue_read,
+	queue_bounce, queue_drained
 };
 
 /* ---- role ---- */
@@ -326,6 +352,7 @@ queue_close(struct queue *q)
 	lookout_free(&q->lookout);
 	switch_fini(q);
 	timer_free(&q->tick);
+	notices_free(&q->notices);
 	if (q->schedule != NULL)
 		schedule_free(&q->schedule);
 	replay_free(&q->replay);
@@ -396,7 +423,8 @@ queue_start(struct role *r)
 	    q->history);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
-	attempts_bind(q->attempts, q->schedule);
+	q->notices = notices_new(q);
+	attempts_bind(q->attempts, q->schedule, q->notices);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
 	q->alarms = alarms_new();
@@ -464,6 +492,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = control_directory(q->control, body);
 	else if (peer == ROLE_DIRECTORY && type == DIR_TARGETED && control_asked_it(body))
 		rc = on_targeted(q, body);
+	else if (peer == ROLE_SEAL && type == SEAL_NOTIFIED)
+		rc = notices_message(q->notices, index, body, fd);
 	else
 		rc = attempts_message(q->attempts, peer, index, type, body);
 	if (fd >= 0)
@@ -497,6 +527,8 @@ queue_link_down(struct role *r, enum role_kind peer, unsigned index)
 		control_directory_down(q->control);
 	if (peer == ROLE_RELAY)
 		lookout_link_down(q->lookout, index);
+	if (peer == ROLE_SEAL)
+		notices_link_down(q->notices, index);
 	attempts_link_down(q->attempts, peer, index);
 }
 
@@ -521,7 +553,7 @@ queue_stop_tick(void *arg)
 	struct queue *q = arg;
 	struct role *r = q->role;
 
-	if ((schedule_in_flight(q->schedule) > 0 || q->commits != NULL) &&
+	if ((schedule_in_flight(q->schedule) > 0 || q->commits != NULL || notices_busy(q->notices)) &&
 	    clock_mono_ms() < q->stop_ms) {
 		timer_arm(q->tick, QUEUE_STOP_TICK_MS);
 		return;
@@ -579,6 +611,7 @@ queue_status(struct role *r, struct buf *out)
 	    (unsigned long long)st.started, st.destinations, st.closed);
 	status_returned(&q->returned, out);
 	attempts_status(q->attempts, out);
+	notices_status(q->notices, out);
 }
 
 const struct role_ops queue_ops = {

@@ -13,6 +13,7 @@
 #include "queue/forecast.h"
 #include "queue/history.h"
 #include "queue/marks.h"
+#include "queue/notices.h"
 #include "queue/returned.h"
 #include "queue/keep.h"
 #include "queue/schedule.h"
@@ -40,6 +41,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct replay	*replay;
 	struct tally	*tally;
 	struct schedule	*schedule;
+	struct notices	*notices;
 	struct control	*control;
 	struct timer	*tick;
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */

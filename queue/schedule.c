@@ -350,6 +350,24 @@ schedule_write(struct schedule *s, const struct spool_entry *e, enum leg_kind le
 	schedule_kick(s);
 }
 
+void
+schedule_again(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    int64_t after_ms)
+{
+	feed_poke(feed_get(s, e->group, leg), clock_mono_ms() + after_ms);
+	schedule_kick(s);
+}
+
+void
+schedule_settle(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    const struct legs_change *to)
+{
+	if (leg != LEG_HOLD || to->leg.state != LEG_FAILED)
+		schedule_write(s, e, leg, to);
+	else if (!s->ops->bounce(s->arg, e, to))
+		schedule_again(s, e, leg, FEED_RELAP_MS);
+}
+
 /* A forward leg keeps its attempts and its token and comes again later. */
 static void
 forward_put_off(struct schedule *s, const struct spool_entry *e, int64_t after_ms)
@@ -548,7 +566,7 @@ schedule_fresh(struct schedule *s, struct spool_ref ref)
 		}
 		switch (legs_admit(s->conf, s->failover, &e, k, schedule_now(s), &to)) {
 		case LEGS_SETTLE:
-			schedule_write(s, &e, k, &to);
+			schedule_settle(s, &e, k, &to);
 			break;
 		case LEGS_RUN:
 			if (!s->stopped && window_enter(s, &e, k, &at, key) != ENTER_IN)

@@ -59,6 +59,9 @@ struct schedule_ops {
 	void	(*forget)(void *arg, struct item *it);
 	/* LEGS_READ: acts on it and settles it. False: not now, it comes again. */
 	bool	(*read)(void *arg, const struct spool_entry *e);
+	/* LEGS_SETTLE of a hold leg that ends FAILED: its sender has to be told first. False:
+	 * not now, it comes again. */
+	bool	(*bounce)(void *arg, const struct spool_entry *e, const struct legs_change *to);
 	/* A whole lap over a group in replay found no backlog. */
 	void	(*drained)(void *arg, uint64_t group);
 };
@@ -114,6 +117,13 @@ void schedule_finish(struct schedule *s, struct item *it, enum schedule_end end,
 /* spool_set; tells the feeds when the leg is due again. */
 void schedule_write(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
     const struct legs_change *to);
+
+/* What LEGS_SETTLE says, written; a hold leg that ends FAILED goes the way of ops->bounce. */
+void schedule_settle(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    const struct legs_change *to);
+/* Looks at this kind of legs of its group again, in `after_ms`. */
+void schedule_again(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
+    int64_t after_ms);
 
 struct schedule_stats {
 	unsigned window, in_flight, destinations, closed;

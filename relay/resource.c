@@ -366,6 +366,14 @@ resource_files(const struct conf *c, struct resource_set *s)
 		    "certificate.key-file") != 0)
 			return -1;
 	}
+	for (size_t i = 0; i < c->ndomain; i++) {
+		char name[48];
+
+		(void)snprintf(name, sizeof(name), "domain-dkim-key:%zu", i);
+		if (add_file(s, ROLE_SEAL, name, c->domain[i].dkim_key_file,
+		    "domain.dkim-key-file") != 0)
+			return -1;
+	}
 	add_if_there(s, ROLE_RELAY, "resolv.conf", "/etc/resolv.conf");
 	add_if_there(s, ROLE_RELAY, "hosts", "/etc/hosts");
 	int fd = log_key(c);

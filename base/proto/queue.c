@@ -69,6 +69,31 @@ static const struct wire_field prepared_f[] = {
 const struct wire_desc seal_prepared_wire =
     WIRE_DESC("seal_prepared", struct seal_prepared, prepared_f);
 
+#define N struct seal_notify
+static const struct wire_field notify_f[] = {
+	WIRE_U64(N, req),
+	WIRE_U16(N, rcpt_index, UINT16_MAX),
+	WIRE_U8(N, action, NOTICE_MAX - 1),
+	WIRE_U8(N, primary, 1),
+	WIRE_U64(N, now_ms),
+	WIRE_U64(N, until_ms),
+	WIRE_STR(N, status, 16),
+	WIRE_STR(N, text, 512),
+	WIRE_STR(N, envelope, ENVELOPE_MAX),
+};
+#undef N
+const struct wire_desc seal_notify_wire =
+    WIRE_DESC("seal_notify", struct seal_notify, notify_f);
+
+static const struct wire_field notified_f[] = {
+	WIRE_U64(struct seal_notified, req),
+	WIRE_U8(struct seal_notified, status, NOTIFIED_MAX - 1),
+	WIRE_U32(struct seal_notified, flags, UINT32_MAX),
+	WIRE_STR(struct seal_notified, reason, 128),
+};
+const struct wire_desc seal_notified_wire =
+    WIRE_DESC("seal_notified", struct seal_notified, notified_f);
+
 static const struct wire_field name_f[] = {
 	WIRE_U8(struct super_name, peer, UINT8_MAX),
 	WIRE_U16(struct super_name, index, UINT16_MAX),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* queue hands seal a held message (body as descriptor); seal answers with what
- * turns it into a forward copy. The recovery address is not needed and not given. */
+ * turns it into a forward copy, or with a notification to its sender. The recovery address is not needed and not given. */
 #ifndef PROTO_QUEUE_SEAL_H
 #define PROTO_QUEUE_SEAL_H
 
 #include "base/envelope.h"
 
-enum { SEAL_PREPARE = 0x600, SEAL_PREPARED };
+enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED };
 
 struct seal_prepare {
 	uint64_t	req;
@@ -46,5 +46,36 @@ struct seal_prepared {
 	uint64_t	message_id;	/* hash of the Message-ID, 0: none (8.9) */
 };
 extern const struct wire_desc seal_prepared_wire;
+
+/* A notification to the sender (spec 2.3), with the body as kept. */
+enum seal_notice { NOTICE_FAILED, NOTICE_DELAYED, NOTICE_DELIVERED, NOTICE_RELAYED, NOTICE_MAX };
+
+struct seal_notify {
+	uint64_t	req;
+	uint16_t	rcpt_index;
+	uint8_t		action;		/* enum seal_notice */
+	uint8_t		primary;	/* `text` is the primary's; else ours */
+	uint64_t	now_ms;		/* wall clock */
+	uint64_t	until_ms;	/* NOTICE_DELAYED: tried until then; 0 not said */
+	struct slice	status;		/* "5.4.7" */
+	struct slice	text;		/* "" for none */
+	struct slice	envelope;
+};
+extern const struct wire_desc seal_notify_wire;
+
+enum seal_notified_status {
+	NOTIFIED_OK,		/* with the sealed message as descriptor */
+	NOTIFIED_SUPPRESSED,	/* none may be sent: `reason` (policy/dsn_gate.h) */
+	NOTIFIED_ERROR,		/* it cannot be built, now or ever: `reason` for the log */
+	NOTIFIED_MAX
+};
+
+struct seal_notified {
+	uint64_t	req;
+	uint8_t		status;
+	uint32_t	flags;		/* ENV_HAS_8BIT, ENV_SMTPUTF8, ENV_REQUIRETLS */
+	struct slice	reason;
+};
+extern const struct wire_desc seal_notified_wire;
 
 #endif

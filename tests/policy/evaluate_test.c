@@ -532,7 +532,7 @@ survivable_7_1(void **state)
 	assert_int_equal(f->out.spf, AUTH_FAIL);
 	assert_int_equal(f->out.dmarc, AUTH_PASS);
 	assert_int_equal(f->out.flags & ENV_OF_VERIFY,
-	    ENV_HAS_8BIT | ENV_SURVIVABLE | ENV_REJECT | RULE(9));
+	    ENV_HAS_8BIT | ENV_SURVIVABLE | ENV_REJECT | ENV_ALIGNED | RULE(9));
 	assert_int_equal(f->out.triage, 1);
 	expect_hold(f, "");
 }
@@ -603,12 +603,12 @@ triage_10_2(void **state)
 	set_zone(f, REJECT);
 	run(f, SLICE_LIT("From: no-reply@brand.example\r\n\r\n123456\r\n"));
 	assert_int_equal(f->out.triage, 0);
-	assert_int_equal(f->out.flags, ENV_REJECT | RULE(4));
+	assert_int_equal(f->out.flags, ENV_REJECT | ENV_ALIGNED | RULE(4));
 	f->conf.critical_domain = list;
 	f->conf.ncritical_domain = 1;
 	run(f, SLICE_LIT("From: x@brand.example\r\n\r\n123456\r\n"));
 	assert_int_equal(f->out.triage, 0);
-	assert_int_equal(f->out.flags, ENV_REJECT | RULE(2));
+	assert_int_equal(f->out.flags, ENV_REJECT | ENV_ALIGNED | RULE(2));
 	f->in.client_ip = SLICE_LIT("192.0.2.66");
 	run(f, SLICE_LIT("From: x@brand.example\r\n\r\n123456\r\n"));
 	assert_int_equal(f->out.triage, 2);

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/proto/queue_seal.h"
 #include "base/proto/relay_seal.h"
+#include "policy/dsn.h"
 #include "policy/seal_role.h"
 #include "policy/srs.h"
 
@@ -39,6 +40,8 @@ struct bench {
 	struct buf	 text;			/* what the answer's slices point into */
 	struct seal_prepared prepared;
 	struct seal_checked checked;
+	struct seal_notified notified;
+	int		 notified_fd;		/* owned; -1 none */
 };
 
 static struct bench *bench;	/* the doubles below have no argument for it */
@@ -86,11 +89,15 @@ on_answer(void *arg, struct ipc *ch, uint32_t type, struct slice body, int fd)
 	struct bench *b = arg;
 
 	(void)ch;
-	assert_int_equal(fd, -1);
 	b->type = type;
+	b->notified_fd = fd;
+	assert_true(fd == -1 || type == SEAL_NOTIFIED);
 	buf_clear(&b->text);
 	assert_int_equal(buf_put_slice(&b->text, body), 0);
-	if (type == SEAL_PREPARED)
+	if (type == SEAL_NOTIFIED)
+		assert_int_equal(wire_get(buf_slice(&b->text), &seal_notified_wire,
+		    &b->notified), 0);
+	else if (type == SEAL_PREPARED)
 		assert_int_equal(wire_get(buf_slice(&b->text), &seal_prepared_wire,
 		    &b->prepared), 0);
 	else
@@ -138,7 +145,8 @@ setup(void **state)
 	clock_fake(DAY_20000, 0);
 	b->domain = (struct conf_domain){ .name = mem_str("example.it") };
 	b->conf = (struct conf){
-		.domain = &b->domain, .ndomain = 1,
+		.domain = &b->domain, .ndomain = 1, .hostname = mem_str("mx2.example.it"),
+		.dsn_per_target = 2, .dsn_per_domain = 3,
 		.forwarder = {
 			.domain = mem_str("fwd.example.it"), .secret_file = mem_str("/etc/s"),
 			.node = mem_str("n1"), .dkim_selector = mem_str("s2026"),
@@ -174,6 +182,9 @@ teardown(void **state)
 	free(b->conf.forwarder.domain);
 	free(b->conf.forwarder.secret_file);
 	free(b->conf.forwarder.node);
+	free(b->conf.hostname);
+	free(b->domain.dkim_selector);
+	free(b->domain.dkim_key_file);
 	free(b->conf.forwarder.dkim_selector);
 	free(b->conf.forwarder.dkim_key_file);
 	free(b->conf.forwarder.arc_selector);
@@ -421,6 +432,93 @@ tokens_name_their_leg_1_4_3(void **state)
 	assert_int_equal(b->checked.leg, BOUNCE_LEG_OTHER_NODE);
 }
 
+/* --- notifications, 2.3 --- */
+
+static struct seal_notified
+notify(struct bench *b, const struct envelope *env, struct slice content, struct buf *message)
+{
+	const struct envelope_rcpt r = { .address = SLICE_LIT("mario@example.it"),
+		.domain = SLICE_LIT("example.it") };
+	struct seal_notify q = { .req = 11, .now_ms = DAY_20000, .status = SLICE_LIT("5.1.1"),
+		.primary = 1, .text = SLICE_LIT("550 5.1.1") };
+	struct envelope e = *env;
+	struct buf rcpts, text;
+	struct slice made;
+	int fd = body_make(content);
+
+	buf_init(&rcpts, 1024);
+	buf_init(&text, ENVELOPE_MAX);
+	e.version = ENVELOPE_VERSION;
+	e.body_size = content.n;
+	assert_int_equal(wire_item_put(&rcpts, &envelope_rcpt_wire, &r), 0);
+	e.rcpts = buf_slice(&rcpts);
+	assert_int_equal(wire_put(&text, &envelope_wire, &e), 0);
+	q.envelope = buf_slice(&text);
+	b->who = ROLE_QUEUE;
+	assert_int_equal(ipc_send(b->peer, SEAL_NOTIFY, &seal_notify_wire, &q, fd), 0);
+	close(fd);
+	turn(b);
+	assert_int_equal(b->type, SEAL_NOTIFIED);
+	assert_int_equal(b->notified.req, 11);
+	buf_clear(message);
+	assert_int_equal(b->notified_fd >= 0, b->notified.status == NOTIFIED_OK);
+	if (b->notified_fd >= 0) {
+		assert_int_equal(body_map(b->notified_fd, &made), 0);
+		assert_int_equal(buf_put_slice(message, made), 0);
+		body_unmap(&made);
+		close(b->notified_fd);
+		b->notified_fd = -1;
+	}
+	buf_fini(&rcpts);
+	buf_fini(&text);
+	return b->notified;
+}
+
+static void
+spec_2_3_notifications_are_gated_built_and_signed(void **state)
+{
+	static const char content[] = "From: A <a@esp.example>\r\nMessage-ID: <1@esp>\r\n\r\nx\r\n";
+	struct envelope env = { .mail_from = SLICE_LIT("a@esp.example"), .spf = AUTH_PASS };
+	struct bench *b = *state;
+	struct buf m;
+
+	buf_init(&m, DSN_MAX);
+	b->domain.dkim_selector = mem_str("d1");
+	b->domain.dkim_key_file = mem_str("/etc/d");
+	assert_int_equal(seal_ops.start(&b->role), 0);
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_OK);
+	assert_true(slice_istarts(buf_slice(&m), SLICE_LIT("DKIM-Signature: ")));
+	assert_true(contains(buf_slice(&m), "d=example.it; s=d1;"));
+	assert_true(contains(buf_slice(&m), "\r\nStatus: 5.1.1\r\n"));
+	/* nobody vouches for the sender; DMARC for the author's organization does (2.3.5) */
+	env.spf = AUTH_NONE;
+	env.dmarc = AUTH_PASS;
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_SUPPRESSED);
+	assert_true(slice_eq(b->notified.reason, SLICE_LIT("unauthenticated")));
+	env.flags = ENV_ALIGNED;
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_OK);
+	/* two to one target are all, three to one domain */
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_SUPPRESSED);
+	assert_true(slice_eq(b->notified.reason, SLICE_LIT("rate-target")));
+	env.mail_from = SLICE_LIT("b@esp.example");
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_OK);
+	env.mail_from = SLICE_LIT("c@esp.example");
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_SUPPRESSED);
+	assert_true(slice_eq(b->notified.reason, SLICE_LIT("rate-domain")));
+	env.mail_from = SLICE_NONE;
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_SUPPRESSED);
+	assert_true(slice_eq(b->notified.reason, SLICE_LIT("null-sender")));
+	env.mail_from = SLICE_LIT("not an address");
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_ERROR);
+	/* a new limit counts from the start */
+	b->conf.dsn_per_target = 5;
+	b->conf.dsn_per_domain = 5;
+	seal_ops.reload(&b->role);
+	env.mail_from = SLICE_LIT("c@esp.example");
+	assert_int_equal(notify(b, &env, slice_str(content), &m).status, NOTIFIED_OK);
+	buf_fini(&m);
+}
+
 static void
 no_forwarder(void **state)
 {
@@ -559,7 +657,8 @@ reload(void **state)
 	seal_ops.status(&b->role, &out);
 	assert_true(slice_eq(buf_slice(&out), SLICE_LIT("\"prepared\":2,\"held\":0,\"errors\":0,"
 	    "\"checked\":3,\"invalid\":1,\"sealed\":0,\"rewritten\":0,\"receipts\":0,"
-	    "\"signs\":true,\"seals\":false")));
+	    "\"signs\":true,\"seals\":false,\"notices\":0,\"notices_suppressed\":0,"
+	    "\"notice_errors\":0")));
 	buf_fini(&out);
 	seal_ops.stop(&b->role);
 	assert_true(b->done);
@@ -602,6 +701,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(prepare_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(check_2_2_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(tokens_name_their_leg_1_4_3, setup, teardown),
+		cmocka_unit_test_setup_teardown(spec_2_3_notifications_are_gated_built_and_signed,
+		    setup, teardown),
 		cmocka_unit_test_setup_teardown(no_forwarder, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_with_bad_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(arc_keys_5_2, setup, teardown),

@@ -216,6 +216,7 @@ static const char house_conf[] =
     "state-dir = \"/tmp\"\n"
     "postmaster = \"admin@ops.example\"\n"
     "relays = 2\n"
+    "sealers = 1\n"
     "forwarder { domain = \"fwd.example.it\" secret-file = \"/dev/null\" }\n"
     "domain \"a.example\" { primary = \"lmtp://store-a:24\" shard \"s2\" { primary = "
     "\"smtp://[::1]:2525\" } }\n"

@@ -99,7 +99,7 @@ fx_drained(void *arg, uint64_t group)
 	    PHASE_STANDBY, "drained"), 0);
 }
 
-static const struct schedule_ops ops = { fx_resolve, fx_start, fx_forget, NULL, fx_drained };
+static const struct schedule_ops ops = { fx_resolve, fx_start, fx_forget, NULL, NULL, fx_drained };
 
 static struct failover_group *
 group(struct fixture *x, const char *domain)

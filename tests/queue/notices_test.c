@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Spec 2.3 in the queue: when a notification to a sender is due, that it is kept before the
+ * leg it is about is settled, and where it goes. */
+#include "tests/queue/queue_house.h"
+
+#include "queue/operate.h"
+
+static const struct house_rcpt anna = { RCPT_USER, "anna@a.example", "a.example", "" };
+
+static void
+spec_2_3_8_what_a_sender_is_told_of_a_refusal(void **state)
+{
+	static const struct { const char *note, *status, *text; bool primary; } cases[] = {
+		{ "primary-refused 550 5.1.1", "5.1.1", "550 5.1.1", true },
+		{ "primary-refused 554", "5.0.0", "554", true },
+		{ "primary-refused 550 4.1.1", "5.0.0", "550", true },
+		{ "not-sendable 5.6.3", "5.3.0", "the mailbox server cannot take this message",
+		  false },
+		{ "", "5.4.7", "it could not be delivered in time", false },
+		{ "anything else 550", "5.4.7", "it could not be delivered in time", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char status[16], text[64];
+
+		assert_int_equal(notices_words(cases[i].note, status, text), cases[i].primary);
+		assert_string_equal(status, cases[i].status);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
+/* Entry 0: refused by the primary, then an operator says bounce. */
+static void
+refused_and_confirmed(struct house *h)
+{
+	struct queue *q = house_queue(h);
+	struct queue_deliver d;
+	struct legs_change to;
+
+	house_committed(h, house_commit(h, &anna, 1, 0, 0), COMMIT_OK);
+	unsigned at = house_delivery(h, &d, NULL);
+	house_deliver_answer(h, at, d.req, DELIVER_PERM, SCOPE_RCPT, 550);
+	house_until_leg(h, 0, LEG_HOLD, LEG_PARKED);
+	assert_true(operate_leg(OPERATE_BOUNCE, h->conf, NULL, house_entry(h, 0), LEG_HOLD,
+	    house_note(h, 0, LEG_HOLD), schedule_now(q->schedule), &to));
+	assert_int_equal(to.leg.state, LEG_WAITING);
+	schedule_write(q->schedule, house_entry(h, 0), LEG_HOLD, &to);
+	assert_string_equal(house_note(h, 0, LEG_HOLD), "primary-refused 550 5.1.1");
+}
+
+static struct seal_notify
+asked(struct house *h)
+{
+	struct seal_notify q;
+	struct house_mail *m = house_next(h, H_SEAL, SEAL_NOTIFY, &seal_notify_wire, &q);
+
+	assert_true(m->fd >= 0);
+	return q;
+}
+
+static void
+answer(struct house *h, uint64_t req, enum seal_notified_status st, const char *reason)
+{
+	const struct seal_notified a = { .req = req, .status = (uint8_t)st,
+		.reason = slice_str(reason) };
+	int fd = st == NOTIFIED_OK ? body_make(SLICE_LIT("Subject: sorry\r\n\r\nno\r\n")) : -1;
+
+	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_NOTIFIED, &seal_notified_wire, &a,
+	    fd), 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool
+commit_waits(struct house *h, const void *arg)
+{
+	(void)arg;
+	return house_queue(h)->spool->npending > 0;
+}
+
+static void
+spec_2_3_1_kept_before_the_leg_ends_then_sent(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+	struct seal_notify q;
+	struct queue_deliver d;
+
+	refused_and_confirmed(h);
+	q = asked(h);
+	assert_int_equal(q.action, NOTICE_FAILED);
+	assert_true(slice_eq(q.status, SLICE_LIT("5.1.1")));
+	assert_true(slice_eq(q.text, SLICE_LIT("550 5.1.1")));
+	assert_int_equal(q.primary, 1);
+	sp->hold_commits = true;
+	answer(h, q.req, NOTIFIED_OK, "");
+	house_until(h, commit_waits, NULL);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_WAITING);
+	sp->hold_commits = false;
+	double_complete(sp);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_FAILED);
+	assert_string_equal(house_note(h, 0, LEG_HOLD), "bounced 550 5.1.1");
+	assert_int_equal(house_entry(h, 1)->kind, RCPT_NOTICE);
+	unsigned at = house_delivery(h, &d, NULL);
+	assert_int_equal(d.mail_from.n, 0);
+	assert_int_equal(d.route, ROUTE_MX);
+	assert_true(slice_eq(d.host, SLICE_LIT("sender.example")));
+	assert_true(slice_eq(d.rcpt, SLICE_LIT("bob@sender.example")));
+	assert_int_equal(d.prefix.n + d.suffix.n, 0);
+	house_deliver_answer(h, at, d.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 1, LEG_FORWARD, LEG_DELIVERED);
+}
+
+static void
+spec_2_3_5_what_may_not_be_sent_ends_the_leg_as_well(void **state)
+{
+	struct house *h = *state;
+	struct buf status;
+
+	refused_and_confirmed(h);
+	answer(h, asked(h).req, NOTIFIED_SUPPRESSED, "unauthenticated");
+	house_until_leg(h, 0, LEG_HOLD, LEG_FAILED);
+	assert_int_equal(house_queue(h)->spool->n, 1);
+	buf_init(&status, 4096);
+	notices_status(house_queue(h)->notices, &status);
+	assert_non_null(memmem(buf_slice(&status).p, buf_len(&status), "\"unauthenticated\":1", 19));
+	assert_non_null(memmem(buf_slice(&status).p, buf_len(&status), "\"failed\":0", 10));
+	buf_fini(&status);
+}
+
+static void
+spec_2_3_a_seal_that_dies_is_asked_again(void **state)
+{
+	struct house *h = *state;
+
+	refused_and_confirmed(h);
+	(void)asked(h);
+	house_unlink(h, H_SEAL);
+	house_link(h, H_SEAL);
+	answer(h, asked(h).req, NOTIFIED_SUPPRESSED, "notify");
+	house_until_leg(h, 0, LEG_HOLD, LEG_FAILED);
+}
+
+static bool
+house_has_no_notices(struct house *h, const void *arg)
+{
+	(void)arg;
+	return !notices_busy(house_queue(h)->notices);
+}
+
+static void
+spec_2_3_without_room_for_it_the_leg_stays(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+
+	refused_and_confirmed(h);
+	sp->answer = COMMIT_FULL;
+	answer(h, asked(h).req, NOTIFIED_OK, "");
+	house_until(h, house_has_no_notices, NULL);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_WAITING);
+	sp->answer = COMMIT_OK;
+	schedule_again(house_queue(h)->schedule, house_entry(h, 0), LEG_HOLD, 0);
+	answer(h, asked(h).req, NOTIFIED_OK, "");
+	house_until_leg(h, 0, LEG_HOLD, LEG_FAILED);
+}
+
+static void
+spec_2_3_1_only_what_was_refused_can_be_bounced(void **state)
+{
+	struct spool_entry e = { .kind = RCPT_USER, .leg = { { .state = LEG_PARKED } } };
+	struct legs_change to;
+
+	(void)state;
+	assert_false(legs_operator_bounce(&e, "", 5, &to));	/* backlog of an outage */
+	e.leg[LEG_HOLD].attempts = 1;
+	assert_true(legs_operator_bounce(&e, "", 5, &to));
+	e.leg[LEG_HOLD].code = LEGS_CODE_OPERATOR;
+	assert_false(legs_operator_bounce(&e, "", 5, &to));	/* on hold */
+	e.leg[LEG_HOLD] = to.leg;
+	assert_true(legs_to_bounce(&to.leg));
+	assert_false(legs_operator_bounce(&e, "", 5, &to));	/* already */
+	assert_false(legs_operator_retry(NULL, NULL, &e, LEG_HOLD, "", 5, &to));
+	assert_false(legs_switch_on(NULL, &e, LEG_HOLD, "", 5, &to));
+	e.leg[LEG_HOLD] = (struct spool_leg){ .state = LEG_DELIVERED, .attempts = 1 };
+	assert_false(legs_operator_bounce(&e, "", 5, &to));
+	e.kind = RCPT_POSTMASTER;
+	e.leg[LEG_HOLD].state = LEG_PARKED;
+	assert_false(legs_operator_bounce(&e, "", 5, &to));
+}
+
+static void
+spec_2_3_1_a_reminder_waits_for_its_time(void **state)
+{
+	struct house *h = *state;
+	struct spool_entry e = { .kind = RCPT_REMINDER, .received_ms = 1000000,
+		.leg = { { .state = LEG_ABSENT }, { .state = LEG_WAITING } } };
+	struct failover *fo = house_queue(h)->failover;
+	int64_t due = 1000000 + h->conf->delay_notice_ms;
+	struct legs_change to;
+
+	assert_int_equal(legs_admit(h->conf, fo, &e, LEG_FORWARD, due - 1, &to), LEGS_SETTLE);
+	assert_int_equal(to.leg.state, LEG_WAITING);
+	assert_int_equal(to.leg.next_ms, due);
+	e.leg[LEG_FORWARD] = to.leg;
+	assert_int_equal(legs_admit(h->conf, fo, &e, LEG_FORWARD, due - 1, &to), LEGS_WAIT);
+	assert_int_equal(legs_admit(h->conf, fo, &e, LEG_FORWARD, due, &to), LEGS_READ);
+	e.kind = RCPT_NOTICE;
+	e.leg[LEG_FORWARD].next_ms = 0;
+	assert_int_equal(legs_admit(h->conf, fo, &e, LEG_FORWARD, due, &to), LEGS_RUN);
+	assert_int_equal(legs_admit(h->conf, fo, &e, LEG_FORWARD, e.received_ms +
+	    h->conf->forward_ttl_ms + 1, &to), LEGS_SETTLE);
+	assert_int_equal(to.leg.state, LEG_FAILED);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, house_setup, house_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(spec_2_3_8_what_a_sender_is_told_of_a_refusal),
+		cmocka_unit_test(spec_2_3_1_only_what_was_refused_can_be_bounced),
+		T(spec_2_3_1_kept_before_the_leg_ends_then_sent),
+		T(spec_2_3_5_what_may_not_be_sent_ends_the_leg_as_well),
+		T(spec_2_3_a_seal_that_dies_is_asked_again),
+		T(spec_2_3_without_room_for_it_the_leg_stays),
+		T(spec_2_3_1_a_reminder_waits_for_its_time),
+	};
+
+	return cmocka_run_group_tests_name("queue/notices", tests, NULL, NULL);
+}
