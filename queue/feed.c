@@ -142,6 +142,9 @@ feed_enter(struct feed_visit *v, const struct spool_entry *e)
 	case ENTER_IN:
 		f->busy = 0;
 		feed_poke(f, v->mono_ms + FEED_RELAP_MS);
+		if (f->leg == LEG_FORWARD && v->s->yield_ms != 0 &&
+		    ++v->s->yielded >= FEED_YIELD_ENTER)
+			return false;
 		return window_room(v->s);
 	case ENTER_BUSY:
 		feed_poke(f, at);
@@ -258,6 +261,27 @@ feed_blocked(struct schedule *s, struct feed *f)
 	return false;
 }
 
+/*
+ * Ten million copies for a host that is dead are looked up, found closed and put off one by
+ * one; at full speed that would take the queue's time from the mail that is coming in. So
+ * while there is some, legs out of the backlog stand back. Fresh ones do not come this way.
+ */
+static bool
+feed_yields(struct schedule *s, const struct feed *f, int64_t now)
+{
+	if (f->leg != LEG_FORWARD)
+		return false;
+	if (s->fresh_ms == 0 || now - s->fresh_ms > FEED_CALM_MS) {
+		s->yield_ms = 0;
+		return false;
+	}
+	if (s->yield_ms > now)
+		return true;
+	s->yield_ms = now + FEED_YIELD_MS;
+	s->yielded = 0;
+	return false;
+}
+
 /* Returns entries looked at; sets *more when this feed could go on at once. */
 static size_t
 feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *more)
@@ -276,8 +300,15 @@ feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *
 		f->looked = f->backlog = 0;
 		f->busy = 0;
 	}
-	if (feed_blocked(s, f))
+	if (feed_blocked(s, f)) {	/* what makes room wakes it */
+		if (f->leg == LEG_FORWARD)
+			s->yield_ms = 0;
 		return 0;
+	}
+	if (feed_yields(s, f, now))
+		return 0;
+	if (f->leg == LEG_FORWARD && s->yield_ms != 0 && budget > FEED_YIELD_LOOK)
+		budget = FEED_YIELD_LOOK;
 	feed_filter(s, f, &filter);
 	v.wall_ms = schedule_now(s);
 	struct spool_cursor before = f->cursor;
@@ -294,7 +325,7 @@ feed_turn(struct schedule *s, struct feed *f, size_t budget, int64_t now, bool *
 		f->lap_ms = at;
 	} else if (end) {
 		feed_lap_end(s, f, now);
-	} else {
+	} else if (f->leg != LEG_FORWARD || s->yield_ms == 0) {
 		*more = true;
 	}
 	return n;
@@ -320,7 +351,7 @@ feeds_turn(struct schedule *s)
 int64_t
 feeds_next(const struct schedule *s)
 {
-	int64_t at = INT64_MAX;
+	int64_t at = s->yield_ms != 0 && s->feed[0]->lap ? s->yield_ms : INT64_MAX;
 
 	for (size_t i = 0; i < s->nfeed; i++)
 		if (!s->feed[i]->lap && s->feed[i]->lap_ms < at)

@@ -550,6 +550,7 @@ schedule_fresh(struct schedule *s, struct spool_ref ref)
 	struct legs_change to;
 	char key[DEST_KEY_MAX];
 
+	s->fresh_ms = clock_mono_ms();
 	if (spool_get(s->spool, ref, &e) < 0)
 		return;
 	for (unsigned leg = 0; leg < LEG_KIND_MAX; leg++) {

@@ -14,7 +14,12 @@ enum {
 	FEED_PAUSE_MS = 50,		/* least time between two laps */
 	FEED_IDLE_MS = 60 * 1000,	/* a lap at least this often: nothing is ever forgotten */
 	FEED_RELAP_MS = 200,		/* when all that was found is already in the window */
-	FEED_NO_ROUTE_MS = 60 * 1000
+	FEED_NO_ROUTE_MS = 60 * 1000,
+	/* While mail comes in, old forward legs stand back (feed_yields). */
+	FEED_CALM_MS = 200,		/* no commit for so long: they have the queue for themselves */
+	FEED_YIELD_MS = 5,		/* otherwise a turn of theirs not more often than this, */
+	FEED_YIELD_LOOK = 512,		/* looking at so many entries */
+	FEED_YIELD_ENTER = 2		/* and taking up so many legs */
 };
 
 struct feed {
@@ -50,6 +55,9 @@ struct schedule {
 	unsigned		 nitem, in_flight, resolving;
 	struct feed		**feed;		/* owned; feed[0] is the forward feed */
 	size_t			 nfeed, feed_next;
+	int64_t			 fresh_ms;	/* a commit came; monotonic */
+	int64_t			 yield_ms;	/* the forward feed waits until then; 0 not */
+	unsigned		 yielded;	/* legs it took up in this turn */
 	int64_t			 swept_ms;
 	bool			 paced;		/* a provider waits for the time of its next start */
 	int64_t			 grown_ms;	/* slow starts were looked at */

@@ -230,7 +230,7 @@ def test_a_queue_of_many(world):
     assert r["all"]["held"] == COUNT == sum(d["held"] for d in r["domains"])
     assert r["complete"] or r["counted"] < COUNT
     print("  summary: complete %s, counted %d" % (r["complete"], r["counted"]))
-    settled = settle(relay, 900 if FULL else 30)
+    settled = settle(relay, 60 if FULL else 10)
     cpu = queue_cpu(relay)
     rates = [rate(relay, 20000 if FULL else 2000) for _ in range(5 if FULL else 1)]
     cpu = (queue_cpu(relay) - cpu) / (len(rates) * (20000 if FULL else 2000))
