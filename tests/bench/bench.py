@@ -23,7 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, ROOT)
 
-from tests.bench import auth, replay  # noqa: E402
+from tests.bench import auth, doors, replay  # noqa: E402
 from tests.lib.dnsd import Dns, reverse  # noqa: E402
 from tests.lib.ports import free_port  # noqa: E402
 from tests.lib.relay import BINARY, Relay, children  # noqa: E402
@@ -323,7 +323,7 @@ def main():
     p.add_argument("--job", choices=["accept", "forward"])
     p.add_argument("--size", type=int)
     p.add_argument("--sessions", type=int)
-    p.add_argument("--part", choices=["auth"], help="nothing but this")
+    p.add_argument("--part", choices=["auth", "doors"], help="nothing but this")
     p.add_argument("--replay", type=int, nargs="?", const=100000, metavar="N",
                    help="only the replay of N messages into Dovecot (tests/bench/replay.py)")
     p.add_argument("--no-syncs", action="store_true", help="do not count syncs in runs of their own")
@@ -340,6 +340,9 @@ def main():
     if a.part == "auth":
         auth.run(sys.modules[__name__], dns, a.quick, a.only)
         return
+    if a.part == "doors":
+        doors.run(sys.modules[__name__], dns, a.quick)
+        return
     print("job         bytes sess  sync+  server          msg/s  p99 ms   CPU ms  idle MiB  peak MiB  "
           "KiB disk  syncs/msg   ratio  CPU ratio")
     for job, size, messages, sessions, sync_us in CASES[:4] if a.quick else CASES:
@@ -348,6 +351,8 @@ def main():
         case(a, job, size, messages // 4 if a.quick else messages, sessions, sync_us, dns)
     if not (a.job or a.size or a.sessions):
         auth.run(sys.modules[__name__], dns, a.quick, a.only)
+        if not a.only:
+            doors.run(sys.modules[__name__], dns, a.quick)
     dns.close()
     if not (a.job or a.size or a.sessions or a.only):
         replay.report(10000 if a.quick else 100000)
