@@ -180,6 +180,11 @@ struct conf {
 	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */
 	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */
 
+	/* for front servers (relay/routing.h) */
+	char	**routing_listen;	size_t nrouting_listen;	/* "ip:port" */
+	char	*routing_answer;	/* NULL: smtp:[hostname]:port */
+	unsigned routing_clients_max;	/* per relay */
+
 	/* DNS */
 	enum conf_resolver_trust resolver_trust;
 	int64_t	 dns_timeout_ms;	/* one try */

@@ -121,6 +121,19 @@ check_certificates(const struct check *k)
 }
 
 static void
+check_routing(const struct check *k)
+{
+	for (size_t i = 0; i < k->c->nrouting_listen; i++) {
+		struct slice a = slice_str(k->c->routing_listen[i]);
+
+		/* 53 is what an address of this type gets when it names none. */
+		if (slice_eq(slice_sub(a, slice_rfind(a, ':'), a.n), SLICE_LIT(":53")))
+			conf_error(k->err, k->c->file, line_of(k, "/routing-listen"),
+			    "routing-listen", "has no port of its own: write 127.0.0.1:10025");
+	}
+}
+
+static void
 check_forwarder(const struct check *k)
 {
 	const struct conf_forwarder *f = &k->c->forwarder;
@@ -275,6 +288,7 @@ conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors
 	check_certificates(&k);
 	check_orders(&k);
 	check_listens(&k);
+	check_routing(&k);
 	check_forwarder(&k);
 	check_domains(&k);
 	check_reference(&k);

@@ -200,6 +200,19 @@ const struct conf_key conf_keys[] = {
 	    "without that SPF is not checked on their mail, as their own address says nothing "
 	    "of the sender. A sender that is no address (<foo@>) is taken from them: they have "
 	    "accepted the message already." },
+	{ .name = "routing-listen", ROOT(routing_listen), .type = CONF_ADDRESSES,
+	  .count = offsetof(struct conf, nrouting_listen), .def_words = "none",
+	  .example = "{ \"127.0.0.1:10025\" }",
+	  .help = "Where Postfix front servers ask whether a domain's mail shall come here, by "
+	    "socketmap or tcp_table: it does while the domain is not in standby. Only this host "
+	    "and trusted-relay are answered. See docs/wiring.md." },
+	{ .name = "routing-answer", ROOT(routing_answer), .type = CONF_WORDS,
+	  .def_words = "smtp:[hostname]:port of the first listen",
+	  .example = "lmtp:[mx2.example.it]:24",
+	  .help = "What they are told then, as in transport(5)." },
+	{ .name = "routing-clients-max", ROOT(routing_clients_max), COUNT("500", 1, 100000),
+	  .help = "Connections of front servers that ask, per relay process. One more, and the one "
+	    "that was silent longest is closed." },
 
 	/* DNS */
 	{ .name = "resolver", ROOT(resolver), .type = CONF_ADDRESSES,

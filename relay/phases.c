@@ -120,6 +120,12 @@ phases_find(const struct phases *p, struct slice domain, struct slice shard)
 }
 
 bool
+phases_known(const struct phases *p, struct slice domain)
+{
+	return phases_find(p, domain, SLICE_NONE) != NULL;
+}
+
+bool
 phases_standby(const struct phases *p, struct slice domain, struct slice shard)
 {
 	const struct known *k = phases_find(p, domain, shard);

@@ -17,6 +17,8 @@ struct phases *phases_new(void);
 void phases_free(struct phases **pp);
 /* QUEUE_PHASES. 0, or -1: malformed. */
 int phases_message(struct phases *p, struct slice body);
+/* Whether anything was told of the domain itself. */
+bool phases_known(const struct phases *p, struct slice domain);
 /* An unknown shard is in the phase of its domain. */
 bool phases_standby(const struct phases *p, struct slice domain, struct slice shard);
 size_t phases_count(const struct phases *p);

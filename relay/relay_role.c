@@ -18,6 +18,7 @@
 #include "relay/listener.h"
 #include "relay/phases.h"
 #include "relay/probe.h"
+#include "relay/routing.h"
 #include "relay/smtp_session.h"
 #include "relay/sts.h"
 #include "relay/tls.h"
@@ -40,6 +41,7 @@ struct relay {
 	struct deliver		*deliver;
 	struct probes		*probes;
 	struct phases		*phases;
+	struct routing		*routing;
 	uint8_t			 canary_key[CANARY_KEY];
 	struct timer		*drain;		/* once stopping: deliveries end first */
 	int64_t			 drain_ms;	/* mono ms: not waited for any longer */
@@ -274,6 +276,30 @@ relay_unlisten(struct relay *rl)
 	free(rl->listener);
 	rl->listener = NULL;
 	rl->nlistener = 0;
+	routing_unlisten(rl->routing);
+}
+
+static int
+relay_listen_routing(struct relay *rl)
+{
+	const struct conf *c = rl->role->conf;
+	int ret = 0;
+
+	for (size_t i = 0; i < c->nrouting_listen; i++) {
+		char name[32];
+		int fd;
+
+		(void)snprintf(name, sizeof(name), "routing:%zu", i);
+		fd = role_resource(rl->role, name);
+		if (fd >= 0) {
+			routing_listen(rl->routing, fd);
+			continue;
+		}
+		log_error("listen", "address=%s reason=\"no socket was given\"",
+		    c->routing_listen[i]);
+		ret = -1;
+	}
+	return ret;
 }
 
 static int
@@ -300,7 +326,7 @@ relay_listen(struct relay *rl)
 		    (c->listen[i].proxy ? SESSION_PROXY : 0u) |
 		    (c->listen[i].lmtp ? SESSION_LMTP : 0u));
 	}
-	return ret;
+	return relay_listen_routing(rl) != 0 ? -1 : ret;
 }
 
 static struct dns *
@@ -353,6 +379,7 @@ relay_start(struct role *r)
 	if (rl->deliver == NULL)
 		return -1;
 	rl->phases = phases_new();
+	rl->routing = routing_new(r->loop, r->conf, rl->phases);
 	relay_canary_key(r, rl->canary_key);
 	ingest_watch(rl->ingest, rl->phases, rl->canary_key);
 	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->canary_key,
@@ -429,6 +456,7 @@ relay_reload(struct role *r)
 	smtp_server_reload(rl->server, r->conf, rl->tls_server);
 	deliver_reload(rl->deliver, r->conf);
 	probes_reload(rl->probes, r->conf);
+	routing_reload(rl->routing, r->conf);
 	relay_unlisten(rl);
 	(void)relay_listen(rl);
 }
@@ -454,6 +482,7 @@ relay_drain(void *arg)
 	ingest_free(&rl->ingest);
 	deliver_free(&rl->deliver);
 	probes_free(&rl->probes);
+	routing_free(&rl->routing);
 	phases_free(&rl->phases);
 	role_done(r);
 }
@@ -559,6 +588,8 @@ relay_status(struct role *r, struct buf *out)
 	    (unsigned long long)d.connections, (unsigned long long)d.reused, d.open,
 	    d.in_flight, (unsigned long long)n.asked, (unsigned long long)n.cached,
 	    (unsigned long long)n.failed, (unsigned long long)n.timeouts) != 0 ||
+	    buf_printf(out, ",\"routing_answers\":%llu",
+	    (unsigned long long)routing_answered(rl->routing)) != 0 ||
 	    relay_status_tls(&d.tls, out) != 0 ||
 	    buf_printf(out, ",\"mta_sts_policies\":%u,\"mta_sts_fetched\":%llu,"
 	    "\"mta_sts_failed\":%llu", t.policies, (unsigned long long)t.fetched,

@@ -243,25 +243,38 @@ ticket_secret(struct resource_set *s)
 	return add(s, ROLE_RELAY, -1, "tls-ticket", fd);
 }
 
+/* One socket for each relay process. */
+static int
+listen_all(const struct conf *c, struct resource_set *s, const char *name, const char *address)
+{
+	if (still_taken(port_taken, address)) {
+		log_error("start", "listen=%s error=\"address already in use\" fix=\"another "
+		    "program has this port: stop it or listen elsewhere\"", address);
+		return -1;
+	}
+	for (unsigned k = 0; k < c->relays; k++) {
+		int fd = listen_one(address);
+		if (fd < 0)
+			return -1;
+		add(s, ROLE_RELAY, (int)k, name, fd);
+	}
+	return 0;
+}
+
 int
 resource_sockets(const struct conf *c, struct resource_set *s)
 {
 	char name[32];
 
 	for (size_t i = 0; i < c->nlisten; i++) {
-		if (still_taken(port_taken, c->listen[i].address)) {
-			log_error("start", "listen=%s error=\"address already in use\" fix=\"another "
-			    "program has this port: stop it or listen elsewhere\"",
-			    c->listen[i].address);
+		snprintf(name, sizeof(name), "listen:%zu", i);
+		if (listen_all(c, s, name, c->listen[i].address) != 0)
 			return -1;
-		}
-		for (unsigned k = 0; k < c->relays; k++) {
-			int fd = listen_one(c->listen[i].address);
-			if (fd < 0)
-				return -1;
-			snprintf(name, sizeof(name), "listen:%zu", i);
-			add(s, ROLE_RELAY, (int)k, name, fd);
-		}
+	}
+	for (size_t i = 0; i < c->nrouting_listen; i++) {
+		snprintf(name, sizeof(name), "routing:%zu", i);
+		if (listen_all(c, s, name, c->routing_listen[i]) != 0)
+			return -1;
 	}
 	int seen = greylist_create();	/* also when it is off: a reload may turn it on */
 	if (seen < 0) {

@@ -515,11 +515,12 @@ load(const char *file, int *text_fd)
 static void
 warn_unchangeable(const struct conf *was, const struct conf *is)
 {
-	if (was->nlisten != is->nlisten || was->relays != is->relays ||
+	if (was->nlisten != is->nlisten ||
+	    was->nrouting_listen != is->nrouting_listen || was->relays != is->relays ||
 	    was->verifiers != is->verifiers || was->sealers != is->sealers ||
 	    strcmp(was->state_dir, is->state_dir) != 0 ||
 	    strcmp(was->control_socket, is->control_socket) != 0)
-		log_warn("reload", "note=\"listen, state-dir, control-socket and the number of "
+		log_warn("reload", "note=\"listen, routing-listen, state-dir, control-socket and the number of "
 		    "processes change only with a restart\"");
 }
 
