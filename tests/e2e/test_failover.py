@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 from tests.lib import mail
 from tests.lib.relay import BINARY
 
@@ -330,3 +332,43 @@ def test_real_dovecot_dies_and_comes_back(world):
         assert any(m.endswith(data) for m in store.mails(USER))
     finally:
         store.stop()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="Debian's Postfix runs only as root")
+@pytest.mark.parametrize("depth", ["rcpt", "data"])
+def test_real_postfix_as_primary_dies_and_comes_back(world, depth):
+    """An SMTP primary: the canary is asked for, and with data delivered; a Postfix that does
+    not know it is a mistake of the configuration, not an outage."""
+    from tests.lib.storefront import Postfix
+    primary = Postfix(world.folder, world.store.port, world.store.port, world.recovery.port)
+    known = "relay_recipient_maps = inline:{ %s }\n"
+    with open(os.path.join(primary.etc, "main.cf"), "a") as f:
+        f.write(known % "mario@shop.example=ok")
+    primary.start()
+    at_store = lambda rcpt: [m for m in world.store.messages if m.rcpts == [rcpt]]
+    try:
+        relay = world.relay(primary="smtp://127.0.0.1:%d" % primary.port,
+                            in_domain=auto('depth = %s canary = "canary@shop.example"' % depth))
+        wait(lambda: "canary-refused" in alarms(relay))
+        g = group(relay)
+        assert g["probe"]["stage"] == "rcpt" and g["phase"] == "standby", g
+        primary.stop()
+        with open(os.path.join(primary.etc, "main.cf"), "a") as f:
+            f.write(known % "mario@shop.example=ok, canary@shop.example=ok")
+        primary.start()
+        wait(lambda: group(relay)["probe"]["result"] == "ok" and group(relay)["phase"] == "standby")
+        assert group(relay)["probe"]["stage"] == ("rcpt" if depth == "rcpt" else "end")
+        if depth == "data":
+            wait(lambda: at_store("canary@shop.example"))
+        primary.stop()
+        in_phase(relay, "active")
+        data = mail.message(SENDER, USER, "kept")
+        assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+        world.recovery.wait(1)
+        primary.start()
+        in_phase(relay, "standby", timeout=40)
+        relay.wait_balance(received=1, replayed=1, held=0)
+        assert wait(lambda: at_store(USER))[0].data.endswith(data)
+        assert depth == "data" or not at_store("canary@shop.example")
+    finally:
+        primary.stop()
