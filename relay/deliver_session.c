@@ -126,9 +126,17 @@ session_no_route(struct out_session *s, const struct client_result *res)
 		out_session_end(s);
 		return;
 	}
-	log_info("deliver-host-failed", "host=%s peer=%s outcome=%u text=%s",
-	    log_escs(s->dest->host), log_escs(s->ntarget > 0 ? s->target[s->ntarget - 1].peer :
-	    ""), copy.outcome, log_escs(copy.text));
+	/* Where users have their other mailboxes is nobody's to read in a log (P4): such a
+	 * destination shows as a hash, and of what was said only our own words. */
+	if (s->dest->route == ROUTE_MX &&
+	    conf_domain_find(s->deliver->conf, slice_str(s->dest->host)) == NULL)
+		log_info("deliver-host-failed", "host=%s outcome=%u code=%u enhanced=%s "
+		    "text=%s", log_hash(slice_str(s->dest->host)), copy.outcome, copy.code,
+		    log_escs(copy.enhanced), log_escs(copy.code == 0 ? copy.text : ""));
+	else
+		log_info("deliver-host-failed", "host=%s peer=%s outcome=%u text=%s",
+		    log_escs(s->dest->host), log_escs(s->ntarget > 0 ?
+		    s->target[s->ntarget - 1].peer : ""), copy.outcome, log_escs(copy.text));
 	session_report(s, &copy);
 	deliver_fail_waiting(s->dest, &copy, s);
 	out_session_end(s);
