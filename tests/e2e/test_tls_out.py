@@ -80,7 +80,7 @@ def net(world):
     n.close()
 
 
-def wait_log(relay, *words, timeout=60):
+def wait_log(relay, *words, timeout=120):
     """Until one line of the log has all these words."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
