@@ -175,6 +175,14 @@ control_directory(struct control *c, struct slice body)
 		control_fail(rq, "the directory keeps its old snapshot: %.*s", SLICE_FMT(m.text));
 		return 0;
 	}
+	const char *source = request_string(rq, "source");
+	const struct audit_record r = { .event = "directory", .who = rq->who,
+		.reason = source[0] == '\0' ? NULL : source, .count = &m.users };
+	if (audit_write(rq->queue->audit, &r) < 0) {
+		control_fail(rq, "it is in use, but the audit log cannot be written: %s",
+		    strerror(errno));
+		return 0;
+	}
 	json_t *o = command_ok();
 	json_object_set_new(o, "users", json_integer((json_int_t)m.users));
 	control_reply(rq, o);

@@ -566,7 +566,7 @@ directory_reload_waits_for_the_answer(void **state)
 
 	for (size_t i = 0; i < 2; i++) {
 		reader_open(h, &r);
-		say(r.fd, "{\"cmd\":\"directory-reload\"}\n");
+		say(r.fd, "{\"cmd\":\"directory-reload\",\"source\":\"x.csv\"}\n");
 		(void)house_next(h, H_DIRECTORY, DIR_RELOAD, &dir_reload_wire, &q);
 		const struct dir_reloaded a = { q.req, cases[i].ok, 5, slice_str(cases[i].text) };
 		assert_int_equal(ipc_send(h->peer[H_DIRECTORY].ours, DIR_RELOADED,
