@@ -18,6 +18,7 @@ static const char users_help[] =
     "usage: salvaposta users import FILE.csv [options]\n"
     "       salvaposta users show ADDRESS\n"
     "       salvaposta users audit\n"
+    "       salvaposta users rollback\n"
     "\n"
     "import  builds the directory anew from a CSV file (- is standard input), checks it\n"
     "        and puts it in place; a running relay takes it over at once. The first line\n"
@@ -32,6 +33,8 @@ static const char users_help[] =
     "        Each bad row is named with line, column and reason; then nothing is imported.\n"
     "show    one user: row, names, whether mail is forwarded and if not why\n"
     "audit   counts by domain, state and reason\n"
+    "rollback  puts the directory before the last import back in place; a second rollback\n"
+    "        undoes the first\n"
     "\n"
     "  --force             keep users whose recovery address is in a served domain (they\n"
     "                      are not forwarded); import also with less than 80 % of the\n"
@@ -258,7 +261,35 @@ dispatch(const struct cli *cli, const struct conf *c, char **argv, const struct 
 		return users_import(cli, c, u);
 	if (strcmp(argv[1], "show") == 0)
 		return users_show(cli, c, argv[2]);
+	if (strcmp(argv[1], "rollback") == 0)
+		return users_rollback(cli, c);
 	return users_audit(cli, c);
+}
+
+/* True after saying what is wrong with the words. */
+static bool
+bad_words(int argc, char **argv, int *status)
+{
+	static const struct { const char *name; int argc; const char *usage; } word[] = {
+		{ "import", 3, "import needs one file" },
+		{ "show", 3, "show needs one address" },
+		{ "audit", 2, "audit takes no argument" },
+		{ "rollback", 2, "rollback takes no argument" },
+	};
+
+	if (argc < 2) {
+		*status = cli_usage("users", "import, show, audit or rollback?");
+		return true;
+	}
+	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
+		if (strcmp(argv[1], word[i].name) != 0)
+			continue;
+		if (argc != word[i].argc)
+			*status = cli_usage("users", "%s", word[i].usage);
+		return argc != word[i].argc;
+	}
+	*status = cli_usage("users", "\"%s\" is none of import, show, audit, rollback", argv[1]);
+	return true;
 }
 
 int
@@ -279,17 +310,8 @@ cmd_users(int argc, char **argv)
 	if (cli_options(&argc, argv, opt, sizeof(opt) / sizeof(opt[0]), users_help, &cli,
 	    &status) != 0)
 		return status;
-	if (argc < 2)
-		return cli_usage("users", "import, show or audit?");
-	if (strcmp(argv[1], "import") == 0 && argc != 3)
-		return cli_usage("users", "import needs one file");
-	if (strcmp(argv[1], "show") == 0 && argc != 3)
-		return cli_usage("users", "show needs one address");
-	if (strcmp(argv[1], "audit") == 0 && argc != 2)
-		return cli_usage("users", "audit takes no argument");
-	if (strcmp(argv[1], "import") != 0 && strcmp(argv[1], "show") != 0 &&
-	    strcmp(argv[1], "audit") != 0)
-		return cli_usage("users", "\"%s\" is none of import, show, audit", argv[1]);
+	if (bad_words(argc, argv, &status))
+		return status;
 	if (u.separator != NULL && (strlen(u.separator) != 1 || strchr("\"\r\n", u.separator[0])
 	    != NULL))
 		return cli_usage("users", "--separator takes one character, and no quote");

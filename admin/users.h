@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `salvaposta users import`, beside show and audit in admin/users.c. */
+/* `salvaposta users import` and rollback, beside show and audit in admin/users.c. */
 #ifndef ADMIN_USERS_H
 #define ADMIN_USERS_H
 
@@ -14,6 +14,14 @@ struct users_import {
 
 /* The exit status. */
 int users_import(const struct cli *cli, const struct conf *c, const struct users_import *u);
+
+/* `salvaposta users rollback`. The exit status. */
+int users_rollback(const struct cli *cli, const struct conf *c);
+
+/* Tells the running relay, if there is one, of the directory put in place, for its audit
+ * log too. What came of it, for people, and in one word in *state. */
+const char *users_tell_relay(const struct cli *cli, const struct conf *c, const char *source,
+    uint64_t users, const char **state);
 
 /* "1,234,567". Valid until four more calls. */
 const char *users_number(uint64_t n);

@@ -278,24 +278,24 @@ relay_listens(const char *path)
 	return there;
 }
 
-/* Tells the running relay, if there is one. What came of it, for people and in one word. */
-static const char *
-tell_relay(struct import *m, const char **state)
+const char *
+users_tell_relay(const struct cli *cli, const struct conf *c, const char *source, uint64_t users,
+    const char **state)
 {
-	const char *path = m->cli->socket != NULL ? m->cli->socket : m->conf->control_socket;
+	const char *path = cli->socket != NULL ? cli->socket : c->control_socket;
+	char why[SNAPSHOT_WHY] = "";
 	json_t *req, *reply;
 
 	*state = "not-running";
 	if (!relay_listens(path))
 		return "no relay is running; it will be used at the next start";
-	req = json_pack("{s:s, s:I, s:s}", "cmd", "directory-reload", "users",
-	    (json_int_t)snapshot_totals(m->snap)->users, "source", m->opt->file);
-	reply = control_ask(path, req, m->why, sizeof(m->why));
+	req = json_pack("{s:s, s:I, s:s}", "cmd", "directory-reload", "users", (json_int_t)users,
+	    "source", source);
+	reply = control_ask(path, req, why, sizeof(why));
 	if (reply == NULL) {
 		*state = "unconfirmed";
 		fprintf(stderr, "%s: the directory is in place, but the running relay did not "
-		    "confirm it (%s); it looks for a new one every few seconds\n", m->opt->file,
-		    m->why);
+		    "confirm it (%s); it looks for a new one every few seconds\n", source, why);
 		return "the running relay did not confirm the new snapshot";
 	}
 	json_decref(reply);
@@ -411,7 +411,7 @@ users_import(const struct cli *cli, const struct conf *c, const struct users_imp
 	if (fd >= 0)
 		ok = run(&m, fd) == SNAPSHOT_OK;
 	if (ok)
-		said = tell_relay(&m, &state);
+		said = users_tell_relay(cli, c, u->file, snapshot_totals(m.snap)->users, &state);
 	else
 		fprintf(stderr, "%s: %s\n", u->file, m.why);
 	if (cli->json)

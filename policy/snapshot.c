@@ -420,11 +420,9 @@ snapshot_begin(const struct conf *c, const struct snapshot_options *o,
 		s->db = snapdb_create(snapshot_file_path(s->file), why, SNAPSHOT_WHY);
 	}
 	if (s->db != NULL && put_head(s, why) == 0) {
-		s->n.generation = 1;
-		if (s->before != NULL) {
+		s->n.generation = snapshot_file_generation(s->file) + 1;
+		if (s->before != NULL)
 			s->n.before = directory_info(s->before)->users;
-			s->n.generation = directory_info(s->before)->generation + 1;
-		}
 		return s;
 	}
 	snapshot_free(&s);

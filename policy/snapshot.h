@@ -79,4 +79,17 @@ const struct snapshot_totals *snapshot_totals(const struct snapshot *s);
 /* Removes what was not put in place. */
 void snapshot_free(struct snapshot **sp);
 
+struct snapshot_rollback {
+	struct directory_info	now;	/* put in place */
+	struct directory_info	former;	/* taken out, if kept */
+	bool			kept;	/* as users.1.db; false: it was damaged or missing */
+};
+
+/*
+ * Swaps users.db with users.1.db in one step, under the lock of the imports, after reading
+ * users.1.db as a whole; so a second rollback brings the first one back. 0, or -1 with
+ * `why`: none there, damaged, an import at work, the disk.
+ */
+int snapshot_rollback(const struct conf *c, struct snapshot_rollback *r, char *why);
+
 #endif

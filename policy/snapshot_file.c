@@ -94,38 +94,44 @@ take_lock(struct snapshot_file *f, char *why)
 	return 0;
 }
 
-struct snapshot_file *
-snapshot_file_begin(const struct conf *c, char *why)
+/* Folders open, lock taken. NULL with `why`. */
+static struct snapshot_file *
+open_locked(const struct conf *c, char *why)
 {
 	struct snapshot_file *f = mem_new(sizeof(*f));
-	int fd = -1, n;
+	int n;
 
 	f->conf = c;
 	f->state = f->dir = f->lock = -1;
 	n = snprintf(f->path, sizeof(f->path), "%s/%s", c->state_dir, IMPORT_FILE);
-	if (n < 0 || n >= (int)sizeof(f->path)) {
+	if (n < 0 || n >= (int)sizeof(f->path))
 		snprintf(why, SNAPSHOT_WHY, "state-dir is too long a path");
-		goto fail;
-	}
-	if (open_folders(f, why) != 0 || take_lock(f, why) != 0)
-		goto fail;
+	else if (open_folders(f, why) == 0 && take_lock(f, why) == 0)
+		return f;
+	snapshot_file_end(&f);
+	return NULL;
+}
+
+struct snapshot_file *
+snapshot_file_begin(const struct conf *c, char *why)
+{
+	struct snapshot_file *f = open_locked(c, why);
+	int fd = -1;
+
+	if (f == NULL)
+		return NULL;
 	/* what a killed import left */
-	if (unlinkat(f->state, IMPORT_FILE, 0) != 0 && errno != ENOENT) {
-		file_fail(why, "%s", f->path);
-		goto fail;
-	}
-	fd = openat(f->state, IMPORT_FILE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-	    0600);
+	if (unlinkat(f->state, IMPORT_FILE, 0) == 0 || errno == ENOENT)
+		fd = openat(f->state, IMPORT_FILE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+		    O_CLOEXEC, 0600);
 	if (fd < 0) {
 		file_fail(why, "%s", f->path);
-		goto fail;
+		snapshot_file_end(&f);
+		return NULL;
 	}
 	f->made = true;
 	close(fd);
 	return f;
-fail:
-	snapshot_file_end(&f);
-	return NULL;
 }
 
 const char *
@@ -143,6 +149,22 @@ snapshot_file_before(struct snapshot_file *f)
 	/* A damaged users.db is not pushed down the line: it would push a good one out. */
 	f->rotate = d != NULL && which == 0;
 	return d;
+}
+
+uint64_t
+snapshot_file_generation(const struct snapshot_file *f)
+{
+	uint64_t max = 0;
+
+	for (int i = 0; i < DIRECTORY_GENERATIONS; i++) {
+		char text[256];
+		struct directory *d = directory_open(f->dir, directory_files[i], text, sizeof(text));
+
+		if (d != NULL && directory_info(d)->generation > max)
+			max = directory_info(d)->generation;
+		directory_close(&d);
+	}
+	return max;
 }
 
 static int
@@ -248,6 +270,98 @@ snapshot_file_install(struct snapshot_file *f, uint64_t *bytes, char *why)
 		return file_fail(why, "%s/%s: the new directory is in place, but may not survive "
 		    "a power failure", f->conf->state_dir, DIRECTORY_FOLDER);
 	return 0;
+}
+
+/* The snapshot of that name, read as a whole; NULL with `why`. */
+static struct directory *
+open_whole(struct snapshot_file *f, const char *name, char *why)
+{
+	char text[256] = "";
+	struct directory *d = directory_open(f->dir, name, text, sizeof(text));
+
+	if (d == NULL && errno == ENOENT)
+		snprintf(why, SNAPSHOT_WHY, "there is no generation before the present one (%s/%s)",
+		    DIRECTORY_FOLDER, name);
+	else if (d == NULL)
+		snprintf(why, SNAPSHOT_WHY, "%s/%s is damaged (%s): import the users again",
+		    DIRECTORY_FOLDER, name, text);
+	else if (directory_verify(d, UINT64_MAX) == 0)
+		return d;
+	else
+		snprintf(why, SNAPSHOT_WHY, "%s/%s is damaged (checksum does not match): import the "
+		    "users again", DIRECTORY_FOLDER, name);
+	directory_close(&d);
+	return NULL;
+}
+
+/* What the role could not read, or is on its way to the disk, is not put in its way.
+ * Nothing is given away here: the role could have put any name in this folder. */
+static int
+check_former(struct snapshot_file *f, const char *name, char *why)
+{
+	int fd = openat(f->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), ret = -1;
+	struct stat st, now;
+	uid_t id;
+
+	if (fd < 0 || fstat(fd, &st) != 0 || fsync(fd) != 0) {
+		file_fail(why, "%s/%s", DIRECTORY_FOLDER, name);
+	} else if (role_uid(f->conf, &id) && st.st_uid != id) {
+		snprintf(why, SNAPSHOT_WHY, "%s/%s belongs to uid %u and the relay could not read "
+		    "it: chown it to %u", DIRECTORY_FOLDER, name, st.st_uid, id);
+	} else if (fstatat(f->dir, directory_files[0], &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    now.st_dev == st.st_dev && now.st_ino == st.st_ino) {
+		snprintf(why, SNAPSHOT_WHY, "%s/%s is the present one (an import was interrupted): "
+		    "there is no generation before it", DIRECTORY_FOLDER, name);
+	} else {
+		ret = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* One step either way: at no instant is there no whole users.db. A damaged one is not
+ * worth a name, and goes. */
+static int
+swap(struct snapshot_file *f, bool keep, char *why)
+{
+	const char *const *name = directory_files;
+
+	if (keep ? renameat2(f->dir, name[1], f->dir, name[0], RENAME_EXCHANGE) != 0 :
+	    renameat(f->dir, name[1], f->dir, name[0]) != 0)
+		return file_fail(why, "%s/%s: cannot be swapped with %s%s", DIRECTORY_FOLDER, name[1],
+		    name[0], keep && errno == EINVAL ? " (this file system cannot swap names: "
+		    "import the users again)" : "");
+	if (fsync(f->dir) != 0)
+		return file_fail(why, "%s/%s: the former directory is in place, but may not survive "
+		    "a power failure", f->conf->state_dir, DIRECTORY_FOLDER);
+	return 0;
+}
+
+int
+snapshot_rollback(const struct conf *c, struct snapshot_rollback *r, char *why)
+{
+	char text[SNAPSHOT_WHY];
+	struct directory *former = NULL, *present = NULL;
+	struct snapshot_file *f = open_locked(c, why);
+	int ret = -1;
+
+	memset(r, 0, sizeof(*r));
+	if (f == NULL)
+		return -1;
+	former = open_whole(f, directory_files[1], why);
+	if (former != NULL && check_former(f, directory_files[1], why) == 0) {
+		present = open_whole(f, directory_files[0], text);
+		r->now = *directory_info(former);
+		r->kept = present != NULL;
+		if (present != NULL)
+			r->former = *directory_info(present);
+		ret = swap(f, r->kept, why);
+	}
+	directory_close(&present);
+	directory_close(&former);
+	snapshot_file_end(&f);
+	return ret;
 }
 
 void

@@ -277,6 +277,7 @@ test_usage(void **state)
 	assert_int_equal(call(d, W("import"), W("a"), W("b"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("show"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("audit"), W("x"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("rollback"), W("2"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("drop"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("a"), W("--separator"), W("::"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("--nonsense"), NULL), CLI_USAGE);
@@ -299,6 +300,39 @@ test_row_count_guard(void **state)
 	assert_int_equal(call(d, W("show"), W("c@example.it"), NULL), CLI_FAILED);
 }
 
+/* Back, and back again forward; --json and people are told what is in use. */
+static void
+test_rollback(void **state)
+{
+	struct desk *d = *state;
+	json_t *o;
+
+	assert_int_equal(call(d, W("rollback"), NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no generation before"));
+	put_csv(d, "address,recovery\na@example.it,\nb@example.it,\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_OK);
+	assert_int_equal(call(d, W("rollback"), W("--json"), NULL), CLI_FAILED);
+	o = output(d);
+	assert_true(json_is_false(json_object_get(o, "ok")));
+	assert_non_null(strstr(json_string_value(json_object_get(o, "error")), "no generation"));
+	json_decref(o);
+	put_csv(d, "address,recovery\na@example.it,\n");
+	assert_int_equal(call(d, W("import"), d->csv, W("--force"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_FAILED);
+	assert_int_equal(call(d, W("rollback"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "import 1 of "));
+	assert_non_null(strstr(d->out, "no relay is running"));
+	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("rollback"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_int_equal(json_integer_value(json_object_get(o, "generation")), 2);
+	assert_int_equal(json_integer_value(json_object_get(o, "users")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "former"),
+	    "generation")), 1);
+	json_decref(o);
+	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_FAILED);
+}
+
 #define T(fn)	cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -306,7 +340,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_import_show_audit), T(test_json), T(test_bad_rows), T(test_bad_files),
-		T(test_usage), T(test_row_count_guard),
+		T(test_usage), T(test_row_count_guard), T(test_rollback),
 	};
 
 	return cmocka_run_group_tests_name("admin/users", tests, NULL, NULL);

@@ -139,6 +139,21 @@ def test_a_shrunken_snapshot_needs_force(world):
     assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 550
 
 
+def test_a_bad_import_is_rolled_back_under_a_running_relay(world):
+    """The user that was lost is known again, without a restart."""
+    relay = world.relay(users=["u%d@shop.example,u%d@recovery.example" % (i, i) for i in range(5)])
+    path = os.path.join(relay.folder, "small.csv")
+    open(path, "w").write("address,recovery\nu1@shop.example,u1@recovery.example\n")
+    relay.command("users", "import", path, "--force", json_out=False)
+    assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 550
+    back = relay.command("users", "rollback")
+    assert back["ok"] and back["relay"] == "reloaded" and back["users"] == 5 and back["former"]["users"] == 1, back
+    assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 250
+    assert "rollback to import" in relay.command("audit", "show", json_out=False)
+    assert relay.command("users", "rollback")["users"] == 1
+    assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 550
+
+
 def test_every_error_of_a_configuration_is_reported(world):
     path = os.path.join(world.folder, "bad.conf")
     open(path, "w").write('hostname = "mx"\nretry-min = 0s\nretry-mx = 5s\ncolour = "red"\n'

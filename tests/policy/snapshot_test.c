@@ -245,6 +245,98 @@ test_damaged_is_not_kept(void **state)
 }
 
 static void
+damage(struct fixture *f, const char *name)
+{
+	int fd = openat(f->dirfd, name, O_RDWR);
+
+	assert_int_equal(pwrite(fd, "damage", 6, 5000), 6);
+	close(fd);
+}
+
+static void
+assert_in_use(struct fixture *f, const char *name, uint64_t users, uint64_t generation)
+{
+	char why[256];
+	struct directory *d = directory_open(f->dirfd, name, why, sizeof(why));
+
+	assert_non_null(d);
+	assert_int_equal(directory_verify(d, UINT64_MAX), 0);
+	assert_int_equal(directory_info(d)->users, users);
+	assert_int_equal(directory_info(d)->generation, generation);
+	directory_close(&d);
+}
+
+/* A rollback swaps two generations, and no number of one comes twice after it. */
+static void
+test_rollback(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot_rollback r;
+
+	for (unsigned i = 1; i <= 3; i++)
+		assert_int_equal(import_many(f, 10 + i, false), SNAPSHOT_OK);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), 0);
+	assert_true(r.kept);
+	assert_int_equal(r.now.generation, 2);
+	assert_int_equal(r.former.generation, 3);
+	assert_in_use(f, "users.db", 12, 2);
+	assert_in_use(f, "users.1.db", 13, 3);
+	assert_in_use(f, "users.2.db", 11, 1);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), 0);
+	assert_in_use(f, "users.db", 13, 3);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), 0);
+	assert_int_equal(import_many(f, 14, false), SNAPSHOT_OK);
+	assert_int_equal(f->n.before, 12);
+	assert_in_use(f, "users.db", 14, 4);
+	assert_in_use(f, "users.1.db", 12, 2);
+	assert_in_use(f, "users.2.db", 13, 3);
+}
+
+/* Nothing there, damaged, the present one under a second name, an import at work: refused,
+ * and users.db is as it was. */
+static void
+test_rollback_refused(void **state)
+{
+	struct snapshot_options o = { 0 };
+	struct fixture *f = *state;
+	struct snapshot_rollback r;
+	struct snapshot *s;
+
+	assert_int_equal(import_many(f, 11, false), SNAPSHOT_OK);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), -1);
+	assert_non_null(strstr(f->why, "no generation before"));
+	assert_int_equal(linkat(f->dirfd, "users.db", f->dirfd, "users.1.db", 0), 0);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), -1);
+	assert_non_null(strstr(f->why, "is the present one"));
+	assert_int_equal(unlinkat(f->dirfd, "users.1.db", 0), 0);
+	assert_int_equal(import_many(f, 12, false), SNAPSHOT_OK);
+	s = snapshot_begin(f->conf, &o, fixture_report, f, f->why);
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), -1);
+	assert_non_null(strstr(f->why, "another import"));
+	snapshot_free(&s);
+	damage(f, "users.1.db");
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), -1);
+	assert_non_null(strstr(f->why, "users.1.db is damaged"));
+	assert_in_use(f, "users.db", 12, 2);
+}
+
+/* A damaged users.db makes room, and is not kept for a second rollback. */
+static void
+test_rollback_of_damaged(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot_rollback r;
+
+	assert_int_equal(import_many(f, 11, false), SNAPSHOT_OK);
+	assert_int_equal(import_many(f, 12, false), SNAPSHOT_OK);
+	damage(f, "users.db");
+	assert_int_equal(snapshot_rollback(f->conf, &r, f->why), 0);
+	assert_false(r.kept);
+	assert_in_use(f, "users.db", 11, 1);
+	assert_false(fixture_exists(f, "users.1.db"));
+}
+
+static void
 test_one_at_a_time(void **state)
 {
 	struct snapshot_options o = { 0 };
@@ -378,6 +470,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_rows), T(test_all_or_nothing), T(test_skipped_row_holds_no_name),
 		T(test_row_count_guard), T(test_generations), T(test_damaged_is_not_kept),
+		T(test_rollback), T(test_rollback_refused), T(test_rollback_of_damaged),
 		T(test_one_at_a_time), T(test_leftover), T(test_killed_before_rename),
 		T(test_no_state_dir), T(test_shared), T(test_totals),
 	};
