@@ -282,7 +282,7 @@ place_routed(struct attempts *a, struct work *w, const struct route *r)
 		return;
 	int n = snprintf(key, sizeof(key), SCHEDULE_PROVIDER "%s", w->group);
 	CHECK(n > 0 && n < (int)sizeof(key));
-	schedule_place(a->schedule, w->item, key);
+	schedule_place_domain(a->schedule, w->item, key, strrchr(w->recovery, '@') + 1);
 }
 
 static void

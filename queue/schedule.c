@@ -90,6 +90,8 @@ window_remove(struct schedule *s, struct item *it)
 		at = &(*at)->next;
 	*at = it->next;
 	s->nitem--;
+	if (it->host != NULL)
+		it->host->in_flight--;
 	s->ops->forget(s->arg, it);
 	free(it);
 }
@@ -227,6 +229,14 @@ lane_pop(struct replay_group *g)
 	return it;
 }
 
+static int64_t dest_slot(struct dest *d, int64_t least);
+
+static bool
+host_closed(const struct item *it)
+{
+	return it->host != NULL && dest_closed(it->host, clock_mono_ms());
+}
+
 static void
 item_start(struct schedule *s, struct item *it)
 {
@@ -256,7 +266,11 @@ schedule_dispatch(struct schedule *s)
 		struct replay_group *g = may_start_fresh(s, d) ? NULL : may_start_replay(s, d);
 		if (g == NULL && !may_start_fresh(s, d))
 			continue;
-		item_start(s, g == NULL ? dest_pop(s, d) : lane_pop(g));
+		struct item *it = g == NULL ? dest_pop(s, d) : lane_pop(g);
+		if (host_closed(it))
+			item_give_back(s, it, dest_slot(it->host, it->host->ready_ms));
+		else
+			item_start(s, it);
 		dest_ready(s, d);	/* to the end of the ring: others come first */
 	}
 	return TAILQ_FIRST(&s->ring) != NULL;
@@ -463,11 +477,28 @@ schedule_place(struct schedule *s, struct item *it, const char *key)
 		item_give_back(s, it, dest_slot(d, dest_opens(d)));
 		return;
 	}
+	if (host_closed(it)) {
+		item_give_back(s, it, dest_slot(it->host, it->host->ready_ms));
+		return;
+	}
 	if (d->queued >= schedule_share(s, d) && !make_room(s, d, it)) {
 		item_give_back(s, it, dest_slot(d, now + SCHEDULE_OVERFLOW_MS));
 		return;
 	}
 	dest_queue(s, d, it);
+}
+
+void
+schedule_place_domain(struct schedule *s, struct item *it, const char *key, const char *domain)
+{
+	char host[DEST_KEY_MAX];
+	int n = snprintf(host, sizeof(host), "host:%s", domain);
+
+	if (n > 0 && n < (int)sizeof(host)) {
+		it->host = dests_get(s->dests, host);
+		it->host->in_flight++;
+	}
+	schedule_place(s, it, key);
 }
 
 void
@@ -512,6 +543,8 @@ schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int6
 	switch (end) {
 	case SCHEDULE_WORKED:
 		dest_worked(d);
+		if (it->host != NULL)
+			dest_worked(it->host);
 		window_remove(s, it);
 		break;
 	case SCHEDULE_NEUTRAL:
@@ -526,16 +559,20 @@ schedule_finish(struct schedule *s, struct item *it, enum schedule_end end, int6
 			f->lap_ms = at;		/* not sooner: it would only fail again */
 		break;
 	}
-	case SCHEDULE_HOST_FAILED:
-		dest_failed(d, it->started_ms, now, it->leg == LEG_HOLD ? DEST_BACKOFF_MAX_MS :
+	case SCHEDULE_HOST_FAILED: {
+		struct dest *h = it->host != NULL ? it->host : d;
+
+		dest_failed(h, it->started_ms, now, it->leg == LEG_HOLD ? DEST_BACKOFF_MAX_MS :
 		    s->conf->retry_max_ms);
 		log_info("destination-down", "dest=%s failures=%u pause_ms=%lld queued=%u",
-		    it->leg == LEG_HOLD ? log_escs(d->key) : log_hash(slice_str(d->key)),
-		    d->failures, (long long)d->backoff_ms, d->queued);
-		item_give_back(s, it, d->ready_ms + (it->leg == LEG_FORWARD ?
-		    schedule_spread(d->backoff_ms / 4) : 0));
-		dest_evict(s, d);
+		    it->leg == LEG_HOLD ? log_escs(h->key) : log_hash(slice_str(h->key)),
+		    h->failures, (long long)h->backoff_ms, d->queued);
+		item_give_back(s, it, h->ready_ms + (it->leg == LEG_FORWARD ?
+		    schedule_spread(h->backoff_ms / 4) : 0));
+		if (h == d)
+			dest_evict(s, d);
 		break;
+	}
 	}
 	if (d != NULL)
 		dest_ready(s, d);

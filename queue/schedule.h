@@ -34,6 +34,7 @@ struct item {			/* a leg in the window */
 	uint8_t			 relay;		/* RUNNING, when at_relay is set */
 	bool			 at_relay;
 	struct dest		*dest;		/* QUEUED, RUNNING */
+	struct dest		*host;		/* of a provider's: its domain's own back-off, or NULL */
 	struct replay_group	*replay;	/* it is part of this one's replay; or NULL */
 	struct order_user	*user;		/* queue/order.c's, while queued there */
 	uint8_t			 class;		/* likewise: as it is served (10.2, 10.4) */
@@ -92,6 +93,10 @@ void schedule_restart_all(struct schedule *s);
 
 /* The forward leg goes to `key`. It is queued, or put off when that is closed or full. */
 void schedule_place(struct schedule *s, struct item *it, const char *key);
+/* Likewise, to a provider that serves many domains. That mail for `domain` finds no host says
+ * nothing of the others: it is this domain that backs off. */
+void schedule_place_domain(struct schedule *s, struct item *it, const char *key,
+    const char *domain);
 /* Legs that may be in flight to it now: slow start, proving itself, connections-max. */
 unsigned schedule_limit(const struct schedule *s, const struct dest *d);
 /* The provider of this running leg is silent for so long; what is queued for it goes back

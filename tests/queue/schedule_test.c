@@ -32,6 +32,7 @@ struct fixture {
 	uint32_t	 order[RUNS_MAX];	/* entries, as started */
 	size_t		 norder;
 	const char	*forward_key;		/* where resolve sends a leg; NULL: by entry */
+	bool		 one_provider;		/* all of one, for two domains */
 	uint32_t	 dead;		/* resolve sends entries up to it to mx:dead, others to mx:live */
 	uint64_t	 resolved;
 	unsigned	 drained;
@@ -58,6 +59,11 @@ fx_resolve(void *arg, struct item *it)
 	char key[64];
 
 	x->resolved++;
+	if (x->one_provider) {
+		schedule_place_domain(x->schedule, it, SCHEDULE_PROVIDER ".big.example",
+		    it->e.ref.entry % 2 == 0 ? "dead.example" : "live.example");
+		return;
+	}
 	if (x->dead > 0)
 		(void)snprintf(key, sizeof(key), it->e.ref.entry <= x->dead ? "mx:dead" : "mx:live");
 	else
@@ -493,6 +499,33 @@ dead_recovery_host_does_not_slow_others(void **state)
 	assert_true(x->resolved < SECONDS * 600 + 600);
 }
 
+/* One customer's host of a provider is gone: it backs off by itself, the others go on. */
+static void
+dead_domain_does_not_close_its_provider(void **state)
+{
+	struct fixture *x = *state;
+	struct audit_who who = { 0, 1 };
+	unsigned live = 0, dead = 0;
+
+	assert_int_equal(failover_set_mode(x->failover, group(x, "a.example"), FAILOVER_ON, who,
+	    "t"), 0);
+	x->one_provider = true;
+	for (int i = 0; i < 200; i++) {
+		schedule_fresh(x->schedule, add(x, "a.example", LEG_PARKED, LEG_WAITING));
+		tick(x, 100);
+		while (x->nrun > 0) {
+			bool gone = x->run[0]->e.ref.entry % 2 == 0;
+
+			dead += gone;
+			live += !gone;
+			finish(x, gone ? LEG_STATE_MAX : LEG_DELIVERED,
+			    gone ? SCHEDULE_HOST_FAILED : SCHEDULE_WORKED);
+		}
+	}
+	assert_int_equal(live, 100);	/* each at once */
+	assert_in_range(dead, 1, 10);	/* 20 s: a try at the end of each pause */
+}
+
 static void
 forward_legs_are_put_off_when_their_destination_is_down(void **state)
 {
@@ -811,6 +844,7 @@ main(void)
 		T(test_spec_11_5_new_mail_found_by_a_scan_goes_before_the_backlog),
 		T(dead_destination_does_not_slow_others),
 		T(dead_recovery_host_does_not_slow_others),
+		T(dead_domain_does_not_close_its_provider),
 		T(forward_legs_are_put_off_when_their_destination_is_down),
 		T(window_is_bounded_and_nothing_is_forgotten),
 		T(one_recipients_4xx_blocks_nobody),
