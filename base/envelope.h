@@ -39,11 +39,12 @@ enum {	/* envelope.flags */
 	ENV_SIGNED_RRT	= 4096,	/* likewise Return-Receipt-To */
 	ENV_TLS_OPTIONAL = 8192, /* "TLS-Required: No" (RFC 8689 3), without ENV_REQUIRETLS */
 	ENV_ALIGNED	= 16384, /* DMARC passed, and MAIL FROM is of the author's organization */
+	ENV_TAGGED	= 32768, /* it has an X-Fwd-Loop field, whoever's (spec 9.1) */
 	ENV_TRIAGE_RULE	= 15 << 16,	/* T1..T10 of spec 10.2, 0: not known */
 	/* what verify finds out; the rest is the relay's to say */
 	ENV_OF_VERIFY	= ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL | ENV_SURVIVABLE |
 			  ENV_QUARANTINE | ENV_REJECT | ENV_SIGNED_DNT | ENV_SIGNED_RRT |
-			  ENV_TLS_OPTIONAL | ENV_ALIGNED | ENV_TRIAGE_RULE
+			  ENV_TLS_OPTIONAL | ENV_ALIGNED | ENV_TAGGED | ENV_TRIAGE_RULE
 };
 enum { ENV_TRIAGE_SHIFT = 16 };
 

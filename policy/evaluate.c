@@ -605,6 +605,8 @@ decide(struct evaluate *e, const struct run *r, struct verify_done *out)
 		out->flags |= ENV_HAS_8BIT;
 	if (nul)
 		out->flags |= ENV_HAS_NUL;
+	if (r->scan->loop_tag)
+		out->flags |= ENV_TAGGED;
 	if (tls_optional(r->msg))
 		out->flags |= ENV_TLS_OPTIONAL;
 	out->cuts = buf_slice(&e->cuts);

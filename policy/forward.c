@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/forward_priv.h"
 
-#include "base/crypto.h"
 #include "base/mem.h"
 #include "policy/address.h"
 
@@ -22,30 +21,6 @@ forward_copy_fini(struct forward_copy *c)
 	buf_fini(&c->prefix);
 	buf_fini(&c->cuts);
 	buf_fini(&c->suffix);
-}
-
-void
-forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
-    char out[FORWARD_TAG_LEN + 1])
-{
-	/* named, so that no tag can ever be the MAC of something else under this secret */
-	static const char what[] = "x-fwd-loop";
-	const struct slice part[] = { slice_make(what, sizeof(what)), domain,
-		slice_make("", 1), address };
-	char text[sizeof(what) + 3 * ADDRESS_PATH_MAX];
-	uint8_t mac[32];
-	size_t n = 0;
-
-	for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
-		size_t len = part[i].n < sizeof(text) - n ? part[i].n : sizeof(text) - n;
-
-		if (len > 0)
-			memcpy(text + n, part[i].p, len);
-		n += len;
-	}
-	bytes_lower(text, n);
-	crypto_hmac_sha256(secret, slice_make(text, n), mac);
-	crypto_hex(mac, FORWARD_TAG_LEN / 2, out);
 }
 
 /* --- the envelope sender --- */
@@ -110,13 +85,10 @@ put_about(const struct forward_scan *s, struct buf *out)
 {
 	const struct forward_keys *k = s->keys;
 	const struct envelope_rcpt *rcpt = s->rq->rcpt;
-	char tag[FORWARD_TAG_LEN + 1];
 
-	if (k->srs.nsecret > 0 && forward_may_add(s, FORWARD_ADD_LOOP)) {
-		forward_loop_tag(k->srs.secret[0], rcpt->domain, forward_loop_address(rcpt), tag);
-		if (buf_printf(out, "X-Fwd-Loop: %s\r\n", tag) < 0)
-			return -1;
-	}
+	if (k->srs.nsecret > 0 && forward_may_add(s, FORWARD_ADD_LOOP) &&
+	    forward_tag_put(k, s->rq, s->message_id, out) < 0)
+		return -1;
 	if (buf_printf(out, "Delivered-To: %.*s\r\n", SLICE_FMT(rcpt->address)) < 0)
 		return -1;
 	return !forward_may_add(s, FORWARD_ADD_FORWARDED_FOR) ? 0 :

@@ -16,10 +16,11 @@
 #include "policy/rewrite.h"
 #include "policy/sign.h"
 #include "policy/srs.h"
+#include "policy/token.h"
 
 enum {
 	FORWARD_PREFIX_MAX = 64 * 1024, FORWARD_SUFFIX_MAX = 1024,	/* octets */
-	FORWARD_TAG_LEN = 32, FORWARD_CUTS_MAX = 256
+	FORWARD_TAG_LEN = 32, FORWARD_TAG_MAC = 32, FORWARD_CUTS_MAX = 256
 };
 
 /* With no secret only the mode RETURN_NULL can be served; then there is no loop tag. */
@@ -70,7 +71,20 @@ void forward_copy_fini(struct forward_copy *c);
 enum forward_result forward_build(const struct forward_keys *k, const struct forward_request *rq,
     struct forward_copy *c);
 
-/* The value of X-Fwd-Loop for a mailbox, lower-case hex (spec 9.1). */
+/*
+ * X-Fwd-Loop (spec 9.1) is "HASH" or "HASH TOKEN.MAC": a keyed hash of the mailbox, then, for
+ * a copy with a Message-ID, the token that names the leg (policy/token.h) and a MAC that
+ * binds it to mailbox and Message-ID. So a copy that came back names its original, and no
+ * other message can pass for it. Releases before this made and read the first form only.
+ */
+enum forward_tag { FORWARD_TAG_NONE, FORWARD_TAG_OURS, FORWARD_TAG_COPY };
+
+/* What the tags of this message say of its recipient; `leg` is set for FORWARD_TAG_COPY.
+ * Reads env, rcpt and content of `rq`. */
+enum forward_tag forward_tag_read(const struct forward_keys *k, const struct forward_request *rq,
+    struct token_leg *leg);
+
+/* HASH of a mailbox, lower-case hex. */
 void forward_loop_tag(struct slice secret, struct slice domain, struct slice address,
     char out[FORWARD_TAG_LEN + 1]);
 

@@ -13,6 +13,7 @@ struct forward_added {
 	unsigned	 listed;	/* most often in the h= of one DKIM-Signature */
 };
 
+enum { FORWARD_TAGS_MAX = 64 /* X-Fwd-Loop fields looked at */ };
 enum { FORWARD_ADD_LOOP, FORWARD_ADD_FORWARDED_FOR, FORWARD_ADD_MAX };
 
 /* The copy as it will arrive, below the fields that are about it. Slices point into the
@@ -34,6 +35,7 @@ struct forward_scan {
 	bool			full;		/* there were more cuts than can be told */
 	bool			loop;		/* one of our own tags (9.1) */
 	unsigned		tags;		/* X-Fwd-Loop fields */
+	struct slice		message_id;	/* of the copy, "" for none */
 	unsigned		receipts;	/* requests left in, because they are signed */
 };
 
@@ -48,8 +50,13 @@ void forward_scan_header(struct forward_scan *s, struct slice text);
 int forward_scan_content(struct forward_scan *s, struct slice cuts);
 bool forward_may_add(const struct forward_scan *s, int which);
 
-/* The mailbox that a loop tag is of. */
-struct slice forward_loop_address(const struct envelope_rcpt *rcpt);
+/* policy/forward_tag.c */
+/* Appends X-Fwd-Loop for a copy with that Message-ID, "" for none. 0 or -1. */
+int forward_tag_put(const struct forward_keys *k, const struct forward_request *rq,
+    struct slice message_id, struct buf *out);
+/* One of ours, for this recipient? */
+bool forward_tag_is_own(const struct forward_keys *k, const struct envelope_rcpt *rcpt,
+    struct slice value);
 
 /*
  * Appends seal and signature to c->prefix, seal above. Neither without a From field (RFC

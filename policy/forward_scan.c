@@ -3,7 +3,6 @@
 #include "policy/forward_priv.h"
 #include "policy/oversign.h"
 
-enum { TAGS_MAX = 64 /* X-Fwd-Loop fields looked at */ };
 
 void
 forward_scan_start(struct forward_scan *s, const struct forward_keys *k,
@@ -28,13 +27,6 @@ bool
 forward_may_add(const struct forward_scan *s, int which)
 {
 	return s->add[which].listed <= s->add[which].occurs;
-}
-
-/* The tag is of the mailbox, not of the spelling: a copy may come back to an alias. */
-struct slice
-forward_loop_address(const struct envelope_rcpt *rcpt)
-{
-	return rcpt->user.n > 0 ? rcpt->user : rcpt->address;
 }
 
 /* --- cuts --- */
@@ -106,23 +98,6 @@ read_signature(struct forward_scan *s, struct slice tags)
 	}
 }
 
-/* Spec 9.1: one of our copies came back to the one it was made for. */
-static bool
-is_own_tag(const struct forward_scan *s, struct slice value)
-{
-	const struct envelope_rcpt *rcpt = s->rq->rcpt;
-	char tag[FORWARD_TAG_LEN + 1];
-
-	value = slice_trim(value);
-	for (size_t i = 0; value.n == FORWARD_TAG_LEN && i < s->keys->srs.nsecret; i++) {
-		forward_loop_tag(s->keys->srs.secret[i], rcpt->domain, forward_loop_address(rcpt),
-		    tag);
-		if (slice_ieq(value, slice_str(tag)))
-			return true;
-	}
-	return false;
-}
-
 /* Spec 2.3.10: a request for a receipt makes the recovery mailbox answer the sender. */
 static bool
 is_receipt(struct forward_scan *s, const struct header_field *f)
@@ -150,8 +125,10 @@ read_field(struct forward_scan *s, const struct header_field *f)
 		s->add[i].occurs += header_is(f, s->add[i].name);
 	if (header_is(f, "DKIM-Signature"))
 		read_signature(s, f->value);
-	else if (header_is(f, "X-Fwd-Loop") && s->tags++ < TAGS_MAX)
-		s->loop = s->loop || is_own_tag(s, f->value);
+	else if (header_is(f, "X-Fwd-Loop") && s->tags++ < FORWARD_TAGS_MAX)
+		s->loop = s->loop || forward_tag_is_own(s->keys, s->rq->rcpt, f->value);
+	else if (header_is(f, "Message-ID") && s->message_id.n == 0)
+		s->message_id = slice_trim(f->value);
 	/* what ARC signs holds all that DKIM does */
 	if (arc_seal_wants(f->name) && sign_fields_add(&s->fields, f->name, f->raw) < 0)
 		s->odd = true;

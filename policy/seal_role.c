@@ -493,6 +493,46 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 	forward_copy_fini(&c);
 }
 
+/* --- copies that came back, spec 9.1 --- */
+
+static enum seal_tag_status
+read_tag(struct role *r, const struct seal_tag *q, int fd, struct seal_tagged *a)
+{
+	struct seal *s = r->priv;
+	struct envelope_rcpt rcpt;
+	struct envelope env;
+	struct forward_request rq = { .env = &env, .rcpt = &rcpt };
+	struct token_leg leg;
+	enum forward_tag tag;
+
+	if (envelope_get(q->envelope, &env) < 0 || find_rcpt(&env, q->rcpt_index, &rcpt) < 0 ||
+	    body_map(fd, &rq.content) < 0)
+		return TAG_ERROR;
+	tag = forward_tag_read(&s->keys.fwd, &rq, &leg);
+	body_unmap(&rq.content);
+	if (tag != FORWARD_TAG_COPY)
+		return tag == FORWARD_TAG_OURS ? TAG_OURS : TAG_NOT_OURS;
+	a->id = leg.id;
+	a->rcpt_index = leg.rcpt_index;
+	return TAG_COPY;
+}
+
+static void
+on_tag(struct role *r, struct ipc *ch, struct slice body, int fd)
+{
+	struct seal_tagged a = { 0 };
+	struct seal_tag q;
+
+	if (wire_get(body, &seal_tag_wire, &q) < 0) {
+		log_error("seal-tag", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	a.req = q.req;
+	a.status = (uint8_t)read_tag(r, &q, fd, &a);
+	if (ipc_send(ch, SEAL_TAGGED, &seal_tagged_wire, &a, -1) < 0)
+		log_error("seal-tag", "error=\"no answer could be sent\"");
+}
+
 /* --- notifications, spec 2.3 --- */
 
 static void
@@ -648,6 +688,8 @@ seal_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch
 		on_prepare(r, ch, body, fd);
 	else if (peer == ROLE_QUEUE && type == SEAL_NOTIFY)
 		on_notify(r, ch, body, fd);
+	else if (peer == ROLE_QUEUE && type == SEAL_TAG)
+		on_tag(r, ch, body, fd);
 	else if (peer == ROLE_RELAY && type == SEAL_CHECK)
 		on_check(r, ch, body);
 	else

@@ -94,6 +94,21 @@ static const struct wire_field notified_f[] = {
 const struct wire_desc seal_notified_wire =
     WIRE_DESC("seal_notified", struct seal_notified, notified_f);
 
+static const struct wire_field tag_f[] = {
+	WIRE_U64(struct seal_tag, req),
+	WIRE_U16(struct seal_tag, rcpt_index, UINT16_MAX),
+	WIRE_STR(struct seal_tag, envelope, ENVELOPE_MAX),
+};
+const struct wire_desc seal_tag_wire = WIRE_DESC("seal_tag", struct seal_tag, tag_f);
+
+static const struct wire_field tagged_f[] = {
+	WIRE_U64(struct seal_tagged, req),
+	WIRE_U8(struct seal_tagged, status, TAG_STATUS_MAX - 1),
+	WIRE_RAW(struct seal_tagged, id),
+	WIRE_U16(struct seal_tagged, rcpt_index, UINT16_MAX),
+};
+const struct wire_desc seal_tagged_wire = WIRE_DESC("seal_tagged", struct seal_tagged, tagged_f);
+
 static const struct wire_field name_f[] = {
 	WIRE_U8(struct super_name, peer, UINT8_MAX),
 	WIRE_U16(struct super_name, index, UINT16_MAX),

@@ -6,7 +6,7 @@
 
 #include "base/envelope.h"
 
-enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED };
+enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED, SEAL_TAG, SEAL_TAGGED };
 
 struct seal_prepare {
 	uint64_t	req;
@@ -77,5 +77,30 @@ struct seal_notified {
 	struct slice	reason;
 };
 extern const struct wire_desc seal_notified_wire;
+
+/* Is this message, with an X-Fwd-Loop field, a copy of ours that came back (spec 9.1)? With
+ * the body as descriptor. */
+struct seal_tag {
+	uint64_t	req;
+	uint16_t	rcpt_index;
+	struct slice	envelope;
+};
+extern const struct wire_desc seal_tag_wire;
+
+enum seal_tag_status {
+	TAG_NOT_OURS,
+	TAG_OURS,		/* made for this mailbox; of which message is not said */
+	TAG_COPY,		/* and it is a copy of `id`, with the Message-ID it left with */
+	TAG_ERROR,		/* our trouble: ask again later */
+	TAG_STATUS_MAX
+};
+
+struct seal_tagged {
+	uint64_t	req;
+	uint8_t		status;		/* enum seal_tag_status */
+	struct msgid	id;		/* TAG_COPY: the original, and its recipient */
+	uint16_t	rcpt_index;
+};
+extern const struct wire_desc seal_tagged_wire;
 
 #endif

@@ -554,6 +554,9 @@ configured_6_5_6_7_9_5(void **state)
 	/* our own copy, perhaps: never a 5xx (9.1) */
 	run(f, SLICE_LIT("X-Fwd-Loop: 00\r\n" FROM "\r\nx\r\n"));
 	expect_hold(f, "dmarc-reject");
+	assert_true((f->out.flags & ENV_OF_VERIFY & ENV_TAGGED) != 0);
+	run(f, SLICE_LIT(FROM "\r\nX-Fwd-Loop: 00\r\n"));	/* in the body */
+	assert_true((f->out.flags & ENV_TAGGED) == 0);
 	/* a temporary error never is a reason */
 	set_zone(f, "_dmarc.brand.example FAIL x\n");
 	run(f, plain);

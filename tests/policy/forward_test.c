@@ -434,6 +434,61 @@ loop_9_1(void **state)
 	b->keys.srs.nsecret = 1;
 }
 
+#define IDENTIFIED "Message-ID: <1@esp.example>\r\n" PLAIN
+
+/* The copy names its original, to nobody but us, and under its own Message-ID only. */
+static void
+loop_9_1_names_the_original(void **state)
+{
+	struct bench *b = *state;
+	const struct token_leg leg = { .id = { { 1, 2, 3 } }, .rcpt_index = 5, .attempt = 1 };
+	char token[SRS_TOKEN_LEN + 1], text[8192], field[256], bent[256];
+	struct forward_copy c;
+	struct token_leg got;
+
+	token_seal(b->keys.srs.secret[0], &leg, token);
+	reset(b, SLICE_LIT(IDENTIFIED));
+	b->rq.token = slice_str(token);
+	forward_copy_init(&c);
+	assert_int_equal(forward_build(&b->keys, &b->rq, &c), FORWARD_OK);
+	assert_int_equal(slice_cstr(buf_slice(&c.prefix), text, sizeof(text)), 0);
+	forward_copy_fini(&c);
+	char *at = strstr(text, "X-Fwd-Loop: "), *end = strstr(text, "Delivered-To: ");
+	assert_true(at != NULL && end != NULL && at < end);
+	assert_int_equal(slice_cstr(slice_make(at, (size_t)(end - at)), field, sizeof(field)), 0);
+	assert_non_null(strstr(field, token));
+	memcpy(bent, field, sizeof(bent));
+	char *dot = strchr(bent, '.');
+	dot[1] = dot[1] == '0' ? '1' : '0';
+	const struct { const char *field, *rest, *user; enum forward_tag want; } t[] = {
+		{ field, IDENTIFIED, "mario@example.it", FORWARD_TAG_COPY },
+		{ field, "Message-ID: <2@esp.example>\r\n" PLAIN, "mario@example.it",
+		  FORWARD_TAG_OURS },
+		{ field, "Message-ID: <2@esp.example>\r\n" IDENTIFIED, "mario@example.it",
+		  FORWARD_TAG_OURS },
+		{ field, PLAIN, "mario@example.it", FORWARD_TAG_OURS },
+		{ bent, IDENTIFIED, "mario@example.it", FORWARD_TAG_OURS },
+		{ field, IDENTIFIED, "anna@example.it", FORWARD_TAG_NONE },
+		{ "X-Fwd-Loop: 0 x\r\n", IDENTIFIED, "mario@example.it", FORWARD_TAG_NONE },
+		{ "X-Fwd-Loop:\r\n", IDENTIFIED, "mario@example.it", FORWARD_TAG_NONE },
+		{ "", IDENTIFIED, "mario@example.it", FORWARD_TAG_NONE },
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s", t[i].field, t[i].rest);
+		reset(b, slice_str(text));
+		b->rcpt.user = slice_str(t[i].user);
+		assert_int_equal(forward_tag_read(&b->keys, &b->rq, &got), t[i].want);
+		if (t[i].want != FORWARD_TAG_COPY)
+			continue;
+		assert_memory_equal(&got.id, &leg.id, sizeof(leg.id));
+		assert_int_equal(got.rcpt_index, 5);
+		forward_copy_init(&c);	/* and it is never forwarded */
+		assert_int_equal(forward_build(&b->keys, &b->rq, &c), FORWARD_HOLD);
+		assert_string_equal(c.reason, "loop");
+		forward_copy_fini(&c);
+	}
+}
+
 /* --- what is taken out, and other forms --- */
 
 static void
@@ -605,6 +660,7 @@ main(void)
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(loop_tag_9_1),
 		cmocka_unit_test(loop_9_1),
+		cmocka_unit_test(loop_9_1_names_the_original),
 		cmocka_unit_test(receipts_2_3_10),
 		cmocka_unit_test(forms_7_3),
 		cmocka_unit_test(munged_7_3),

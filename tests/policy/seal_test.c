@@ -40,6 +40,7 @@ struct bench {
 	struct buf	 text;			/* what the answer's slices point into */
 	struct seal_prepared prepared;
 	struct seal_checked checked;
+	struct seal_tagged tagged;
 	struct seal_notified notified;
 	int		 notified_fd;		/* owned; -1 none */
 };
@@ -97,6 +98,8 @@ on_answer(void *arg, struct ipc *ch, uint32_t type, struct slice body, int fd)
 	if (type == SEAL_NOTIFIED)
 		assert_int_equal(wire_get(buf_slice(&b->text), &seal_notified_wire,
 		    &b->notified), 0);
+	else if (type == SEAL_TAGGED)
+		assert_int_equal(wire_get(buf_slice(&b->text), &seal_tagged_wire, &b->tagged), 0);
 	else if (type == SEAL_PREPARED)
 		assert_int_equal(wire_get(buf_slice(&b->text), &seal_prepared_wire,
 		    &b->prepared), 0);
@@ -334,6 +337,65 @@ prepare_refused(void **state)
 	/* and it still works */
 	q = question_make();
 	expect_status(b, &q, SEAL_OK, "");
+}
+
+static enum seal_tag_status
+tag(struct bench *b, struct question *q)
+{
+	struct seal_tag m = { .req = 8, .rcpt_index = q->q.rcpt_index };
+	int fd = q->no_body ? -1 : body_make(q->content);
+	struct buf rcpts, env;
+
+	buf_init(&rcpts, 4096);
+	buf_init(&env, ENVELOPE_MAX);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(wire_item_put(&rcpts, &envelope_rcpt_wire, &q->rcpt[i]), 0);
+	q->env.rcpts = buf_slice(&rcpts);
+	assert_int_equal(wire_put(&env, &envelope_wire, &q->env), 0);
+	m.envelope = buf_slice(&env);
+	b->who = ROLE_QUEUE;
+	assert_int_equal(ipc_send(b->peer, SEAL_TAG, &seal_tag_wire, &m, fd), 0);
+	turn(b);
+	if (fd >= 0)
+		close(fd);
+	buf_fini(&rcpts);
+	buf_fini(&env);
+	assert_int_equal(b->type, SEAL_TAGGED);
+	assert_int_equal(b->tagged.req, 8);
+	return (enum seal_tag_status)b->tagged.status;
+}
+
+/* 9.1: what left as a copy is known again, and of which message it is. */
+static void
+spec_9_1_a_copy_is_known_again(void **state)
+{
+	static const char content[] = "From: A <a@esp.example>\r\nMessage-ID: <1@esp>\r\n\r\nx\r\n";
+	struct bench *b = *state;
+	struct question q = question_make();
+	char copy[8192];
+
+	assert_int_equal(seal_ops.start(&b->role), 0);
+	q.env.id = (struct msgid){ { 9, 8, 7 } };
+	q.content = SLICE_LIT(content);
+	q.env.body_size = q.content.n;
+	assert_int_equal(tag(b, &q), TAG_NOT_OURS);
+	expect_status(b, &q, SEAL_OK, "");
+	snprintf(copy, sizeof(copy), "%.*s%s", SLICE_FMT(b->prepared.prefix), content);
+
+	struct question back = question_make();
+	back.env.flags = ENV_HOLD_ONLY | ENV_TAGGED;
+	back.content = slice_str(copy);
+	back.env.body_size = back.content.n;
+	assert_int_equal(tag(b, &back), TAG_COPY);
+	assert_memory_equal(&b->tagged.id, &q.env.id, sizeof(q.env.id));
+	assert_int_equal(b->tagged.rcpt_index, 1);
+	back.q.rcpt_index = 0;		/* to another mailbox */
+	assert_int_equal(tag(b, &back), TAG_NOT_OURS);
+	back.q.rcpt_index = 2;
+	assert_int_equal(tag(b, &back), TAG_ERROR);
+	back.q.rcpt_index = 1;
+	back.no_body = true;
+	assert_int_equal(tag(b, &back), TAG_ERROR);
 }
 
 static void
@@ -699,6 +761,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(prepare_a_copy, setup, teardown),
 		cmocka_unit_test_setup_teardown(prepare_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(spec_9_1_a_copy_is_known_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(check_2_2_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(tokens_name_their_leg_1_4_3, setup, teardown),
 		cmocka_unit_test_setup_teardown(spec_2_3_notifications_are_gated_built_and_signed,
