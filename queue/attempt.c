@@ -597,6 +597,8 @@ attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32
 		return attempt_directory_answer(a, index, body);
 	if (peer == ROLE_SEAL && type == SEAL_PREPARED)
 		return attempt_seal_answer(a, index, body);
+	if (peer == ROLE_SEAL && type == SEAL_TAGGED)
+		return attempt_tag_answer(a, index, body);
 	if (peer == ROLE_RELAY && type == QUEUE_ROUTED)
 		return attempt_route_answer(a, index, body);
 	if (peer == ROLE_RELAY && type == QUEUE_DELIVERED)

@@ -79,8 +79,8 @@ work_envelope(struct attempts *a, struct work *w, const struct envelope *env,
 	    (env->flags & ENV_REJECT) != 0;
 }
 
-static void
-resolve(struct attempts *a, struct work *w)
+void
+attempt_resolve_message(struct attempts *a, struct work *w)
 {
 	struct item *it = w->item;
 	struct envelope_rcpt rcpt;
@@ -97,6 +97,14 @@ resolve(struct attempts *a, struct work *w)
 	}
 	if (rcpt.kind == RCPT_NOTICE) {
 		attempt_notice_place(a, w, rcpt.address);
+		return;
+	}
+	if ((w->msg.env.flags & ENV_TAGGED) != 0 && !w->tag_read) {
+		attempt_tag_start(a, w);	/* before the mark: each copy is looked at */
+		return;
+	}
+	if ((w->msg.env.flags & ENV_HOLD_ONLY) != 0) {
+		attempt_skip(a, it, LEG_SKIPPED, w->msg.env.reason);
 		return;
 	}
 	work_envelope(a, w, &w->msg.env, &rcpt);
@@ -122,7 +130,7 @@ attempt_resolve(void *arg, struct item *it)
 		attempt_later(a, it, ATTEMPT_SOON_MS);
 		return;
 	}
-	work_read(a, work_new(a, it), false, resolve);
+	work_read(a, work_new(a, it), false, attempt_resolve_message);
 }
 
 /* 9.3: what can be told of a recovery address by its looks. */

@@ -59,6 +59,7 @@ struct work {			/* what is in flight for an item: item->work */
 	bool		 message_counted;
 	uint8_t		 form;		/* enum history_form of the copy */
 	bool		 direct;	/* into a store of ours (9.3) */
+	bool		 tag_read;	/* its X-Fwd-Loop is not ours */
 };
 
 struct provider_alarm {
@@ -122,6 +123,13 @@ int attempt_seal_answer(struct attempts *a, unsigned index, struct slice body);
 void attempt_put_off(struct attempts *a, struct work *w, int64_t until);
 void attempt_uncount(struct attempts *a, struct work *w);	/* it was not delivered */
 void attempt_forward_counted(struct attempts *a, struct work *w);	/* it was */
+
+void attempt_resolve_message(struct attempts *a, struct work *w);	/* w->msg is at hand */
+
+/* attempt_tag.c: is a message with an X-Fwd-Loop a copy of ours that came back (9.1)? If so,
+ * it ends here; if not, on to attempt_resolve_message. */
+void attempt_tag_start(struct attempts *a, struct work *w);
+int attempt_tag_answer(struct attempts *a, unsigned index, struct slice body);
 
 /* attempt_notice.c: notifications of ours to senders (2.3), which know no directory, no
  * provider's limits and no seal: they go as they were kept */

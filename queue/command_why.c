@@ -96,6 +96,7 @@ static const struct { const char *note, *words; } note_words[] = {
 	{ "userrate", "the recovery mailbox gets too much; bulk is held" },
 	{ "held userrate", "the recovery mailbox gets too much; bulk is held" },
 	{ "loop", "mail of this user came back to us lately" },
+	{ LEGS_NOTE_CAME_BACK, "it is our own copy of a message that is here" },
 	{ "chain", "the recovery address is in a domain of ours that is in failover, too" },
 	{ "self", "the recovery address leads back to this relay" },
 	{ "bad-recovery", "the recovery address is none that mail could be sent to" },
@@ -160,7 +161,7 @@ say_hold(json_t *words, const struct spool_entry *e, const struct failover_group
 		say(words, "primary: %s", leg_state_name((enum leg_state)l->state));
 		break;
 	}
-	if (l->state != LEG_DELIVERED && l->attempts > 0)
+	if (l->state == LEG_DROPPED || (l->state != LEG_DELIVERED && l->attempts > 0))
 		say_note(words, note);
 }
 

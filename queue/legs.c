@@ -25,7 +25,9 @@ legs_birth(const struct conf *c, const struct failover_group *g, const struct en
 		out->hold = LEG_WAITING;
 		break;
 	case PHASE_ACTIVE:
-		if ((e->flags & ENV_HOLD_ONLY) == 0 && c->forwarder.domain != NULL)
+		/* tagged: seal is to say whether it is our own copy (9.1, attempt_tag.c) */
+		if ((e->flags & (ENV_HOLD_ONLY | ENV_TAGGED)) != ENV_HOLD_ONLY &&
+		    c->forwarder.domain != NULL)
 			out->forward = LEG_WAITING;
 		break;
 	case PHASE_REPLAY:	/* before the backlog (11.5) */

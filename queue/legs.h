@@ -18,6 +18,8 @@
  *	         DELIVERED		the primary has it
  *	         FAILED			bounced: the sender was told, or may not be
  *	         SKIPPED (reason)	a bounce to a return path that was read
+ *	         DROPPED (reason)	by an operator; came-back: a copy of ours that came back
+ *					while its original was known here (9.1)
  *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;
  *	         PARKED only by an operator, together with its hold leg
  *
@@ -36,6 +38,7 @@ enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24,
 	LEGS_CODE_BOUNCE = 2	/* hold, WAITING: an operator confirmed the primary's refusal */ };
 
 #define LEGS_NOTE_EXPIRED "expired"	/* FAILED: its time is over */
+#define LEGS_NOTE_CAME_BACK "came-back"	/* hold, DROPPED: a copy of a message that is here */
 #define LEGS_NOTE_OFF	"failover-off"	/* a forward leg that may come back */
 
 /* `g` is NULL when the domain is not served (any more). */

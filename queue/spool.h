@@ -32,7 +32,7 @@ enum leg_state {
 	LEG_DELIVERED,	/* hold: replayed; forward: forwarded */
 	LEG_FAILED,	/* hold: bounced; forward: given up. reason kept */
 	LEG_SKIPPED,	/* forward: not for this user or message. reason kept */
-	LEG_DROPPED,	/* by an operator */
+	LEG_DROPPED,	/* by an operator, or a copy of ours that came back (spec 9.1) */
 	LEG_STATE_MAX
 };
 const char *leg_state_name(enum leg_state s);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes back to a return path (spec 2.2, 1.4): the recovery host accepts a copy and
 bounces it later, answers for a user on holiday, or lies."""
+import re
+
 import pytest
 
 from tests.lib import mail
@@ -160,3 +162,56 @@ def test_spec_14_4_case_8_a_vacation_notice_to_the_token(world):
     assert legs(relay)["forward"]["state"] == "delivered"
     nowhere_on_disk(relay, b"Back on Monday")
     assert len(world.recovery.messages) == 1 and world.store.messages == []
+
+
+def came_back(relay, n):
+    """The messages held or dropped, oldest first: (hold, forward) of each."""
+    ids = [m["id"] for m in relay.command("queue", "list", "--domain", "shop.example", "--state",
+                                          "all")["messages"]]
+    assert len(ids) == n
+    shown = [relay.command("queue", "show", i)["message"]["recipients"][0] for i in ids]
+    return [(r["hold"], r["forward"]) for r in shown]
+
+
+def test_spec_14_4_case_10_a_copy_that_comes_back(world):
+    """A recovery host forwards back: 250, no second hold copy, no second forward; the user's
+    mail is held only for a day (9.1); the store gets one copy."""
+    relay, _ = forwarded(world)
+    copy = world.recovery.messages[0]
+    assert b"X-Fwd-Loop: " in copy.data
+    assert mail.send(relay.port, "back@third.example", USER, copy.data)[0] == 250
+    relay.wait_balance(received=2, held=1, dropped=1, forwarded=1, forward_skipped=1,
+                       forward_waiting=0)
+    # once more, though the user is marked by now
+    assert mail.send(relay.port, copy.mail_from, USER, copy.data)[0] == 250
+    relay.wait_balance(received=3, held=1, dropped=2, forwarded=1, forward_skipped=2)
+    ends = came_back(relay, 3)
+    assert [h["note"] for h, _ in ends].count("came-back") == 2
+    assert [f["note"] for _, f in ends].count("loop") == 2
+    # other mail of this user waits for the store
+    other = mail.message(SENDER, USER, subject="altro")
+    assert mail.send(relay.port, SENDER, USER, other)[0] == 250
+    relay.wait_balance(received=4, held=2, dropped=2, forwarded=1, forward_skipped=3,
+                       forward_waiting=0)
+    assert len(world.recovery.messages) == 1
+    assert "recovery.example" not in relay.log()        # P4
+    world.up()
+    relay.failover("off")
+    relay.wait_balance(received=4, replayed=2, held=0, dropped=2)
+    got = [m.data for m in world.store.wait(2)]
+    assert len(got) == 2 and sum(b"X-Fwd-Loop" in d for d in got) == 0
+    assert len(world.recovery.messages) == 1
+
+
+def test_spec_9_1_a_tag_does_not_make_other_mail_vanish(world):
+    """A tag that is not ours stops nothing; under another Message-ID the copy stays held."""
+    relay, _ = forwarded(world)
+    copy = world.recovery.messages[0].data
+    forged = mail.message(SENDER, USER, extra=b"X-Fwd-Loop: " + b"0" * 32 + b"\r\n")
+    assert mail.send(relay.port, SENDER, USER, forged)[0] == 250
+    relay.wait_balance(received=2, held=2, dropped=0, forwarded=2, forward_waiting=0)
+    changed = re.sub(rb"(?im)^Message-ID:[^\r]*", b"Message-ID: <other@x.example>", copy)
+    assert changed != copy
+    assert mail.send(relay.port, SENDER, USER, changed)[0] == 250
+    relay.wait_balance(received=3, held=3, dropped=0, forwarded=2, forward_waiting=0)
+    assert "loop" in [f["note"] for _, f in came_back(relay, 3)]

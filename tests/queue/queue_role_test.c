@@ -188,6 +188,80 @@ forward_leg_ends(void **state)
 	}
 }
 
+static void
+answer_tag(struct house *h, enum seal_tag_status st, struct msgid id, uint16_t rcpt_index)
+{
+	struct seal_tag q;
+	struct house_mail *m = house_next(h, H_SEAL, SEAL_TAG, &seal_tag_wire, &q);
+
+	assert_true(m->fd >= 0);
+	const struct seal_tagged a = { q.req, (uint8_t)st, id, rcpt_index };
+	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_TAGGED, &seal_tagged_wire, &a, -1), 0);
+}
+
+/* 9.1: a copy that came back ends here when its original does not. */
+static void
+spec_9_1_came_back(void **state)
+{
+	struct house *h = *state;
+	const uint32_t tagged = ENV_HOLD_ONLY | ENV_TAGGED;
+	const struct house_rcpt carla = { RCPT_USER, "carla@b.example", "b.example", "" };
+
+	house_committed(h, house_commit(h, &berta, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	const struct msgid id = house_entry(h, 0)->id, none = { { 0xee } };
+	const struct {
+		const struct house_rcpt *to;
+		enum seal_tag_status st;
+		struct msgid id;
+		uint16_t rcpt_index;
+		enum leg_state hold;
+		const char *note;
+	} t[] = {
+		{ &berta, TAG_NOT_OURS, id, 0, LEG_PARKED, "no-reason" },
+		{ &berta, TAG_OURS, id, 0, LEG_PARKED, "loop" },
+		{ &berta, TAG_COPY, none, 0, LEG_PARKED, "loop" },	/* it is gone */
+		{ &berta, TAG_COPY, id, 1, LEG_PARKED, "loop" },	/* no such recipient */
+		{ &carla, TAG_COPY, id, 0, LEG_PARKED, "loop" },	/* another user's */
+		{ &berta, TAG_COPY, id, 0, LEG_DROPPED, "loop" },
+		{ &berta, TAG_COPY, id, 0, LEG_DROPPED, "loop" },	/* although marked */
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		house_committed(h, house_commit(h, t[i].to, 1, tagged, 0), COMMIT_OK);
+		assert_int_equal(house_entry(h, i + 1)->leg[LEG_HOLD].state, LEG_PARKED);
+		answer_tag(h, t[i].st, t[i].id, t[i].rcpt_index);
+		house_until_leg(h, i + 1, LEG_FORWARD, LEG_SKIPPED);
+		assert_string_equal(house_note(h, i + 1, LEG_FORWARD), t[i].note);
+		assert_int_equal(house_entry(h, i + 1)->leg[LEG_HOLD].state, t[i].hold);
+		if (t[i].hold == LEG_DROPPED)
+			assert_string_equal(house_note(h, i + 1, LEG_HOLD), "came-back");
+	}
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+	/* other mail of the marked user is not forwarded */
+	house_committed(h, house_commit(h, &berta, 1, 0, 0), COMMIT_OK);
+	house_until_leg(h, 8, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, 8, LEG_FORWARD), "loop");
+}
+
+/* 9.1: a strange tag stops nothing; a tag that cannot be read now is asked for later. */
+static void
+spec_9_1_a_strange_tag(void **state)
+{
+	struct house *h = *state;
+	struct queue_deliver q;
+
+	house_committed(h, house_commit(h, &berta, 1, ENV_TAGGED, 0), COMMIT_OK);
+	answer_tag(h, TAG_NOT_OURS, (struct msgid){ { 0 } }, 0);
+	house_target(h, TARGET_OK, "anna@recovery.example", "");
+	house_prepare(h, SEAL_OK, "");
+	unsigned at = house_delivery(h, &q, NULL);
+	house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+	house_until_leg(h, 0, LEG_FORWARD, LEG_DELIVERED);
+	house_committed(h, house_commit(h, &berta, 1, ENV_TAGGED, 0), COMMIT_OK);
+	answer_tag(h, TAG_ERROR, (struct msgid){ { 0 } }, 0);
+	house_until_leg(h, 1, LEG_FORWARD, LEG_WAITING);
+	assert_int_equal(house_entry(h, 1)->leg[LEG_HOLD].state, LEG_PARKED);
+}
+
 /* 8.6; the token of the first attempt is used again (1.4.3). */
 static void
 forward_leg_retries_with_its_token(void **state)
@@ -503,6 +577,8 @@ main(void)
 		T(unknown_shard_goes_to_the_domains_primary),
 		T(active_holds_and_forwards),
 		T(forward_leg_ends),
+		T(spec_9_1_came_back),
+		T(spec_9_1_a_strange_tag),
 		T(forward_leg_retries_with_its_token),
 		T(hold_only_and_odd_recipients),
 		T(primary_refusal_parks_the_leg),
