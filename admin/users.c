@@ -19,6 +19,7 @@ static const char users_help[] =
     "       salvaposta users show ADDRESS\n"
     "       salvaposta users audit\n"
     "       salvaposta users rollback\n"
+    "       salvaposta users refresh [options]\n"
     "\n"
     "import  builds the directory anew from a CSV file (- is standard input), checks it\n"
     "        and puts it in place; a running relay takes it over at once. The first line\n"
@@ -35,6 +36,9 @@ static const char users_help[] =
     "audit   counts by domain, state and reason\n"
     "rollback  puts the directory before the last import back in place; a second rollback\n"
     "        undoes the first\n"
+    "refresh imports what refresh-command of the configuration writes, as import does; when\n"
+    "        it fails, takes longer than refresh-timeout or stops within a line, nothing is\n"
+    "        imported\n"
     "\n"
     "  --force             keep users whose recovery address is in a served domain (they\n"
     "                      are not forwarded); import also with less than 80 % of the\n"
@@ -255,8 +259,25 @@ users_audit(const struct cli *cli, const struct conf *c)
 }
 
 static int
+users_refresh(const struct cli *cli, const struct conf *c, const struct users_import *u)
+{
+	struct users_import r = *u;
+
+	if (c->refresh_command == NULL) {
+		fprintf(stderr, "salvaposta users refresh: no refresh-command in the configuration: "
+		    "name the program that writes the users as CSV\n");
+		return CLI_FAILED;
+	}
+	r.file = c->refresh_command;
+	r.refresh = true;
+	return users_import(cli, c, &r);
+}
+
+static int
 dispatch(const struct cli *cli, const struct conf *c, char **argv, const struct users_import *u)
 {
+	if (strcmp(argv[1], "refresh") == 0)
+		return users_refresh(cli, c, u);
 	if (strcmp(argv[1], "import") == 0)
 		return users_import(cli, c, u);
 	if (strcmp(argv[1], "show") == 0)
@@ -275,10 +296,12 @@ bad_words(int argc, char **argv, int *status)
 		{ "show", 3, "show needs one address" },
 		{ "audit", 2, "audit takes no argument" },
 		{ "rollback", 2, "rollback takes no argument" },
+		{ "refresh", 2, "refresh takes no argument: set refresh-command in the "
+		    "configuration" },
 	};
 
 	if (argc < 2) {
-		*status = cli_usage("users", "import, show, audit or rollback?");
+		*status = cli_usage("users", "import, show, audit, rollback or refresh?");
 		return true;
 	}
 	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
@@ -288,7 +311,8 @@ bad_words(int argc, char **argv, int *status)
 			*status = cli_usage("users", "%s", word[i].usage);
 		return argc != word[i].argc;
 	}
-	*status = cli_usage("users", "\"%s\" is none of import, show, audit, rollback", argv[1]);
+	*status = cli_usage("users", "\"%s\" is none of import, show, audit, rollback, "
+	    "refresh", argv[1]);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 
 struct users_import {
 	const char	*file;		/* CSV; "-" is standard input */
+	bool		 refresh;	/* file is a program that writes it */
 	const char	*separator;	/* one character; NULL: comma */
 	const char	*confirm;	/* recovery addresses that may be shared, by commas */
 	bool		 force, skip_bad, quiet;

@@ -15,6 +15,7 @@
 
 #include "admin/control_client.h"
 #include "admin/users.h"
+#include "admin/users_command.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "policy/csv.h"
@@ -42,6 +43,7 @@ struct import {
 	const struct users_import *opt;
 	struct snapshot		*snap;
 	struct csv		*csv;
+	struct users_command	*command;	/* instead of a file; NULL: none */
 	int			 at[COL_MAX];	/* field of each column, -1 for none */
 	size_t			 nfield;	/* of the header; 0 before it */
 	uint64_t		 read, size;	/* bytes of the file; size 0: unknown */
@@ -211,6 +213,22 @@ on_record(void *arg, const struct csv_record *rec)
 	return snapshot_add(m->snap, &row, m->why);
 }
 
+/* As read(2), but -1 with why. */
+static ssize_t
+read_block(struct import *m, int fd, char *block)
+{
+	ssize_t n;
+
+	if (m->command != NULL)
+		return users_command_read(m->command, block, READ_BYTES, m->why, sizeof(m->why));
+	do
+		n = read(fd, block, READ_BYTES);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		snprintf(m->why, sizeof(m->why), "cannot be read: %s", strerror(errno));
+	return n;
+}
+
 static int
 read_file(struct import *m, int fd)
 {
@@ -219,17 +237,17 @@ read_file(struct import *m, int fd)
 	int rc = 0;
 
 	do {
-		n = read(fd, block, READ_BYTES);
-		if (n < 0 && errno == EINTR)
-			continue;
+		n = read_block(m, fd, block);
 		if (n < 0) {
-			snprintf(m->why, sizeof(m->why), "cannot be read: %s", strerror(errno));
 			rc = -1;
 		} else if (n > 0) {
 			m->read += (uint64_t)n;
 			rc = csv_feed(m->csv, slice_make(block, (size_t)n));
 		}
 	} while (rc == 0 && n != 0);
+	/* before any complaint about what may be half an output */
+	if (rc == 0 && m->command != NULL)
+		rc = users_command_end(m->command, m->why, sizeof(m->why));
 	if (rc == 0)
 		rc = csv_end(m->csv);
 	if (rc == 0 && m->nfield == 0)
@@ -401,14 +419,18 @@ users_import(const struct cli *cli, const struct conf *c, const struct users_imp
 	const char *state = "", *said = "";
 	char separator = u->separator == NULL ? ',' : u->separator[0];
 	bool ok = false;
-	int fd;
+	int fd = -1;
 
 	m.errors = json_array();
 	m.csv = csv_new(separator, on_record, &m);
 	m.start_ms = m.told_ms = clock_mono_ms();
 	m.tty = isatty(2) == 1;
-	fd = open_file(&m);
-	if (fd >= 0)
+	if (u->refresh)
+		m.command = users_command_start(u->file, c->refresh_timeout_ms, m.why,
+		    sizeof(m.why));
+	else
+		fd = open_file(&m);
+	if (fd >= 0 || m.command != NULL)
 		ok = run(&m, fd) == SNAPSHOT_OK;
 	if (ok)
 		said = users_tell_relay(cli, c, u->file, snapshot_totals(m.snap)->users, &state);
@@ -420,6 +442,7 @@ users_import(const struct cli *cli, const struct conf *c, const struct users_imp
 		print_text(&m, said);
 	if (fd >= 0)
 		close(fd);
+	users_command_free(&m.command);
 	snapshot_free(&m.snap);
 	csv_free(&m.csv);
 	json_decref(m.errors);

@@ -180,6 +180,10 @@ struct conf {
 	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */
 	char	**trusted_relay;	size_t ntrusted_relay;	/* networks, as network_print */
 
+	/* salvaposta users refresh (admin/users_command.h) */
+	char	*refresh_command;	/* NULL: none */
+	int64_t	 refresh_timeout_ms;
+
 	/* for front servers (relay/routing.h) */
 	char	**routing_listen;	size_t nrouting_listen;	/* "ip:port" */
 	char	*routing_answer;	/* NULL: smtp:[hostname]:port */

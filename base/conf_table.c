@@ -191,6 +191,16 @@ const struct conf_key conf_keys[] = {
 	  .help = "Bytes a second a message has to come in at, on average from its 30th second "
 	    "on; a slower client gets 421. 0: no such bound." },
 
+	/* the directory of users */
+	{ .name = "refresh-command", ROOT(refresh_command), .type = CONF_PATH,
+	  .group = "The directory of users", .def_words = "none",
+	  .example = "/usr/local/sbin/users-export",
+	  .help = "The program that salvaposta users refresh runs, without a shell and without "
+	    "arguments: it writes the users as CSV on its standard output and ends with status 0. "
+	    "Only its caller and root may be able to write it. See docs/operations.md." },
+	{ .name = "refresh-timeout", ROOT(refresh_timeout_ms), TIME("10m", 1, DAY),
+	  .help = "It is ended after this time, and nothing is imported." },
+
 	/* front servers */
 	{ .name = "trusted-relay", NETWORKS(trusted_relay, ntrusted_relay),
 	  .group = "Front servers",

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/cli.h"
@@ -278,6 +279,7 @@ test_usage(void **state)
 	assert_int_equal(call(d, W("show"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("audit"), W("x"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("rollback"), W("2"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("refresh"), W("x"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("drop"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("a"), W("--separator"), W("::"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("--nonsense"), NULL), CLI_USAGE);
@@ -333,6 +335,66 @@ test_rollback(void **state)
 	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_FAILED);
 }
 
+/* Makes `text` the refresh-command. */
+static void
+put_command(struct desk *d, const char *text, mode_t mode)
+{
+	char path[128], conf[600];
+	int n;
+
+	snprintf(path, sizeof(path), "%s/export", d->dir);
+	put_file(path, text, strlen(text));
+	assert_int_equal(chmod(path, mode), 0);
+	n = snprintf(conf, sizeof(conf), "hostname = \"mx2.relay.example\"\n"
+	    "state-dir = \"%s/state\"\nrefresh-command = \"%s\"\nrefresh-timeout = 1s\n"
+	    "domain \"example.it\" { primary = \"lmtp://127.0.0.1:24\" }\n", d->dir, path);
+	put_file(d->conf, conf, (size_t)n);
+}
+
+static void
+test_refresh(void **state)
+{
+	static const struct { const char *text, *want; mode_t mode; } bad[] = {
+		{ "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'; exit 3\n",
+		  "failed with status 3: nothing was imported", 0755 },
+		{ "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'; kill -9 $$\n",
+		  "ended by signal 9", 0755 },
+		{ "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\nb@exam'\n",
+		  "ends in the middle of a line", 0755 },
+		{ "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'; sleep 30\n",
+		  "was not done after 1 s", 0755 },
+		{ "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'; exec >&-; sleep 30\n",
+		  "was not done after 1 s", 0755 },
+		{ "#!/bin/sh\nexit 0\n", "header: the file is empty", 0755 },
+		{ "#!/nowhere/sh\n", "must name its interpreter", 0755 },
+		{ "#!/bin/sh\nexit 0\n", "not an executable file", 0644 },
+		{ "#!/bin/sh\nexit 0\n", "others than its caller and root can write it", 0777 },
+	};
+	struct desk *d = *state;
+
+	assert_int_equal(call(d, W("refresh"), NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no refresh-command"));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		put_command(d, bad[i].text, bad[i].mode);
+		assert_int_equal(call(d, W("refresh"), NULL), CLI_FAILED);
+		if (strstr(d->err, bad[i].want) == NULL)
+			fail_msg("%zu: %s", i, d->err);
+		assert_int_equal(call(d, W("audit"), NULL), CLI_FAILED);
+	}
+	put_command(d, "#!/bin/sh\ncat\nprintf 'address,recovery\\na@example.it,\\nb@example.it,\\n'\n",
+	    0755);
+	assert_int_equal(call(d, W("refresh"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "/export: 2 users"));
+	/* the guard of an import holds */
+	put_command(d, "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'\n", 0755);
+	assert_int_equal(call(d, W("refresh"), NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "1 users where the present directory has 2"));
+	assert_int_equal(call(d, W("refresh"), W("--force"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_FAILED);
+	assert_int_equal(call(d, W("rollback"), NULL), CLI_OK);
+	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_OK);
+}
+
 #define T(fn)	cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -341,6 +403,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_import_show_audit), T(test_json), T(test_bad_rows), T(test_bad_files),
 		T(test_usage), T(test_row_count_guard), T(test_rollback),
+		T(test_refresh),
 	};
 
 	return cmocka_run_group_tests_name("admin/users", tests, NULL, NULL);
