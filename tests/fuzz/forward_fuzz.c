@@ -175,6 +175,22 @@ classify(struct slice msg)
 	CHECK(v.class <= 3 && v.rule >= 2 && v.rule <= 10);
 }
 
+/* A copy that comes back is known as ours, and as no other leg's (9.1). */
+static void
+know_again(const struct forward_keys *keys, const struct forward_request *rq, struct slice copy,
+    struct slice prefix)
+{
+	struct forward_request back = *rq;
+	struct token_leg leg;
+	enum forward_tag tag;
+
+	back.content = copy;
+	tag = forward_tag_read(keys, &back, &leg);
+	CHECK(tag != FORWARD_TAG_COPY || leg.rcpt_index == 7);
+	if (memmem(prefix.p, prefix.n, "\nX-Fwd-Loop: ", 13) != NULL)
+		CHECK(tag != FORWARD_TAG_NONE);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -182,6 +198,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint32_t policy[] = { 0, ENV_QUARANTINE, ENV_REJECT,
 		ENV_REJECT | ENV_SIGNED_DNT };
 	const char *why;
+	char token[SRS_TOKEN_LEN + 1];
+	struct token_leg leg;
 	struct forward_copy c;
 	struct buf out, clean;
 
@@ -213,17 +231,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.address = SLICE_LIT("m@p.it"), .user = SLICE_LIT("m@p.it"),
 		.domain = SLICE_LIT("p.it")
 	};
-	const struct forward_request rq = {
+	token_seal(keys.srs.secret[0], &(struct token_leg){ .rcpt_index = 7 }, token);
+	struct forward_request rq = {
 		.env = &env, .rcpt = &rcpt, .content = content, .now_ms = 1700000000000,
+		.token = slice_str(token),
 		.form = { .mode = (enum rewrite_mode)((data[0] >> 3) % 5) }
 	};
 
 	classify(content);
+	(void)forward_tag_read(&keys, &rq, &leg);
 	forward_copy_init(&c);
 	if (forward_build(&keys, &rq, &c) == FORWARD_OK) {
 		assemble(&c, content, &out);
 		if (memmem(c.prefix.p + c.prefix.off, 14, "DKIM-Signature", 14) != NULL || c.sealed)
 			verify(buf_slice(&out), c.sealed, has_chain(content));
+		know_again(&keys, &rq, buf_slice(&out), buf_slice(&c.prefix));
 		buf_fini(&out);
 	} else {
 		CHECK(c.reason[0] != '\0');
