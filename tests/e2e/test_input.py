@@ -149,7 +149,8 @@ def test_a_bad_import_is_rolled_back_under_a_running_relay(world):
     back = relay.command("users", "rollback")
     assert back["ok"] and back["relay"] == "reloaded" and back["users"] == 5 and back["former"]["users"] == 1, back
     assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 250
-    assert "rollback to import" in relay.command("audit", "show", json_out=False)
+    audit = relay.command("audit", "show", "--json", json_out=False)
+    assert '"directory"' in audit and "rollback to import" in audit, audit
     assert relay.command("users", "rollback")["users"] == 1
     assert mail.send(relay.port, SENDER, "u2@shop.example", mail.message(SENDER, USER))[0] == 550
 
