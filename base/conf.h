@@ -223,6 +223,8 @@ struct conf {
 	unsigned messages_per_connection;
 	int64_t	 connect_timeout_ms, reply_timeout_ms, send_timeout_ms, idle_timeout_ms;
 	int64_t	 retry_min_ms, retry_max_ms;	/* back-off doubles from min to max */
+	int64_t	 recheck_interval_ms;	/* between evaluations while DNS fails (0.4) */
+	unsigned recheck_tries;
 	int64_t	 forward_ttl_ms;	/* age at which a forward leg is given up (class 2) */
 	int64_t	 urgent_ttl_ms;		/* class 0 counts as class 2 after this (10.4) */
 	int64_t	 personal_ttl_ms, bulk_ttl_ms;	/* as forward_ttl_ms, for classes 1 and 3 */

@@ -351,6 +351,11 @@ const struct conf_key conf_keys[] = {
 	  .help = "First pause after a temporary failure; it doubles up to retry-max." },
 	{ .name = "retry-max", ROOT(retry_max_ms), TIME("1h", 1, 7 * DAY),
 	  .help = "Longest pause between tries." },
+	{ .name = "recheck-interval", ROOT(recheck_interval_ms), TIME("5m", 1, DAY),
+	  .help = "When the sender's DNS did not answer, the message is kept and judged again after "
+	    "this time, before a copy may leave." },
+	{ .name = "recheck-tries", ROOT(recheck_tries), COUNT("3", 1, 1000),
+	  .help = "How often it is judged again; after that it is for the primary only." },
 	{ .name = "forward-ttl", ROOT(forward_ttl_ms), TIME("48h", 1, 30 * DAY),
 	  .help = "Age at which a forwarded copy is given up. The held message is not touched." },
 	{ .name = "urgent-ttl", ROOT(urgent_ttl_ms), TIME("15m", 1, DAY),

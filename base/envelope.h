@@ -41,10 +41,13 @@ enum {	/* envelope.flags */
 	ENV_ALIGNED	= 16384, /* DMARC passed, and MAIL FROM is of the author's organization */
 	ENV_TAGGED	= 32768, /* it has an X-Fwd-Loop field, whoever's (spec 9.1) */
 	ENV_TRIAGE_RULE	= 15 << 16,	/* T1..T10 of spec 10.2, 0: not known */
+	ENV_RECHECK	= 1 << 20, /* DNS failed: no copy before it is evaluated again (0.4);
+				 * `reason` says what stands until then */
 	/* what verify finds out; the rest is the relay's to say */
 	ENV_OF_VERIFY	= ENV_HOLD_ONLY | ENV_HAS_8BIT | ENV_HAS_NUL | ENV_SURVIVABLE |
 			  ENV_QUARANTINE | ENV_REJECT | ENV_SIGNED_DNT | ENV_SIGNED_RRT |
-			  ENV_TLS_OPTIONAL | ENV_ALIGNED | ENV_TAGGED | ENV_TRIAGE_RULE
+			  ENV_TLS_OPTIONAL | ENV_ALIGNED | ENV_TAGGED | ENV_RECHECK |
+			  ENV_TRIAGE_RULE
 };
 enum { ENV_TRIAGE_SHIFT = 16 };
 

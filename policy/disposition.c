@@ -8,8 +8,19 @@ hold(const char *rule)
 }
 
 /*
- * Spec 6.5 - 6.7. There is no spam verdict yet, so nothing is ever "clean", and no
- * second evaluation, so a temporary error counts as it stands.
+ * Spec 0.4: is it only DNS that keeps it here? DMARC is never a failure then, but may be
+ * "none" while the SPF or DKIM that would have authenticated it is not known.
+ */
+static bool
+undecided(const struct disposition_facts *f)
+{
+	return f->dmarc->result == AUTH_TEMPERROR ||
+	    (f->dmarc->result == AUTH_NONE && f->temperror);
+}
+
+/*
+ * Spec 6.5 - 6.7. There is no spam verdict yet, so nothing is ever "clean". A temporary
+ * error that would hold it is looked at again; how often is the queue's to count.
  */
 static struct disposition
 by_dmarc(const struct disposition_facts *f)
@@ -29,6 +40,8 @@ by_dmarc(const struct disposition_facts *f)
 	case DMARC_HOLD_ONLY:
 		break;
 	}
+	if (undecided(f))
+		return (struct disposition){ DISPOSITION_RECHECK, "dmarc-temperror" };
 	/* Only a clear failure is refused. What may be our own copy on its way back is not: a
 	 * 5xx makes the other provider switch the user's forwarding off (9.1). */
 	if (f->dmarc_reject && f->dmarc->result == AUTH_FAIL &&
@@ -39,11 +52,11 @@ by_dmarc(const struct disposition_facts *f)
 
 /* Spec 9.5: backscatter goes nowhere. */
 static bool
-null_sender_stays(const struct disposition_facts *f)
+null_sender_stays(const struct disposition_facts *f, enum disposition_action a)
 {
 	switch (f->forward_null_sender) {
 	case NULL_SENDER_AUTHENTICATED:
-		return f->dmarc->result != AUTH_PASS;
+		return a != DISPOSITION_RECHECK && f->dmarc->result != AUTH_PASS;
 	case NULL_SENDER_ALL:
 		return false;
 	case NULL_SENDER_NONE:
@@ -68,9 +81,9 @@ disposition_of(const struct disposition_facts *f)
 	d = by_dmarc(f);
 	if (d.action == DISPOSITION_HOLD || d.action == DISPOSITION_REFUSE)
 		return d;
-	if (f->duplicates && f->dmarc->result != AUTH_PASS)
+	if (d.action != DISPOSITION_RECHECK && f->duplicates && f->dmarc->result != AUTH_PASS)
 		return hold("duplicate-fields");
-	if (f->null_sender && null_sender_stays(f))
+	if (f->null_sender && null_sender_stays(f, d.action))
 		return hold("null-sender");
 	if (f->bulk && !f->forward_bulk)
 		return hold("bulk");

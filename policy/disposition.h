@@ -14,6 +14,7 @@
 enum disposition_action {
 	DISPOSITION_FORWARD,
 	DISPOSITION_FORWARD_LAST,	/* in the lowest class */
+	DISPOSITION_RECHECK,		/* no copy before it is evaluated again (0.4) */
 	DISPOSITION_HOLD,		/* no forward leg */
 	DISPOSITION_REFUSE		/* 550, by DMARC policy and configuration */
 };
@@ -28,6 +29,7 @@ struct disposition_facts {
 	bool	duplicates;	/* of a field that may be there once, 3.16 */
 	bool	null_sender;	/* 9.5 */
 	bool	bulk;		/* rule T5 of 10.2 */
+	bool	temperror;	/* of SPF or DKIM */
 	const struct dmarc_output *dmarc;
 	enum dmarc_override override;
 	/* the configuration */

@@ -550,6 +550,8 @@ disposition(struct evaluate *e, const struct run *r, bool bulk, bool nul)
 		/* Taking the forged field out would break a signature that passes (4.3). */
 		.forged_signed = s->forged && dkim_covers(e->dkim, SLICE_LIT(AUTHRES_NAME)),
 		.null_sender = r->in->mail_from.n == 0, .bulk = bulk,
+		.temperror = r->spf.result == AUTH_TEMPERROR ||
+		    dkim_overall(e->dkim) == AUTH_TEMPERROR,
 		.dmarc = &r->dmarc, .override = override(e, r),
 		.dmarc_reject = c->dmarc_reject, .forward_bulk = c->forward_bulk,
 		.forward_unauthenticated = c->forward_unauthenticated,
@@ -617,6 +619,9 @@ decide(struct evaluate *e, const struct run *r, struct verify_done *out)
 		break;
 	case DISPOSITION_FORWARD_LAST:
 		out->triage = 3;
+		break;
+	case DISPOSITION_RECHECK:
+		out->flags |= ENV_RECHECK;
 		break;
 	case DISPOSITION_HOLD:
 		out->flags |= ENV_HOLD_ONLY;

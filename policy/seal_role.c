@@ -403,7 +403,7 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 	};
 	enum forward_result res;
 
-	if ((env->flags & ENV_HOLD_ONLY) != 0)
+	if ((env->flags & (ENV_HOLD_ONLY | ENV_RECHECK)) != 0)
 		return copy_refused(c, FORWARD_HOLD, "hold-only");
 	if (find_rcpt(env, q->rcpt_index, &rcpt) < 0)
 		return copy_refused(c, FORWARD_ERROR, "no-such-recipient");
@@ -474,7 +474,8 @@ on_prepare(struct role *r, struct ipc *ch, struct slice body, int fd)
 	a.status = (uint8_t)count_status(r->priv, res);
 	a.reason = slice_str(c.reason);
 	/* the rule that verify or the queue named is the better answer */
-	if (res == FORWARD_HOLD && (env.flags & ENV_HOLD_ONLY) != 0 && env.reason.n > 0)
+	if (res == FORWARD_HOLD && (env.flags & (ENV_HOLD_ONLY | ENV_RECHECK)) != 0 &&
+	    env.reason.n > 0)
 		a.reason = env.reason;
 	if (res == FORWARD_OK) {
 		a.token = slice_str(c.token);

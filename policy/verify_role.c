@@ -56,7 +56,8 @@ log_verdict(const struct verify_eval *in, const struct verify_done *out)
 	    out->triage, (out->flags & ENV_TRIAGE_RULE) >> ENV_TRIAGE_SHIFT,
 	    log_esc(out->reason));
 	/* Forwarded in spite of the author's policy: somebody may want to know why (6.6). */
-	if (out->status == VERIFY_OK && out->reason.n > 0 && (out->flags & ENV_HOLD_ONLY) == 0)
+	if (out->status == VERIFY_OK && out->reason.n > 0 &&
+	    (out->flags & (ENV_HOLD_ONLY | ENV_RECHECK)) == 0)
 		log_info("forwarded-by-exception", "id=%s dmarc=%s rule=%s", id,
 		    auth_result_name(out->dmarc), log_esc(out->reason));
 }

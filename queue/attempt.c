@@ -34,6 +34,7 @@ work_new(struct attempts *a, struct item *it)
 	w->attempts = a;
 	w->item = it;
 	w->msg.body_fd = -1;
+	buf_init(&w->fresh, ENVELOPE_MAX);
 	w->all_next = a->all;
 	if (a->all != NULL)
 		a->all->all_prev = w;
@@ -108,6 +109,7 @@ attempt_forget(void *arg, struct item *it)
 	if (w->all_next != NULL)
 		w->all_next->all_prev = w->all_prev;
 	attempt_uncount(a, w);
+	buf_fini(&w->fresh);
 	free(w->recovery);
 	free(w->domain);
 	free(w->author);
@@ -460,6 +462,8 @@ deliver(struct attempts *a, struct work *w)
 		hold_start(a, w);
 	else if (w->item->e.kind == RCPT_NOTICE)
 		attempt_notice_start(a, w);
+	else if (attempt_recheck_needed(w))
+		attempt_recheck_start(a, w);
 	else
 		attempt_forward_start(a, w);
 }
@@ -601,6 +605,8 @@ attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32
 		return attempt_tag_answer(a, index, body);
 	if (peer == ROLE_RELAY && type == QUEUE_ROUTED)
 		return attempt_route_answer(a, index, body);
+	if (peer == ROLE_RELAY && type == QUEUE_EVALUATED)
+		return attempt_recheck_answer(a, index, body);
 	if (peer == ROLE_RELAY && type == QUEUE_DELIVERED)
 		return relay_answer(a, index, body);
 	return -1;

@@ -32,7 +32,8 @@ void attempt_resolve(void *arg, struct item *it);
 void attempt_start(void *arg, struct item *it);
 void attempt_forget(void *arg, struct item *it);
 
-/* Answers: DIR_TARGETED, SEAL_PREPARED, SEAL_TAGGED, QUEUE_DELIVERED. -1 when it is not a sound message
+/* Answers: DIR_TARGETED, SEAL_PREPARED, SEAL_TAGGED, QUEUE_ROUTED, QUEUE_EVALUATED,
+ * QUEUE_DELIVERED. -1 when it is not a sound message
  * of that type. */
 int attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32_t type,
     struct slice body);

@@ -521,7 +521,7 @@ attempt_forward_start(struct attempts *a, struct work *w)
 		.marked = w->author != NULL && marks_get(a->marks, MARK_MUNGE, w->pair_key, now, NULL),
 		.accepted = marks_get(a->marks, MARK_ACCEPTED, w->group_key, now, NULL),
 		.auth_refusals = (uint8_t)(auth.value > UINT8_MAX ? UINT8_MAX : auth.value),
-		.envelope = buf_slice(&w->msg.raw),
+		.envelope = buf_len(&w->fresh) > 0 ? buf_slice(&w->fresh) : buf_slice(&w->msg.raw),
 	};
 	if (ipc_send(ch, SEAL_PREPARE, &seal_prepare_wire, &q, w->msg.body_fd) < 0)
 		attempt_later(a, it, ATTEMPT_SOON_MS);

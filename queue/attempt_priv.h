@@ -60,6 +60,7 @@ struct work {			/* what is in flight for an item: item->work */
 	uint8_t		 form;		/* enum history_form of the copy */
 	bool		 direct;	/* into a store of ours (9.3) */
 	bool		 tag_read;	/* its X-Fwd-Loop is not ours */
+	struct buf	 fresh;		/* the envelope as evaluated again (0.4), or empty */
 };
 
 struct provider_alarm {
@@ -130,6 +131,11 @@ void attempt_resolve_message(struct attempts *a, struct work *w);	/* w->msg is a
  * it ends here; if not, on to attempt_resolve_message. */
 void attempt_tag_start(struct attempts *a, struct work *w);
 int attempt_tag_answer(struct attempts *a, unsigned index, struct slice body);
+
+/* attempt_recheck.c: no copy of what DNS did not let us judge, before that is done (0.4) */
+bool attempt_recheck_needed(const struct work *w);
+void attempt_recheck_start(struct attempts *a, struct work *w);
+int attempt_recheck_answer(struct attempts *a, unsigned index, struct slice body);
 
 /* attempt_notice.c: notifications of ours to senders (2.3), which know no directory, no
  * provider's limits and no seal: they go as they were kept */

@@ -77,6 +77,8 @@ say_message(json_t *words, const struct envelope *v)
 	    auth_result_name((enum auth_result)v->arc));
 	if ((v->flags & ENV_HOLD_ONLY) != 0)
 		say(words, "held for the primary only, never forwarded: rule %.*s", SLICE_FMT(v->reason));
+	else if ((v->flags & ENV_RECHECK) != 0)
+		say(words, "DNS did not answer: judged again before a copy may leave");
 	else if (v->reason.n > 0)
 		say(words, "may be forwarded by exception: rule %.*s", SLICE_FMT(v->reason));
 	else

@@ -15,6 +15,7 @@
 #include "base/proto/queue_directory.h"
 #include "queue/alarm.h"
 #include "queue/control.h"
+#include "queue/legs_forward.h"
 #include "queue/lookout.h"
 #include "queue/phases.h"
 #include "queue/switch.h"
@@ -76,6 +77,7 @@ struct commit {
 	size_t			 nrcpt;
 	struct spool_birth	*birth;		/* owned, one per recipient */
 	uint8_t			*notify;	/* owned, likewise: NOTIFY_* */
+	bool			 recheck;	/* ENV_RECHECK */
 	struct commit		*next, *prev;
 };
 
@@ -146,6 +148,21 @@ commit_remind(struct queue *q, struct spool_ref ref)
 		notices_remind(q->notices, &e);
 }
 
+/* 0.4: DNS gets some time before it is asked again. Lost in a crash: then it is sooner. */
+static void
+commit_put_off(struct queue *q, struct spool_ref ref)
+{
+	int64_t now = schedule_now(q->schedule);
+	struct spool_entry e;
+	struct legs_change to;
+
+	if (spool_get(q->spool, ref, &e) < 0 || e.leg[LEG_FORWARD].state != LEG_WAITING)
+		return;
+	forward_put_off_to(q->role->conf, &e, "", now + q->role->conf->recheck_interval_ms, now,
+	    &to);
+	schedule_write(q->schedule, &e, LEG_FORWARD, &to);
+}
+
 /* The only place that says COMMIT_OK, and the spool is the only one that calls it. */
 static void
 commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref, size_t nref)
@@ -157,6 +174,8 @@ commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref,
 		commit_answer(q, c->relay, c->req, st);
 	for (size_t i = 0; st == COMMIT_OK && i < nref && q->schedule != NULL; i++) {
 		commit_catch_up(q, ref[i]);
+		if (c->recheck)
+			commit_put_off(q, ref[i]);
 		if ((c->notify[i] & NOTIFY_DELAY) != 0)
 			commit_remind(q, ref[i]);
 		schedule_fresh(q->schedule, ref[i]);
@@ -218,6 +237,7 @@ commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int 
 	c->req = m->req;
 	c->relay = relay;
 	c->link = q->link[relay];
+	c->recheck = (e.flags & ENV_RECHECK) != 0;
 	c->next = q->commits;
 	if (c->next != NULL)
 		c->next->prev = c;

@@ -127,7 +127,7 @@ report_flags(uint32_t flags)
 		{ ENV_BODY_8BIT, "body-8bit" }, { ENV_HAS_8BIT, "has-8bit" },
 		{ ENV_SMTPUTF8, "smtputf8" }, { ENV_TLS, "tls" }, { ENV_HOLD_ONLY, "hold-only" },
 		{ ENV_HAS_NUL, "has-nul" }, { ENV_REQUIRETLS, "requiretls" },
-		{ ENV_TRUSTED, "trusted" }, { ENV_TAGGED, "tagged" },
+		{ ENV_TRUSTED, "trusted" }, { ENV_TAGGED, "tagged" }, { ENV_RECHECK, "recheck" },
 	};
 	json_t *list = json_array();
 

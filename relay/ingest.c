@@ -56,6 +56,7 @@ struct ingest_req {
 	char			*defer;		/* of a recipient whose domain defers in standby:
 						 * the domain, owned; else NULL */
 	const struct ingest_keep_ops *keep;
+	ingest_judged_fn	*judged;	/* only to be evaluated; else NULL */
 	void			*arg;
 	/* of a message only */
 	struct ingest_mail	 mail;
@@ -551,6 +552,33 @@ ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_k
 		keep_judge(r);
 }
 
+void
+ingest_judge(struct ingest *g, const struct ingest_mail *m, ingest_judged_fn *fn, void *arg,
+    struct ingest_req **out)
+{
+	struct ingest_req *r = req_new(g, arg, out);
+
+	r->judged = fn;
+	r->mail = *m;
+	buf_init(&r->answers, DNS_ANSWERS_MAX);
+	buf_init(&r->wants, INGEST_MEMO_MAX);
+	keep_judge(r);
+}
+
+/* True: that was all that was asked for. */
+static bool
+judge_done(struct ingest_req *r, const struct verify_done *v)
+{
+	ingest_judged_fn *fn = r->judged;
+	void *arg = r->arg;
+
+	if (fn == NULL)
+		return false;
+	req_free(r);
+	fn(arg, v);
+	return true;
+}
+
 static void
 keep_evaluate(struct ingest_req *r)
 {
@@ -637,7 +665,7 @@ static void
 keep_filters_word(const struct ingest_req *r, struct envelope *e, struct buf *trace)
 {
 	if (r->spam) {
-		e->flags = (e->flags & ~(uint32_t)ENV_TRIAGE_RULE) | ENV_HOLD_ONLY |
+		e->flags = (e->flags & ~(uint32_t)(ENV_TRIAGE_RULE | ENV_RECHECK)) | ENV_HOLD_ONLY |
 		    1u << ENV_TRIAGE_SHIFT;
 		e->reason = SLICE_LIT("milter");
 	}
@@ -722,6 +750,8 @@ keep_unevaluated(struct ingest_req *r, struct slice trace)
 	};
 	struct buf own;
 
+	if (judge_done(r, NULL))
+		return;
 	buf_init(&own, 8 * 1024);
 	if (trace.n == 0) {
 		if (received_put(&own, &f) != 0)
@@ -788,12 +818,15 @@ on_verify_done(struct ingest *g, const struct verify_done *v)
 		if (r->rounds > 0)
 			ingest_memo_put(g->memo, r->mail.client_ip,
 			    domain_of(r->mail.mail_from), buf_slice(&r->wants));
-		keep_commit(r, v);
+		if (!judge_done(r, v))
+			keep_commit(r, v);
 		return;
 	case VERIFY_WANT:
 		keep_fetch(r, v->wants);
 		return;
 	case VERIFY_REFUSE:
+		if (judge_done(r, v))
+			return;
 		log_info("refused", "client=%s from=%s reply=%s", log_esc(r->mail.client_ip),
 		    log_esc(r->mail.mail_from), log_esc(v->reason));
 		keep_done(r, SMTP_KEPT_REFUSED, v->reason);

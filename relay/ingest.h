@@ -77,6 +77,13 @@ struct ingest_keep_ops {
 void ingest_keep(struct ingest *g, const struct ingest_mail *m,
     const struct ingest_keep_ops *ops, void *arg, struct ingest_req **out);
 
+/* Evaluates it again (0.4) and keeps nothing; no filter is asked. `v` is NULL when nobody
+ * could judge it; borrowed until return, its status is VERIFY_OK or VERIFY_REFUSE. */
+struct verify_done;
+typedef void ingest_judged_fn(void *arg, const struct verify_done *v);
+void ingest_judge(struct ingest *g, const struct ingest_mail *m, ingest_judged_fn *fn,
+    void *arg, struct ingest_req **out);
+
 void ingest_cancel(struct ingest *g, struct ingest_req **rp);
 
 struct ingest_stats {

@@ -18,6 +18,7 @@
 #include "relay/listener.h"
 #include "relay/phases.h"
 #include "relay/probe.h"
+#include "relay/recheck.h"
 #include "relay/routing.h"
 #include "relay/smtp_session.h"
 #include "relay/sts.h"
@@ -40,6 +41,7 @@ struct relay {
 	struct smtp_server	*server;
 	struct deliver		*deliver;
 	struct probes		*probes;
+	struct rechecks		*rechecks;
 	struct phases		*phases;
 	struct routing		*routing;
 	uint8_t			 canary_key[CANARY_KEY];
@@ -144,6 +146,34 @@ relay_deliver(struct relay *rl, struct slice body, int fd)
 		return;
 	}
 	deliver_start(rl->deliver, &q, fd);
+}
+
+/* -- second looks ----------------------------------------------------------------- */
+
+static void
+relay_evaluated(void *arg, const struct queue_evaluated *m)
+{
+	struct relay *rl = arg;
+	struct ipc *ch = role_link(rl->role, ROLE_QUEUE, 0);
+
+	if (ch != NULL && ipc_send(ch, QUEUE_EVALUATED, &queue_evaluated_wire, m, -1) != 0)
+		log_warn("evaluated-unsent", "req=%llu", (unsigned long long)m->req);
+}
+
+static void
+relay_evaluate(struct relay *rl, struct slice body, int fd)
+{
+	struct queue_evaluate q;
+
+	if (fd >= 0 && !rl->stopping && wire_get(body, &queue_evaluate_wire, &q) == 0) {
+		recheck_start(rl->rechecks, &q, fd);
+		return;
+	}
+	/* No answer: the queue gives up waiting, or this link, and asks again. */
+	if (!rl->stopping)
+		log_error("evaluate-malformed", "bytes=%zu", body.n);
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 /* -- probes ----------------------------------------------------------------------- */
@@ -378,6 +408,7 @@ relay_start(struct role *r)
 	rl->deliver = relay_deliver_new(rl);
 	if (rl->deliver == NULL)
 		return -1;
+	rl->rechecks = rechecks_new(rl->ingest, relay_evaluated, rl);
 	rl->phases = phases_new();
 	rl->routing = routing_new(r->loop, r->conf, rl->phases);
 	relay_canary_key(r, rl->canary_key);
@@ -405,6 +436,10 @@ relay_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		relay_deliver(rl, body, fd);
 		return;
 	}
+	if (peer == ROLE_QUEUE && type == QUEUE_EVALUATE) {
+		relay_evaluate(rl, body, fd);
+		return;
+	}
 	if (peer == ROLE_QUEUE && relay_asked(rl, type, body)) {
 		if (fd >= 0)
 			(void)close(fd);
@@ -426,6 +461,8 @@ relay_link_down(struct role *r, enum role_kind peer, unsigned index)
 	ingest_link_down(rl->ingest, peer, index);
 	if (peer != ROLE_QUEUE)
 		return;
+	rechecks_free(&rl->rechecks);
+	rl->rechecks = rechecks_new(rl->ingest, relay_evaluated, rl);
 	/* A new queue counts its requests anew: a result of the old one's could settle a leg
 	 * that was never tried. What is under way ends here, the new queue asks again. */
 	deliver_free(&rl->deliver);
@@ -479,6 +516,7 @@ relay_drain(void *arg)
 	}
 	timer_free(&rl->drain);
 	smtp_server_free(&rl->server);
+	rechecks_free(&rl->rechecks);
 	ingest_free(&rl->ingest);
 	deliver_free(&rl->deliver);
 	probes_free(&rl->probes);

@@ -111,6 +111,21 @@ static const struct wire_field routed_f[] = {
 const struct wire_desc queue_routed_wire =
     WIRE_DESC("queue_routed", struct queue_routed, routed_f);
 
+static const struct wire_field evaluate_f[] = {
+	WIRE_U64(struct queue_evaluate, req),
+	WIRE_STR(struct queue_evaluate, envelope, ENVELOPE_MAX),
+};
+const struct wire_desc queue_evaluate_wire =
+    WIRE_DESC("queue_evaluate", struct queue_evaluate, evaluate_f);
+
+static const struct wire_field evaluated_f[] = {
+	WIRE_U64(struct queue_evaluated, req),
+	WIRE_U8(struct queue_evaluated, status, EVALUATED_MAX - 1),
+	WIRE_STR(struct queue_evaluated, envelope, ENVELOPE_MAX),
+};
+const struct wire_desc queue_evaluated_wire =
+    WIRE_DESC("queue_evaluated", struct queue_evaluated, evaluated_f);
+
 static const struct wire_field close_f[] = {
 	WIRE_STR(struct queue_close, group, 255),
 };

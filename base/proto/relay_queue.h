@@ -7,7 +7,7 @@
 
 enum {
 	QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED,
-	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE, QUEUE_KEEP
+	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE, QUEUE_KEEP, QUEUE_EVALUATE, QUEUE_EVALUATED
 };
 
 /* With the sealed body as descriptor. */
@@ -72,6 +72,31 @@ struct queue_close {
 	struct slice	group;
 };
 extern const struct wire_desc queue_close_wire;
+
+/*
+ * queue -> relay: DNS did not answer when this message came (ENV_RECHECK); what is to be
+ * thought of it now (spec 0.4)? With the sealed body as descriptor. The answer is the same
+ * envelope but for what verify finds out; the trace keeps its Received field and what
+ * filters added.
+ */
+struct queue_evaluate {
+	uint64_t	req;
+	struct slice	envelope;	/* struct envelope, encoded, as kept */
+};
+extern const struct wire_desc queue_evaluate_wire;
+
+enum queue_evaluated_status {
+	EVALUATED_OK,		/* `envelope` is set; it may still say ENV_RECHECK */
+	EVALUATED_FAILED,	/* nobody could judge it: a try like one that DNS failed */
+	EVALUATED_MAX
+};
+
+struct queue_evaluated {
+	uint64_t	req;
+	uint8_t		status;		/* enum queue_evaluated_status */
+	struct slice	envelope;
+};
+extern const struct wire_desc queue_evaluated_wire;
 
 /* One leg of one recipient, with the sealed body as descriptor. What goes out is
  * prefix, then the body without the cuts, then suffix. */

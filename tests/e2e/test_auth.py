@@ -96,6 +96,39 @@ def test_dns_trouble_holds_and_never_refuses_6_7(world):
     assert (m["dmarc"], m["reason"]) == ("temperror", "dmarc-temperror")
 
 
+def test_spec_0_4_dns_trouble_is_looked_at_again(world):
+    """The sender's DNS fails when the mail comes: the reply does not wait for it, the copy
+    does. One sender's DNS comes back, the other's never does."""
+    names = ["sender.example", "_dmarc.sender.example", "dead.example", "_dmarc.dead.example"]
+    for name in names:
+        world.dns.set(name, "SERVFAIL")
+    relay = active(world, top="recheck-interval = 2s\nrecheck-tries = 8\ndns-timeout = 1s\n"
+                   "dns-tries = 1\nevaluate-timeout = 4s")
+    other = "news@dead.example"
+    data = {s: mail.message(s, USER) for s in (SENDER, other)}
+    for s in data:
+        assert mail.send(relay.port, s, USER, data[s])[0] == 250
+    relay.wait_balance(received=2, held=2, forwarded=0, forward_waiting=2)
+    assert {shown(relay, n)["reason"] for n in (0, 1)} == {"dmarc-temperror"}
+    world.dns.set("sender.example", {"TXT": ["v=spf1 ip4:127.0.0.5 -all"]})
+    policy(world, "p=reject")
+    copy = world.recovery.wait(1, timeout=30)[0].data
+    head = copy.split(b"From: <news")[0]
+    assert b"spf=pass" in head and b"dmarc=pass" in head and b"temperror" not in head
+    assert copy.endswith(data[SENDER].split(b"\r\n\r\n", 1)[1])
+    relay.wait_balance(timeout=40, received=2, held=2, forwarded=1, forward_waiting=0)
+    listed = relay.command("queue", "list", "--domain", "shop.example")["messages"]
+    assert sorted((m["forward"]["state"], m["forward"]["note"] == "dmarc-temperror")
+                  for m in listed) == [("delivered", False), ("skipped", True)]
+    # 6.8: what is held tells the primary what was known when it came
+    world.up()
+    relay.failover("off")
+    held = world.store.wait(2)
+    assert all(b"dmarc=temperror" in m.data for m in held)
+    assert sorted(m.mail_from for m in held) == sorted([SENDER, other])
+    assert len(world.recovery.messages) == 1
+
+
 def test_two_authors_are_held_6_1(world):
     policy(world, "p=reject")
     relay = active(world)

@@ -11,7 +11,8 @@
 enum {	/* what the message is, what is configured */
 	NUL = 1, HOPS = 2, DELIVERED = 4, LOOP_TAG = 8, FORGED = 16, TWICE = 32, NO_SENDER = 64,
 	BULK = 128, REFUSE = 256, UNAUTH = 512, NO_BULK = 1024, ALL_NULL = 2048, NO_NULL = 4096,
-	AUTHENTICATED = 8192, ARC = 16384, LIST = 32768, UNKNOWN = 65536
+	AUTHENTICATED = 8192, ARC = 16384, LIST = 32768, UNKNOWN = 65536,
+	TEMP = 131072
 };
 
 static struct disposition
@@ -26,6 +27,7 @@ of(enum auth_result result, enum dmarc_policy policy, unsigned what)
 		.delivered_to = (what & DELIVERED) != 0, .loop_tag = (what & LOOP_TAG) != 0,
 		.forged_signed = (what & FORGED) != 0, .duplicates = (what & TWICE) != 0,
 		.null_sender = (what & NO_SENDER) != 0, .bulk = (what & BULK) != 0,
+		.temperror = (what & TEMP) != 0,
 		.dmarc = &dmarc,
 		.override = (what & ARC) != 0 ? DMARC_OVERRIDE_ARC : (what & LIST) != 0 ?
 		    DMARC_OVERRIDE_LIST : DMARC_NO_OVERRIDE,
@@ -60,9 +62,21 @@ table(void **state)
 		{ AUTH_FAIL, P_NONE, UNAUTH | AUTHENTICATED, DISPOSITION_HOLD, "dmarc-fail" },
 		{ AUTH_FAIL, P_QUAR, UNAUTH | AUTHENTICATED, DISPOSITION_HOLD, "dmarc-quarantine" },
 		{ AUTH_FAIL, P_REJ, UNAUTH | AUTHENTICATED, DISPOSITION_HOLD, "dmarc-reject" },
-		{ AUTH_TEMPERROR, P_REJ, 0, DISPOSITION_HOLD, "dmarc-reject" },
-		{ AUTH_TEMPERROR, P_NONE, 0, DISPOSITION_HOLD, "dmarc-fail" },
-		{ AUTH_TEMPERROR, P_NONE, UNKNOWN | UNAUTH, DISPOSITION_HOLD, "dmarc-temperror" },
+		{ AUTH_TEMPERROR, P_REJ, 0, DISPOSITION_RECHECK, "dmarc-temperror" },
+		{ AUTH_TEMPERROR, P_NONE, 0, DISPOSITION_RECHECK, "dmarc-temperror" },
+		{ AUTH_TEMPERROR, P_NONE, UNKNOWN | UNAUTH, DISPOSITION_RECHECK,
+		  "dmarc-temperror" },
+		/* 0.4: only what nothing else keeps here, and nothing that DNS cannot mend */
+		{ AUTH_NONE, P_NONE, TEMP, DISPOSITION_RECHECK, "dmarc-temperror" },
+		{ AUTH_NONE, P_NONE, TEMP | UNAUTH, DISPOSITION_FORWARD, "" },
+		{ AUTH_FAIL, P_REJ, TEMP, DISPOSITION_HOLD, "dmarc-reject" },
+		{ AUTH_PASS, P_REJ, TEMP, DISPOSITION_FORWARD, "" },
+		{ AUTH_TEMPERROR, P_REJ, ARC, DISPOSITION_FORWARD, "dmarc-override-arc" },
+		{ AUTH_TEMPERROR, P_REJ, NUL, DISPOSITION_HOLD, "nul" },
+		{ AUTH_TEMPERROR, P_REJ, TWICE, DISPOSITION_RECHECK, "dmarc-temperror" },
+		{ AUTH_TEMPERROR, P_REJ, NO_SENDER, DISPOSITION_RECHECK, "dmarc-temperror" },
+		{ AUTH_TEMPERROR, P_REJ, NO_SENDER | NO_NULL, DISPOSITION_HOLD, "null-sender" },
+		{ AUTH_TEMPERROR, P_REJ, BULK | NO_BULK, DISPOSITION_HOLD, "bulk" },
 		{ AUTH_PERMERROR, P_NONE, UNAUTH | AUTHENTICATED, DISPOSITION_HOLD,
 		  "dmarc-permerror" },
 		{ AUTH_UNSET, P_NONE, UNAUTH, DISPOSITION_HOLD, "dmarc-unset" },
@@ -76,7 +90,7 @@ table(void **state)
 		/* 6.7: only a failure, only of p=reject, never what may be a loop of ours */
 		{ AUTH_FAIL, P_REJ, REFUSE, DISPOSITION_REFUSE, "dmarc-reject" },
 		{ AUTH_FAIL, P_QUAR, REFUSE, DISPOSITION_HOLD, "dmarc-quarantine" },
-		{ AUTH_TEMPERROR, P_REJ, REFUSE, DISPOSITION_HOLD, "dmarc-reject" },
+		{ AUTH_TEMPERROR, P_REJ, REFUSE, DISPOSITION_RECHECK, "dmarc-temperror" },
 		{ AUTH_PERMERROR, P_REJ, REFUSE, DISPOSITION_HOLD, "dmarc-permerror" },
 		{ AUTH_FAIL, P_REJ, REFUSE | LOOP_TAG, DISPOSITION_HOLD, "dmarc-reject" },
 		{ AUTH_FAIL, P_REJ, REFUSE | DELIVERED, DISPOSITION_HOLD, "delivered-to" },

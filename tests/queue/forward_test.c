@@ -460,6 +460,124 @@ test_spec_8_4_results(void **state)
 	}
 }
 
+/* ---- 0.4: DNS did not answer when it came ---- */
+
+/* A message that waits for a second look; the leg is at the relay's door. */
+static unsigned
+second_look(struct house *h, struct queue_evaluate *q, struct house_mail **mail)
+{
+	house_target(h, TARGET_OK, "a@recovery.example", "");
+	house_until(h, house_any_relay_mail, NULL);
+	unsigned at = house_has_mail(h, &h->peer[H_RELAY0]) ? H_RELAY0 : H_RELAY1;
+	*mail = house_next(h, at, QUEUE_EVALUATE, &queue_evaluate_wire, q);
+	assert_true((*mail)->fd >= 0);
+	return at;
+}
+
+static void
+evaluated(struct house *h, unsigned at, const struct queue_evaluate *q,
+    enum queue_evaluated_status st, uint32_t flags, const char *reason)
+{
+	struct queue_evaluated m = { .req = q->req, .status = (uint8_t)st };
+	struct envelope e;
+	struct buf out;
+
+	buf_init(&out, ENVELOPE_MAX);
+	assert_int_equal(envelope_get(q->envelope, &e), 0);
+	e.flags = (e.flags & ~(uint32_t)ENV_OF_VERIFY) | flags;
+	e.reason = slice_str(reason);
+	e.authres = SLICE_LIT("mx2.example.it; dmarc=pass header.from=brand.example");
+	e.dmarc = AUTH_PASS;
+	assert_int_equal(wire_put(&out, &envelope_wire, &e), 0);
+	if (st == EVALUATED_OK)
+		m.envelope = buf_slice(&out);
+	assert_int_equal(ipc_send(h->peer[at].ours, QUEUE_EVALUATED, &queue_evaluated_wire, &m, -1),
+	    0);
+	buf_fini(&out);
+}
+
+static void
+test_spec_0_4_evaluated_again_before_seal(void **state)
+{
+	struct house *h = *state;
+	struct queue_evaluate q;
+	struct queue_deliver d;
+	struct seal_prepare p;
+	struct envelope e;
+	struct house_mail *mail;
+	size_t first = 0;
+
+	h->conf->recheck_interval_ms = 300;
+	int64_t start = clock_mono_ms();
+	house_committed(h, house_commit(h, &berta, 1, ENV_RECHECK, 0), COMMIT_OK);
+	unsigned at = second_look(h, &q, &mail);
+	assert_true(clock_mono_ms() - start >= 250);	/* DNS gets its time */
+	h->conf->recheck_interval_ms = 10;
+	evaluated(h, at, &q, EVALUATED_OK, ENV_RECHECK, "dmarc-temperror");
+	house_until(h, attempts_are_one, &first);
+	assert_int_equal(h->peer[H_SEAL].first, h->peer[H_SEAL].n);
+	at = second_look(h, &q, &mail);
+	evaluated(h, at, &q, EVALUATED_OK, ENV_SURVIVABLE, "");
+	(void)house_next(h, H_SEAL, SEAL_PREPARE, &seal_prepare_wire, &p);
+	assert_int_equal(envelope_get(p.envelope, &e), 0);	/* the new one */
+	assert_int_equal(e.flags & (ENV_RECHECK | ENV_SURVIVABLE), ENV_SURVIVABLE);
+	assert_int_equal(e.dmarc, AUTH_PASS);
+	h->peer[H_SEAL].first--;
+	house_prepare(h, SEAL_OK, "");
+	at = house_delivery(h, &d, NULL);
+	answer(h, at, d.req, 250, "2.0.0", "");
+	house_until_leg(h, 0, LEG_FORWARD, LEG_DELIVERED);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+}
+
+static void
+test_spec_0_4_three_tries_then_hold(void **state)
+{
+	struct house *h = *state;
+	struct queue_evaluate q;
+	struct house_mail *mail;
+
+	assert_int_equal(h->conf->recheck_tries, 3);
+	assert_int_equal(h->conf->recheck_interval_ms, 5 * 60 * 1000);
+	h->conf->recheck_interval_ms = 10;
+	house_committed(h, house_commit(h, &berta, 1, ENV_RECHECK, 0), COMMIT_OK);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_WAITING);
+		unsigned at = second_look(h, &q, &mail);
+		assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].attempts, i);
+		evaluated(h, at, &q, i == 1 ? EVALUATED_FAILED : EVALUATED_OK, ENV_RECHECK,
+		    "dmarc-temperror");
+	}
+	house_until_leg(h, 0, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, 0, LEG_FORWARD), "dmarc-temperror");
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+	/* decided now, against it */
+	house_committed(h, house_commit(h, &berta, 1, ENV_RECHECK, 0), COMMIT_OK);
+	unsigned at = second_look(h, &q, &mail);
+	evaluated(h, at, &q, EVALUATED_OK, ENV_HOLD_ONLY, "dmarc-reject");
+	house_until_leg(h, 1, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, 1, LEG_FORWARD), "dmarc-reject");
+	assert_int_equal(h->peer[H_SEAL].n, 0);		/* no copy was ever made */
+}
+
+/* A relay that dies over it: another one is asked, and that was no try. */
+static void
+test_spec_0_4_lost_relay_is_no_try(void **state)
+{
+	struct house *h = *state;
+	struct queue_evaluate q;
+	struct house_mail *mail;
+
+	h->conf->recheck_interval_ms = 10;
+	house_committed(h, house_commit(h, &berta, 1, ENV_RECHECK, 0), COMMIT_OK);
+	unsigned at = second_look(h, &q, &mail);
+	house_unlink(h, at);
+	at = second_look(h, &q, &mail);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].attempts, 0);
+	evaluated(h, at, &q, EVALUATED_OK, 0, "");
+	house_prepare(h, SEAL_OK, "");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, house_setup, house_teardown)
 
 int
@@ -481,6 +599,9 @@ main(void)
 		T(test_spec_10_4_class_ttl),
 		T(test_notes_survive),
 		T(test_spec_8_4_results),
+		T(test_spec_0_4_evaluated_again_before_seal),
+		T(test_spec_0_4_three_tries_then_hold),
+		T(test_spec_0_4_lost_relay_is_no_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
