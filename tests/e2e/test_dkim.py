@@ -40,13 +40,16 @@ class Judge:
 
     def results(self, messages):
         """For each: the words after dkim=, [] when it was refused."""
-        at, where = len(self.world.store.messages), []
+        at, ids = len(self.world.store.messages), []
         for data in messages:
-            reply = self.session.send(SENDER, USER, data)
-            where.append(reply.startswith("250"))
-        got = iter(self.world.store.wait(at + sum(where), 60)[at:])
-        return [re.findall(rb"\sdkim=(\w+)", next(got).data.split(b"\r\nReceived: from ")[0]) if ok else []
-                for ok in where]
+            reply = re.match(r"250 .* kept as (\w+)", self.session.send(SENDER, USER, data))
+            ids.append(reply.group(1).encode() if reply else None)
+        taken = len(ids) - ids.count(None)
+        # By id: several connections to the store keep no order.
+        got = {re.search(rb"(?m)^X-Fwd-Queue-Id: (\w+)/", m.data).group(1): m.data
+               for m in self.world.store.wait(at + taken, 60)[at:]}
+        return [[] if i is None else
+                re.findall(rb"\sdkim=(\w+)", got[i].split(b"\r\nReceived: from ")[0]) for i in ids]
 
 
 def change(old, new):
