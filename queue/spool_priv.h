@@ -37,7 +37,6 @@ enum {
 	SPOOL_COPY_ITEMS = 1024,	/* in one step */
 	SPOOL_PLAN_ENTRIES = 4096,	/* looked at in one turn of the loop */
 	SPOOL_COPY_REST = 3,		/* after a step: a pause so many times as long */
-	SPOOL_COPY_YIELD = 20,		/* ... while mail comes in, which needs the cores and the disk */
 	SPOOL_PACK_AGE_MS = 10000,	/* after its last append a held segment is compressed */
 	SPOOL_REWRITE_AGAIN_MS = 60000,	/* after a failure */
 	SPOOL_REWRITE_MIN = 16 * 1024	/* logs smaller than this are left alone */
@@ -238,7 +237,6 @@ struct rewrite {
 	enum read_result result;
 	size_t		 bad;		/* item that could not be copied */
 	int64_t		 began_us;	/* of the chunk */
-	uint64_t		 commits_before;	/* sp->commits when the last step ended */
 	struct timer	*timer;
 };
 

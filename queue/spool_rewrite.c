@@ -219,9 +219,7 @@ on_written(void *arg, enum store_result r)
 		return;
 	}
 	int64_t took_ms = (clock_mono_us() - w->began_us) / 1000;
-	int64_t rest = sp->commits == w->commits_before ? SPOOL_COPY_REST : SPOOL_COPY_YIELD;
-	w->commits_before = sp->commits;
-	timer_arm(w->timer, took_ms < 1 ? 1 : took_ms * rest);
+	timer_arm(w->timer, took_ms < 1 ? 1 : took_ms * SPOOL_COPY_REST);
 }
 
 /* A message that cannot be copied: its recipients hear of it, and the next plan has
