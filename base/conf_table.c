@@ -197,7 +197,7 @@ const struct conf_key conf_keys[] = {
 	  .example = "/usr/local/sbin/users-export",
 	  .help = "The program that salvaposta users refresh runs, without a shell and without "
 	    "arguments: it writes the users as CSV on its standard output and ends with status 0. "
-	    "Only its caller and root may be able to write it. See docs/operations.md." },
+	    "Only its caller and root may be able to write it. See docs/directory.md." },
 	{ .name = "refresh-timeout", ROOT(refresh_timeout_ms), TIME("10m", 1, DAY),
 	  .help = "It is ended after this time, and nothing is imported." },
 

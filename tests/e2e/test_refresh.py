@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`users refresh` from a provider's own user data, with the recipes of docs/directory.md: a
+real PostgreSQL, a running relay, and all that can go wrong at three in the morning."""
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from tests.lib import mail
+from tests.lib.postgres import Postgres
+from tests.lib.recipe import adapt, recipe
+from tests.lib.relay import BINARY, ROOT
+
+SENDER = "news@sender.example"
+UNITS = os.path.join(ROOT, "packaging", "systemd")
+
+
+def rcpt(relay, user):
+    """The relay's answer to mail for `user`: by the directory it uses now."""
+    return mail.send(relay.port, SENDER, user, mail.message(SENDER, user))[0]
+
+
+def put_program(relay, text):
+    """`text` as the refresh-command. The file and configuration of an administrator."""
+    path = os.path.join(relay.folder, "users-export")
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, 0o755)
+    return path
+
+
+def by_the_unit(relay, check=True):
+    """What the timer starts: ExecStart of the unit, with our binary and configuration."""
+    with open(os.path.join(UNITS, "salvaposta-refresh.service")) as f:
+        (line,) = [x.split("=", 1)[1] for x in f if x.startswith("ExecStart=")]
+    words = shlex.split(line)
+    assert os.path.basename(words[0]) == "salvaposta", line
+    r = subprocess.run([BINARY] + words[1:] + ["-c", relay.conf], capture_output=True, text=True, timeout=60)
+    assert not check or r.returncode == 0, r.stdout + r.stderr
+    return r
+
+
+def generation(relay):
+    return relay.command("users", "audit")["generation"]
+
+
+TABLE = """CREATE TABLE users (address text PRIMARY KEY, recovery text, state text, shard text,
+    aliases text, language text);
+INSERT INTO users SELECT 'u' || i || '@shop.example', 'u' || i || '@recovery.example', 'opted-in'
+    FROM generate_series(1, 20) i;
+INSERT INTO users VALUES ('out@shop.example', 'out@recovery.example', 'opted-out', NULL, NULL, 'it');
+INSERT INTO users VALUES ('"a, b"@shop.example', NULL, NULL, NULL, 'quoted; "c,d"@shop.example', NULL);
+"""
+
+
+@pytest.fixture
+def database(world):
+    p = Postgres(world.folder).start()
+    try:
+        p.sql("CREATE DATABASE mail;", "postgres")
+        p.sql(TABLE)
+        yield p
+    except BaseException:
+        print(p.log())
+        raise
+    finally:
+        p.stop()
+
+
+def from_sql(world, database, monkeypatch):
+    """A relay whose users come from `database`, by the recipe."""
+    monkeypatch.setenv("PGHOST", database.base)
+    relay = world.relay(users=None, start=False)
+    text = recipe("directory.md", "psql", "#!/bin/sh")
+    if database.runas:
+        text = adapt(text, ("-u salvaposta-ro", "-u nobody"))
+    else:
+        text = adapt(text, ("runuser -u salvaposta-ro -- ", ""))
+    path = put_program(relay, text)
+    relay.write_conf(top='refresh-command = "%s"' % path)
+    return relay.start()
+
+
+def test_users_from_postgresql_come_and_go_by_schedule(world, database, monkeypatch):
+    """The unit's command twice, under a running relay: new, changed and removed users."""
+    relay = from_sql(world, database, monkeypatch)
+    assert rcpt(relay, "u1@shop.example") == 451, "no directory yet: never a 550"
+    by_the_unit(relay)
+    first = generation(relay)
+    assert relay.command("users", "audit")["users"] == 22
+    assert rcpt(relay, "u1@shop.example") == 250 and rcpt(relay, "new@shop.example") == 550
+    database.sql("DELETE FROM users WHERE address = 'u2@shop.example';"
+                 "INSERT INTO users VALUES ('new@shop.example', 'new@recovery.example', 'opted-in');"
+                 "UPDATE users SET recovery = 'other@recovery.example' WHERE address = 'u1@shop.example';")
+    by_the_unit(relay)
+    assert generation(relay) == first + 1
+    assert rcpt(relay, "new@shop.example") == 250 and rcpt(relay, "u2@shop.example") == 550
+    assert relay.command("users", "show", "u1@shop.example")["recovery"] == "other@recovery.example"
+    u = relay.command("users", "show", '"a, b"@shop.example')
+    assert u["recovery"] == "" and "quoted@shop.example" in u["names"], u
+    relay.stop()
+
+
+def test_the_units_schedule_is_one_systemd_knows(world):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    with open(os.path.join(UNITS, "salvaposta-refresh.timer")) as f:
+        (when,) = [x.strip().split("=", 1)[1] for x in f if x.startswith("OnCalendar=")]
+    r = subprocess.run(["systemd-analyze", "calendar", when], capture_output=True, text=True, timeout=20)
+    assert r.returncode == 0 and "Next elapse" in r.stdout, r.stdout + r.stderr
+
+
+FAULTS = {
+    # name -> (what happens to the database, what the refresh says)
+    "shrunk": ("DELETE FROM users WHERE address LIKE 'u1%';", "--force"),
+    "empty": ("DELETE FROM users;", "no user in it"),
+    "table gone": ("ALTER TABLE users RENAME TO users_v2;", "failed with status"),
+    "column gone": ("ALTER TABLE users DROP COLUMN recovery;", "failed with status"),
+    "a bad row": ("INSERT INTO users VALUES ('no-at-sign', NULL);", "address"),
+    "an error at the last row": ("ALTER TABLE users RENAME TO t; CREATE VIEW users AS SELECT address, recovery, "
+                                 "state || left('', 1 / (CASE WHEN address LIKE 'u9@%' THEN 0 ELSE 1 END)) AS state, "
+                                 "shard, aliases, language FROM t;", "failed with status"),
+}
+
+
+def test_no_fault_of_postgresql_takes_a_user_away(world, database, monkeypatch):
+    """Guard against shrinking, errors, a dead server: the directory stays, the exit status says so."""
+    relay = from_sql(world, database, monkeypatch)
+    by_the_unit(relay)
+    first = generation(relay)
+    for name, (sql, word) in FAULTS.items():
+        database.sql("CREATE DATABASE fault TEMPLATE mail;", "postgres")
+        database.sql(sql, "fault")
+        path = os.path.join(relay.folder, "users-export")
+        with open(path) as f:
+            text = f.read()
+        put_program(relay, adapt(text, ("-d mail", "-d fault")))
+        r = by_the_unit(relay, check=False)
+        assert r.returncode == 1 and word in r.stderr, (name, r.stderr)
+        assert generation(relay) == first, name
+        put_program(relay, text)
+        database.sql("DROP DATABASE fault;", "postgres")
+    database.stop()
+    r = by_the_unit(relay, check=False)
+    assert r.returncode == 1 and "failed with status" in r.stderr, r.stderr
+    assert generation(relay) == first
+    assert rcpt(relay, "u1@shop.example") == 250
+    relay.stop()
+
+
+def test_a_bad_refresh_is_rolled_back(world, database, monkeypatch):
+    """A wrong list within the guard gets through; one command undoes it, the next refresh goes on."""
+    relay = from_sql(world, database, monkeypatch)
+    by_the_unit(relay)
+    database.sql("DELETE FROM users WHERE address IN ('u3@shop.example', 'u4@shop.example');")
+    by_the_unit(relay)
+    assert rcpt(relay, "u3@shop.example") == 550
+    back = relay.command("users", "rollback")
+    assert back["ok"] and back["relay"] == "reloaded" and back["users"] == 22, back
+    assert rcpt(relay, "u3@shop.example") == 250
+    bad = generation(relay) + 1
+    database.sql("INSERT INTO users VALUES ('u3@shop.example', 'u3@recovery.example', 'opted-in'),"
+                 "('u4@shop.example', 'u4@recovery.example', 'opted-in');")
+    by_the_unit(relay)
+    assert generation(relay) > bad, "a generation number never comes twice"
+    assert rcpt(relay, "u3@shop.example") == 250
+    relay.stop()
+
+
+def test_opt_outs_survive_refreshes_from_postgresql(world, database, monkeypatch):
+    """Who is opted out in the table is held and never forwarded, refresh after refresh."""
+    relay = from_sql(world, database, monkeypatch)
+    for i in range(2):
+        database.sql("INSERT INTO users VALUES ('more%d@shop.example', NULL);" % i)
+        by_the_unit(relay)
+        u = relay.command("users", "show", "out@shop.example")
+        assert u["state"] == "opted-out" and not u["forwarded"] and u["reason"] == "opted-out", u
+    relay.failover("on")
+    assert rcpt(relay, "out@shop.example") == 250 and rcpt(relay, "u1@shop.example") == 250
+    (copy,) = world.recovery.wait(1)
+    assert copy.rcpts == ["u1@recovery.example"]
+    b = relay.wait_balance(received=2, held=2)
+    assert b["forwarded"] == 1, b
+    why = relay.command("why", "out@shop.example", json_out=False)
+    assert "opted" in why, why
+    assert len(world.recovery.messages) == 1
+    relay.stop()
