@@ -5,38 +5,15 @@
  * pipelined (RFC 2920) is answered in order, so `answered` always names the command a
  * reply belongs to.
  */
+#include "relay/smtp_client_priv.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "relay/reply.h"
-#include "relay/smtp_client.h"
-#include "relay/smtp_client_data.h"
 #include "relay/smtp_path.h"
-
-enum client_state {
-	CLIENT_ST_GREETING,	/* connected, waiting for 220 */
-	CLIENT_ST_EHLO,		/* EHLO or LHLO sent */
-	CLIENT_ST_HELO,		/* EHLO was not understood, HELO sent */
-	CLIENT_ST_STARTTLS,
-	CLIENT_ST_TLS,		/* the driver does the handshake */
-	CLIENT_ST_READY,
-	CLIENT_ST_ENVELOPE,	/* MAIL, RCPT, DATA under way */
-	CLIENT_ST_DATA,		/* sending content */
-	CLIENT_ST_EMPTY,	/* 354 though nobody was accepted: a lone dot sent */
-	CLIENT_ST_FINAL,	/* final dot given to the driver */
-	CLIENT_ST_RSET,
-	CLIENT_ST_QUIT,
-	CLIENT_ST_DEAD,
-};
-
-enum {
-	CAP_PIPELINING = 1, CAP_8BITMIME = 2, CAP_SIZE = 4, CAP_DSN = 8, CAP_SMTPUTF8 = 16,
-	CAP_STARTTLS = 32, CAP_REQUIRETLS = 64,
-	CLIENT_OUT_MAX = 256 * 1024,	/* bytes of commands waiting for the driver */
-};
 
 static const char *const client_names[] = {
 	[CLIENT_ST_GREETING] = "greeting", [CLIENT_ST_EHLO] = "ehlo", [CLIENT_ST_HELO] = "helo",
@@ -46,42 +23,7 @@ static const char *const client_names[] = {
 	[CLIENT_ST_QUIT] = "quit", [CLIENT_ST_DEAD] = "dead",
 };
 
-struct smtp_client {
-	enum client_state	 state;
-	bool			 lmtp;
-	bool			 want_tls;
-	bool			 need_tls;	/* never a transaction in the clear */
-	bool			 requiretls;
-	bool			 no_starttls;	/* dead because there was none */
-	bool			 tls;		/* the handshake is behind us */
-	bool			 finished;	/* results of the last transaction are complete */
-	bool			 mail_ok;	/* MAIL was accepted */
-	bool			 utf8;		/* this transaction says SMTPUTF8 */
-	char			*helo;		/* owned */
-	unsigned		 caps;		/* CAP_* of the last EHLO */
-	uint64_t		 size_max;	/* of SIZE; 0: none given */
-	unsigned		 mail_max;	/* of LIMITS MAILMAX; 0: none given */
-	unsigned		 progress;	/* whole replies seen */
-	unsigned		 replies;	/* of this transaction, without a 421 at once */
-	struct buf		 out;		/* commands not yet taken */
-	struct reply		 reply;
-	struct client_result	 failure;	/* why dead */
-
-	struct client_message	 m;		/* borrowed from the driver */
-	const struct client_rcpt *rcpt;		/* borrowed */
-	size_t			 nrcpt;
-	size_t			 asked;		/* commands queued: 0 MAIL, 1..n RCPT, n+1 DATA */
-	size_t			 answered;	/* replies seen of them */
-	size_t			 accepted;	/* recipients the server takes */
-	size_t			 final_at;	/* LMTP: recipient the next final reply is for */
-	struct client_data	 data;
-	struct client_result	*result;	/* owned, nrcpt of them */
-	uint8_t			*got;		/* owned, per recipient: RCPT_ASKED.. */
-};
-
-enum { RCPT_ST_ASKED, RCPT_ST_ACCEPTED, RCPT_ST_SETTLED };	/* smtp_client.got */
-
-static void
+void
 client_enter(struct smtp_client *c, enum client_state st)
 {
 	log_debug("client-state", "from=%s to=%s", client_names[c->state], client_names[st]);
@@ -119,7 +61,7 @@ client_free(struct smtp_client **cp)
 	free(c);
 }
 
-static void
+void
 client_fill(struct client_result *r, uint8_t outcome, uint8_t scope, const char *enhanced,
     const char *text)
 {
@@ -132,7 +74,7 @@ client_fill(struct client_result *r, uint8_t outcome, uint8_t scope, const char 
 
 /* 2yz OK, 4yz TEMP, 5yz PERM; 421 closes the host's door whatever it answers; what
  * else there is (a 3yz out of place) is doubt. */
-static void
+void
 client_from_reply(const struct smtp_client *c, struct client_result *r, uint8_t scope)
 {
 	unsigned code = c->reply.code;
@@ -176,7 +118,7 @@ client_in_transaction(const struct smtp_client *c)
 	    c->state == CLIENT_ST_EMPTY || c->state == CLIENT_ST_FINAL;
 }
 
-static void
+void
 client_die(struct smtp_client *c, const struct client_result *r)
 {
 	if (client_in_transaction(c)) {
@@ -188,7 +130,7 @@ client_die(struct smtp_client *c, const struct client_result *r)
 	client_enter(c, CLIENT_ST_DEAD);
 }
 
-static void
+void
 client_say(struct smtp_client *c, const char *verb, const char *arg)
 {
 	if (buf_printf(&c->out, "%s%s%s\r\n", verb, arg[0] == '\0' ? "" : " ", arg) != 0) {
@@ -197,152 +139,6 @@ client_say(struct smtp_client *c, const char *verb, const char *arg)
 		client_fill(&r, DELIVER_TEMP, SCOPE_HOST, "4.3.0", "command does not fit");
 		client_die(c, &r);
 	}
-}
-
-/* Before the first transaction nothing is permanent: another host, or this one
- * tomorrow, may greet us better. */
-static void
-client_refused(struct smtp_client *c)
-{
-	struct client_result r;
-
-	client_from_reply(c, &r, SCOPE_HOST);
-	r.outcome = DELIVER_TEMP;
-	client_die(c, &r);
-}
-
-static void
-client_hello(struct smtp_client *c)
-{
-	client_say(c, c->lmtp ? "LHLO" : "EHLO", c->helo);
-	client_enter(c, CLIENT_ST_EHLO);
-}
-
-/* RFC 9422: LIMITS MAILMAX=n RCPTMAX=n RCPTDOMAINMAX=n. One recipient a transaction is
- * within any RCPTMAX; what cannot be read is no limit. */
-static void
-client_limits(struct smtp_client *c, struct slice words)
-{
-	while (words.n > 0) {
-		size_t sp = slice_find(words, ' ');
-		struct slice w = slice_sub(words, 0, sp);
-		uint64_t n;
-
-		if (w.n > 8 && slice_ieq(slice_sub(w, 0, 8), SLICE_LIT("MAILMAX=")) &&
-		    slice_u64(slice_sub(w, 8, w.n), &n) == 0 && n > 0 && n < UINT32_MAX)
-			c->mail_max = (unsigned)n;
-		words = slice_trim(slice_sub(words, sp, words.n));
-	}
-}
-
-static void
-client_capability(struct smtp_client *c, struct slice line)
-{
-	static const struct { const char *name; unsigned cap; } known[] = {
-		{ "PIPELINING", CAP_PIPELINING }, { "8BITMIME", CAP_8BITMIME },
-		{ "SIZE", CAP_SIZE }, { "DSN", CAP_DSN }, { "SMTPUTF8", CAP_SMTPUTF8 },
-		{ "STARTTLS", CAP_STARTTLS },
-		{ "REQUIRETLS", CAP_REQUIRETLS },
-	};
-	size_t i, sp = slice_find(line, ' ');
-	struct slice word = slice_trim(slice_sub(line, 0, sp));
-	uint64_t n;
-
-	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (slice_ieq(word, slice_str(known[i].name)))
-			c->caps |= known[i].cap;
-	if (slice_ieq(word, SLICE_LIT("SIZE")) &&
-	    slice_u64(slice_trim(slice_sub(line, sp, line.n)), &n) == 0)
-		c->size_max = n;
-	if (slice_ieq(word, SLICE_LIT("LIMITS")))
-		client_limits(c, slice_trim(slice_sub(line, sp, line.n)));
-}
-
-unsigned
-client_mail_max(const struct smtp_client *c)
-{
-	return c->mail_max;
-}
-
-static void
-client_capabilities(struct smtp_client *c)
-{
-	struct slice t = reply_text(&c->reply);
-	size_t nl = slice_find(t, '\n');
-
-	c->caps = 0;
-	c->size_max = 0;
-	c->mail_max = 0;
-	while (nl < t.n) {	/* the first line is the server's name */
-		t = slice_sub(t, nl + 1, t.n);
-		nl = slice_find(t, '\n');
-		client_capability(c, slice_sub(t, 0, nl));
-	}
-}
-
-/* Who will not have mail the way it must go is no host for it: the next one, or later. */
-static void
-client_unfit(struct smtp_client *c, const char *enhanced, const char *text)
-{
-	struct client_result r;
-
-	client_fill(&r, DELIVER_TEMP, SCOPE_HOST, enhanced, text);
-	client_die(c, &r);
-}
-
-static void
-client_on_hello(struct smtp_client *c)
-{
-	unsigned kind = c->reply.code / 100;
-
-	if (kind == 5 && !c->need_tls && c->state == CLIENT_ST_EHLO && !c->lmtp && !c->tls) {
-		client_say(c, "HELO", c->helo);
-		client_enter(c, CLIENT_ST_HELO);
-		return;
-	}
-	if (kind != 2) {
-		client_refused(c);
-		return;
-	}
-	c->caps = 0;
-	if (c->state == CLIENT_ST_EHLO)
-		client_capabilities(c);
-	if ((c->caps & CAP_STARTTLS) != 0 && c->want_tls && !c->tls) {
-		client_say(c, "STARTTLS", "");
-		client_enter(c, CLIENT_ST_STARTTLS);
-		return;
-	}
-	if (c->need_tls && !c->tls) {	/* stripped on the way, or never there */
-		c->no_starttls = true;
-		client_unfit(c, "4.7.5", "TLS is required here and the server does not offer it");
-		return;
-	}
-	if (c->requiretls && (c->caps & CAP_REQUIRETLS) == 0) {
-		client_unfit(c, "4.7.30", "REQUIRETLS is required and the server does not offer it");
-		return;
-	}
-	client_enter(c, CLIENT_ST_READY);
-}
-
-/* A refusal of what was just offered is treated like a failed handshake: going on in
- * the clear is what an attacker in the middle wants (spec 13.1, 13.2). */
-static void
-client_on_starttls(struct smtp_client *c)
-{
-	c->no_starttls = c->reply.code != 220;
-	if (c->no_starttls)
-		client_refused(c);
-	else
-		client_enter(c, CLIENT_ST_TLS);
-}
-
-void
-client_tls_done(struct smtp_client *c)
-{
-	CHECK(c->state == CLIENT_ST_TLS);
-	c->tls = true;
-	reply_init(&c->reply);
-	client_hello(c);
 }
 
 static void
