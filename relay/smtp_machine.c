@@ -37,6 +37,37 @@ smtp_state_name(enum smtp_state st)
 	return st < SMTP_STATE_MAX ? state_names[st] : "?";
 }
 
+static const char *const count_names[SMTP_COUNT_MAX] = {
+	[SMTP_COUNT_RCPT_TAKEN] = "rcpt_taken",
+	[SMTP_COUNT_RCPT_DEFERRED] = "rcpt_deferred",
+	[SMTP_COUNT_RCPT_REFUSED] = "rcpt_refused",
+	[SMTP_COUNT_ERRORS] = "too_many_errors",
+	[SMTP_COUNT_JUNK] = "too_much_junk",
+	[SMTP_COUNT_REFUSALS] = "too_many_refusals",
+	[SMTP_COUNT_MESSAGES] = "too_many_messages",
+	[SMTP_COUNT_BARE_COMMANDS] = "bare_commands",
+	[SMTP_COUNT_BAD_CHUNKS] = "bad_chunks",
+	[SMTP_COUNT_RECIPIENTS] = "too_many_recipients",
+	[SMTP_COUNT_SIZE] = "too_large",
+	[SMTP_COUNT_HEADER] = "header_too_large",
+	[SMTP_COUNT_HOPS] = "too_many_hops",
+	[SMTP_COUNT_CONTENT] = "content_refused",
+	[SMTP_COUNT_MEMORY] = "no_memory",
+};
+
+const char *
+smtp_count_name(enum smtp_count c)
+{
+	return count_names[c];
+}
+
+void
+machine_count(struct smtp_machine *m, enum smtp_count c)
+{
+	if (m->count != NULL)
+		m->count[c]++;
+}
+
 void
 smtp_machine_init(struct smtp_machine *m, const struct conf *c)
 {
@@ -113,6 +144,23 @@ machine_say(struct buf *reply, const char *fmt, ...)
 	CHECK(buf_put(reply, "\r\n", 2) == 0);
 }
 
+struct smtp_step
+machine_enough(struct smtp_machine *m, enum smtp_count bound, struct buf *reply)
+{
+	static const char *const why[SMTP_COUNT_MAX] = {
+		[SMTP_COUNT_ERRORS] = "too many errors, ",
+		[SMTP_COUNT_JUNK] = "too many commands without mail, ",
+		[SMTP_COUNT_REFUSALS] = "too many unknown recipients, ",
+		[SMTP_COUNT_MESSAGES] = "enough messages for one session, ",
+		[SMTP_COUNT_BARE_COMMANDS] = "",
+		[SMTP_COUNT_BAD_CHUNKS] = "",
+	};
+
+	machine_count(m, bound);
+	machine_say(reply, "421 4.7.0 %s %sclosing", m->conf->hostname, why[bound]);
+	return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
+}
+
 /* A command that was wrong. Too many of them, and the client is told to come back in a
  * better mood. */
 struct smtp_step
@@ -122,10 +170,8 @@ machine_wrong(struct smtp_machine *m, enum smtp_state st, struct buf *reply,
 	char line[LINE_REPLY_MAX];
 	va_list ap;
 
-	if (++m->errors > m->conf->errors_max) {
-		machine_say(reply, "421 4.7.0 %s too many errors, closing", m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
-	}
+	if (++m->errors > m->conf->errors_max)
+		return machine_enough(m, SMTP_COUNT_ERRORS, reply);
 	va_start(ap, fmt);
 	(void)vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
@@ -309,11 +355,8 @@ cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	struct address a;
 	struct slice box, rest;
 
-	if (m->conf->messages_max > 0 && m->messages >= m->conf->messages_max) {
-		machine_say(reply, "421 4.7.0 %s enough messages for one session, closing",
-		    m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
-	}
+	if (m->conf->messages_max > 0 && m->messages >= m->conf->messages_max)
+		return machine_enough(m, SMTP_COUNT_MESSAGES, reply);
 	if (!slice_istarts(arg, SLICE_LIT("FROM:")))
 		return machine_wrong(m, st, reply, "501 5.5.4 MAIL FROM:<address> is meant");
 	if (!machine_sender(m, arg, &a, &box, &rest))
@@ -327,6 +370,7 @@ cmd_mail(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct bu
 	case SMTP_PARAM_BAD:
 		return machine_wrong(m, st, reply, "501 5.5.4 bad parameter value");
 	case SMTP_PARAM_TOO_BIG:
+		machine_count(m, SMTP_COUNT_SIZE);
 		machine_say(reply, "552 5.3.4 messages are limited to %llu bytes",
 		    (unsigned long long)m->conf->message_size_max);
 		return machine_step(st, SMTP_DO_NOTHING);
@@ -503,11 +547,8 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 			why = "MAIL comes first";
 		return machine_wrong(m, st, reply, "503 5.5.1 %s", why);
 	}
-	if (c->junk && !m->front && ++m->junk > m->conf->junk_max) {
-		machine_say(reply, "421 4.7.0 %s too many commands without mail, closing",
-		    m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
-	}
+	if (c->junk && !m->front && ++m->junk > m->conf->junk_max)
+		return machine_enough(m, SMTP_COUNT_JUNK, reply);
 	return c->handler(m, st, arg, reply);
 }
 
@@ -517,8 +558,7 @@ machine_bare_line(struct smtp_machine *m, enum smtp_state st, struct buf *reply)
 	machine_say(reply, "500 5.5.2 a line ends with CR LF and holds no other");
 	if (++m->bare_lines < BARE_LINES_MAX)
 		return machine_step(st, SMTP_DO_NOTHING);
-	machine_say(reply, "421 4.7.0 %s closing", m->conf->hostname);
-	return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
+	return machine_enough(m, SMTP_COUNT_BARE_COMMANDS, reply);
 }
 
 struct smtp_step

@@ -55,6 +55,27 @@ struct smtp_step {
 	enum smtp_action	action;
 };
 
+/* What is counted here over all sessions, one for each bound of the machine. */
+enum smtp_count {
+	SMTP_COUNT_RCPT_TAKEN,		/* recipients that got 250 */
+	SMTP_COUNT_RCPT_DEFERRED,	/* ... 4yz */
+	SMTP_COUNT_RCPT_REFUSED,	/* ... 5yz */
+	SMTP_COUNT_ERRORS,		/* sessions ended: errors-max */
+	SMTP_COUNT_JUNK,		/* ... junk-commands-max */
+	SMTP_COUNT_REFUSALS,		/* ... refusals-max */
+	SMTP_COUNT_MESSAGES,		/* ... messages-max */
+	SMTP_COUNT_BARE_COMMANDS,	/* ... command lines with bare CR or LF */
+	SMTP_COUNT_BAD_CHUNKS,		/* ... a BDAT that is not understood */
+	SMTP_COUNT_RECIPIENTS,		/* recipients beyond recipients-max */
+	SMTP_COUNT_SIZE,		/* messages above message-size-max, promised or sent */
+	SMTP_COUNT_HEADER,		/* ... header-size-max */
+	SMTP_COUNT_HOPS,		/* ... received-max */
+	SMTP_COUNT_CONTENT,		/* refused: NUL in the header, a long line, bare-newline */
+	SMTP_COUNT_MEMORY,		/* put off: no body memory */
+	SMTP_COUNT_MAX
+};
+const char *smtp_count_name(enum smtp_count c);	/* as in salvaposta status */
+
 enum {
 	SMTP_HELO_MAX = 255,
 	SMTP_RCPTS_MAX = 64 * 1024,	/* bytes of all, encoded */
@@ -64,6 +85,7 @@ enum {
 /* What a session knows between commands. Owned by the session. */
 struct smtp_machine {
 	const struct conf *conf;	/* borrowed; replaced on reload between commands */
+	uint64_t	*count;		/* borrowed, SMTP_COUNT_MAX of them; NULL: none */
 	bool		 lmtp;		/* LHLO, and a reply for each recipient (RFC 2033) */
 	bool		 tls_offered, tls_active;
 	bool		 front;		/* the peer may say who its client is (XCLIENT) */

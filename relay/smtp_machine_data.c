@@ -75,10 +75,11 @@ bdat_obstacle(struct smtp_machine *m, enum smtp_state st)
 		return machine_no_rcpt(m);
 	if (m->chunk_error != NULL)	/* of a chunk before, for all that follow it */
 		return m->chunk_error;
-	if (__builtin_add_overflow(m->chunks, m->chunk, &m->chunks) ||
-	    m->chunks > m->conf->message_size_max)
-		return "552 5.3.4 message too big";
-	return NULL;
+	if (!__builtin_add_overflow(m->chunks, m->chunk, &m->chunks) &&
+	    m->chunks <= m->conf->message_size_max)
+		return NULL;
+	machine_count(m, SMTP_COUNT_SIZE);
+	return "552 5.3.4 message too big";
 }
 
 /*
@@ -93,17 +94,14 @@ machine_cmd_bdat(struct smtp_machine *m, enum smtp_state st, struct slice arg,
 
 	if (bdat_args(arg, &m->chunk, &m->chunk_last) != 0) {
 		machine_say(reply, "501 5.5.4 BDAT takes a size and perhaps LAST");
-		machine_say(reply, "421 4.7.0 %s closing", m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
+		return machine_enough(m, SMTP_COUNT_BAD_CHUNKS, reply);
 	}
 	m->chunk_back = (uint8_t)st;
 	m->bdat = st == SMTP_RCPT || st == SMTP_BDAT;
 	m->chunk_error = bdat_obstacle(m, st);
 	if (!m->bdat && m->chunk_error[0] == '5' && m->chunk_error[1] == '0' &&
-	    ++m->errors > m->conf->errors_max) {
-		machine_say(reply, "421 4.7.0 %s too many errors, closing", m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
-	}
+	    ++m->errors > m->conf->errors_max)
+		return machine_enough(m, SMTP_COUNT_ERRORS, reply);
 	if (m->chunk_error != NULL || begun)
 		return machine_step(SMTP_CHUNK, SMTP_DO_CHUNK);
 	return machine_step(SMTP_WAIT_MEMORY, SMTP_DO_BODY);
@@ -112,6 +110,8 @@ machine_cmd_bdat(struct smtp_machine *m, enum smtp_state st, struct slice arg,
 struct smtp_step
 smtp_machine_body(struct smtp_machine *m, bool room, struct buf *reply)
 {
+	if (!room)
+		machine_count(m, SMTP_COUNT_MEMORY);
 	if (m->bdat) {
 		if (!room)
 			m->chunk_error = "452 4.3.1 no room for a message now, try again later";
@@ -129,22 +129,35 @@ smtp_machine_body(struct smtp_machine *m, bool room, struct buf *reply)
 /* The reply to content that is not taken, NULL when it is. What is our own trouble comes
  * first: then nothing is said about the message (P2). */
 static const char *
-machine_fault(const struct smtp_machine *m, unsigned faults)
+machine_fault(struct smtp_machine *m, unsigned faults)
 {
-	if (faults & SMTP_FAULT_LOCAL)
-		return "451 4.3.0 could not keep the message, try again later";
-	if (faults & SMTP_FAULT_SIZE)
-		return "552 5.3.4 message too big";
-	if (faults & SMTP_FAULT_MEMORY)
-		return "452 4.3.1 no room for the message now, try again later";
-	if (faults & SMTP_FAULT_HEADER)
-		return "552 5.3.4 message header too big";
-	if (faults & SMTP_FAULT_HEADER_NUL)
-		return "550 5.6.0 NUL in the message header";
-	if (faults & SMTP_FAULT_LONG)
-		return "554 5.6.0 a line of the message is too long";
-	if ((faults & SMTP_FAULT_BARE) && m->conf->bare_newline_reject)
-		return "550 5.5.2 bare CR or LF in the message";
+	static const struct {
+		unsigned fault;
+		enum smtp_count count;
+		const char *reply;
+	} t[] = {
+		{ SMTP_FAULT_LOCAL, SMTP_COUNT_MAX,
+		  "451 4.3.0 could not keep the message, try again later" },
+		{ SMTP_FAULT_SIZE, SMTP_COUNT_SIZE, "552 5.3.4 message too big" },
+		{ SMTP_FAULT_MEMORY, SMTP_COUNT_MEMORY,
+		  "452 4.3.1 no room for the message now, try again later" },
+		{ SMTP_FAULT_HEADER, SMTP_COUNT_HEADER, "552 5.3.4 message header too big" },
+		{ SMTP_FAULT_HEADER_NUL, SMTP_COUNT_CONTENT,
+		  "550 5.6.0 NUL in the message header" },
+		{ SMTP_FAULT_LONG, SMTP_COUNT_CONTENT,
+		  "554 5.6.0 a line of the message is too long" },
+		{ SMTP_FAULT_BARE, SMTP_COUNT_CONTENT, "550 5.5.2 bare CR or LF in the message" },
+	};
+
+	if (!m->conf->bare_newline_reject)
+		faults &= ~(unsigned)SMTP_FAULT_BARE;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		if ((faults & t[i].fault) == 0)
+			continue;
+		if (t[i].count != SMTP_COUNT_MAX)
+			machine_count(m, t[i].count);
+		return t[i].reply;
+	}
 	return NULL;
 }
 
@@ -216,6 +229,8 @@ smtp_machine_kept(struct smtp_machine *m, enum smtp_kept what, struct slice text
 	case SMTP_KEPT_FULL:
 		return machine_answer(m, reply, "452 4.3.1 no room on disk now, try again later");
 	case SMTP_KEPT_REFUSED:
+		if (slice_istarts(text, SLICE_LIT("554 5.4.6 ")))
+			machine_count(m, SMTP_COUNT_HOPS);	/* the only such word of verify */
 		return machine_answer(m, reply, "%.*s", SLICE_FMT(text));
 	case SMTP_KEPT_ERROR:
 		break;

@@ -7,6 +7,10 @@
 #include "relay/smtp_machine.h"
 
 /* smtp_machine.c */
+void machine_count(struct smtp_machine *m, enum smtp_count c);
+/* A bound is met: 421, and the session ends. */
+struct smtp_step machine_enough(struct smtp_machine *m, enum smtp_count bound,
+    struct buf *reply);
 void machine_reset(struct smtp_machine *m);
 void machine_pending_free(struct smtp_machine *m);
 void machine_say(struct buf *reply, const char *fmt, ...)

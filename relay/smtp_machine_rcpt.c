@@ -40,21 +40,28 @@ static struct smtp_step
 machine_rcpt_deferred(struct smtp_machine *m, struct buf *reply, const char *text)
 {
 	m->rcpt_deferred = true;
+	machine_count(m, SMTP_COUNT_RCPT_DEFERRED);
 	machine_pending_free(m);
 	machine_say(reply, "%s", text);
 	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
+}
+
+/* RFC 5321 4.5.3.1.10: the client comes again with the rest. */
+static struct smtp_step
+machine_rcpt_beyond(struct smtp_machine *m, struct buf *reply)
+{
+	machine_count(m, SMTP_COUNT_RECIPIENTS);
+	return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
 }
 
 static struct smtp_step
 machine_rcpt_refused(struct smtp_machine *m, struct buf *reply, const char *text)
 {
 	m->rcpt_refused = true;
+	machine_count(m, SMTP_COUNT_RCPT_REFUSED);
 	machine_pending_free(m);
-	if (++m->refusals > m->conf->refusals_max && !m->front) {
-		machine_say(reply, "421 4.7.0 %s too many unknown recipients, closing",
-		    m->conf->hostname);
-		return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
-	}
+	if (++m->refusals > m->conf->refusals_max && !m->front)
+		return machine_enough(m, SMTP_COUNT_REFUSALS, reply);
 	machine_say(reply, "%s", text);
 	return machine_step(m->nrcpt > 0 ? SMTP_RCPT : SMTP_MAIL, SMTP_DO_NOTHING);
 }
@@ -106,9 +113,10 @@ static struct smtp_step
 machine_rcpt_added(struct smtp_machine *m, bool added, struct buf *reply)
 {
 	if (!added)
-		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
+		return machine_rcpt_beyond(m, reply);
 	machine_pending_free(m);
 	m->taken++;
+	machine_count(m, SMTP_COUNT_RCPT_TAKEN);
 	machine_say(reply, "250 2.1.5 recipient taken");
 	return machine_step(SMTP_RCPT, SMTP_DO_NOTHING);
 }
@@ -179,7 +187,7 @@ machine_cmd_rcpt(struct smtp_machine *m, enum smtp_state st, struct slice arg, s
 	if (m->to_return_path)
 		return machine_rcpt_deferred(m, reply, RETURN_PATH_ALONE);
 	if ((m->lmtp ? m->taken : m->nrcpt) >= machine_rcpt_max(m))
-		return machine_rcpt_deferred(m, reply, "452 4.5.3 too many recipients");
+		return machine_rcpt_beyond(m, reply);
 	machine_pending_free(m);
 	m->pending = mem_new(sizeof(*m->pending));
 	m->pending->address = slice_dup(box);

@@ -154,7 +154,8 @@ session_enter(struct session *s, enum smtp_state st)
 		conn_deadline(s->conn, -1);
 		break;
 	case SMTP_TLS:
-		conn_deadline(s->conn, TLS_MS);
+		conn_deadline(s->conn, session_remaining(s, c->command_timeout_ms < TLS_MS ?
+		    c->command_timeout_ms : TLS_MS));
 		break;
 	case SMTP_CLOSING:
 		conn_pause(s->conn);
@@ -466,6 +467,23 @@ session_input(void *arg, struct slice in)
 	return done;
 }
 
+/* Which of the deadlines it was. */
+static void
+session_count_timeout(struct session *s)
+{
+	struct smtp_server_stats *st = &s->sv->stats;
+
+	st->timeouts++;
+	if (clock_mono_ms() >= s->ends)
+		st->timeouts_session++;
+	else if (s->state == SMTP_TLS)
+		st->timeouts_tls++;
+	else if (session_content_state(s->state))
+		st->timeouts_data++;
+	else
+		st->timeouts_command++;
+}
+
 static void
 session_timeout(struct session *s)
 {
@@ -479,12 +497,12 @@ session_timeout(struct session *s)
 		guard_late(s);
 		return;
 	}
-	sv->stats.timeouts++;
 	if (s->state == SMTP_WAIT_MEMORY) {
 		session_unwait(s);
 		session_step(s, smtp_machine_body(&s->m, false, &sv->reply));
 		return;
 	}
+	session_count_timeout(s);
 	log_info("timeout", "client=%s state=%s", session_client(s), smtp_state_name(s->state));
 	if (s->state == SMTP_TLS || s->state == SMTP_PROXY) {
 		session_closed(s);
@@ -546,6 +564,7 @@ session_new(struct smtp_server *sv, const char *ip, bool tls)
 	s->ends = clock_mono_ms() + sv->conf->session_timeout_ms;
 	(void)snprintf(s->ip, sizeof(s->ip), "%s", ip);
 	smtp_machine_init(&s->m, sv->conf);
+	s->m.count = sv->stats.count;
 	s->m.tls_offered = tls && sv->tls != NULL;
 	smtp_lexer_init(&s->lex);
 	buf_init(&s->gather, GATHER_MAX);
@@ -568,6 +587,7 @@ session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 	s->conn = conn_accepted(sv->loop, fd, &session_conn_ops, s);
 	if (crowd || sv->stopping) {
 		sv->stats.crowded++;
+		sv->stats.crowded_sessions += !sv->stopping;
 		session_step(s, smtp_machine_bye(&s->m, sv->stopping ? SMTP_END_STOP :
 		    SMTP_END_CROWD, &sv->reply));
 		return;

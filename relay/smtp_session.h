@@ -13,6 +13,7 @@
 
 #include "relay/conn.h"
 #include "relay/ingest.h"
+#include "relay/smtp_machine.h"
 #include "relay/tls.h"
 
 struct smtp_server;
@@ -39,7 +40,9 @@ void session_start(struct smtp_server *sv, int fd, const char *ip, unsigned how)
 
 struct smtp_server_stats {
 	uint64_t	sessions_total, crowded, tls, tls_failed, timeouts;
-	uint64_t	crowded_address, crowded_network, crowded_rate;	/* of crowded */
+	/* of crowded, and of timeouts */
+	uint64_t	crowded_sessions, crowded_address, crowded_network, crowded_rate;
+	uint64_t	timeouts_command, timeouts_data, timeouts_session, timeouts_tls;
 	uint64_t	evicted;	/* idle sessions that made room */
 	uint64_t	early;		/* talked before the banner */
 	uint64_t	tarpitted;	/* replies that were given late */
@@ -47,7 +50,7 @@ struct smtp_server_stats {
 	uint64_t	greylisted;	/* recipients put off */
 	uint64_t	slow;		/* messages below data-rate-min */
 	uint64_t	proxy_refused;	/* no trusted relay, or no PROXY header */
-	uint64_t	rcpt_taken, rcpt_refused, rcpt_deferred;
+	uint64_t	count[SMTP_COUNT_MAX];	/* of the machine, by smtp_count_name */
 	uint64_t	body_bytes;	/* memfds now */
 	unsigned	sessions;	/* now */
 	unsigned	waiting;	/* now, for body memory */

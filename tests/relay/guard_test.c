@@ -262,6 +262,151 @@ test_refusals(void **state)
 	front_fini(&f);
 }
 
+#define LINES_64	"aaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\n"
+#define LINES_256	LINES_64 LINES_64 LINES_64 LINES_64
+#define LINES_1K	LINES_256 LINES_256 LINES_256 LINES_256
+#define DATA_TO_MARIO	MAIL_TO_MARIO "DATA\r\n"
+#define HOST		"421 4.7.0 mx.example.net "
+
+/* Each bound of the machine is counted where it stops somebody, once, and no other with it. */
+static void
+test_bounds_are_counted(void **state)
+{
+	static const struct {
+		enum smtp_count count;
+		const char *conf, *say, *expect;
+	} t[] = {
+		{ SMTP_COUNT_ERRORS, "errors-max = 1", "X\r\nX\r\n", HOST "too many errors, closing\r\n" },
+		{ SMTP_COUNT_ERRORS, "errors-max = 1", "BDAT 1\r\nxBDAT 1\r\nx",
+		    HOST "too many errors, closing\r\n" },
+		{ SMTP_COUNT_JUNK, "junk-commands-max = 1", "NOOP\r\nNOOP\r\n",
+		    HOST "too many commands without mail, closing\r\n" },
+		{ SMTP_COUNT_MESSAGES, "messages-max = 1", DATA_TO_MARIO "\r\n.\r\nMAIL FROM:<>\r\n",
+		    HOST "enough messages for one session, closing\r\n" },
+		{ SMTP_COUNT_BARE_COMMANDS, "", "NOOP\nNOOP\nNOOP\n\r\nNOOP\n\r\nNOOP\n\r\n",
+		    HOST "closing\r\n" },
+		{ SMTP_COUNT_BAD_CHUNKS, "", "BDAT x\r\n", HOST "closing\r\n" },
+		{ SMTP_COUNT_SIZE, "message-size-max = 1k\nheader-size-max = 1k",
+		    "EHLO c\r\nMAIL FROM:<> SIZE=1025\r\n",
+		    "552 5.3.4 messages are limited to 1024 bytes\r\n" },
+		{ SMTP_COUNT_SIZE, "message-size-max = 1k\nheader-size-max = 1k",
+		    DATA_TO_MARIO "\r\n" LINES_1K ".\r\n",
+		    "552 5.3.4 message too big\r\n" },
+		{ SMTP_COUNT_HEADER, "header-size-max = 1k", DATA_TO_MARIO "A:b\r\n A" LINES_1K ".\r\n",
+		    "552 5.3.4 message header too big\r\n" },
+		{ SMTP_COUNT_HOPS, "", DATA_TO_MARIO "X-Verify: refuse\r\n\r\n.\r\n",
+		    "554 5.4.6 too many hops\r\n" },
+		{ SMTP_COUNT_CONTENT, "bare-newline = reject", DATA_TO_MARIO "\r\nx\ny\r\n.\r\n",
+		    "550 5.5.2 bare CR or LF in the message\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct smtp_server_stats st;
+		struct client k;
+		struct front f;
+
+		front_init(&f, t[i].conf, NULL);
+		client_init(&k, &f);
+		client_expect(&k, BANNER);
+		client_say(&k, t[i].say);
+		client_expect(&k, t[i].expect);
+		st = stats(&f);
+		for (enum smtp_count c = SMTP_COUNT_ERRORS; c < SMTP_COUNT_MAX; c++)
+			if (st.count[c] != (c == t[i].count))
+				fail_msg("%zu: %s is %llu", i, smtp_count_name(c),
+				    (unsigned long long)st.count[c]);
+		client_fini(&k);
+		front_fini(&f);
+	}
+}
+
+/* Recipients: what became of each, and those beyond the bound; whoever guesses too many. */
+static void
+test_recipients_are_counted(void **state)
+{
+	struct smtp_server_stats st;
+	struct client k;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "recipients-max = 1\nrefusals-max = 1\ntarpit-delay = 0s", NULL);
+	client_init(&k, &f);
+	client_say(&k, MAIL_TO_MARIO "RCPT TO:<anna@example.it>\r\nRSET\r\nMAIL FROM:<>\r\n"
+	    "RCPT TO:<n1@example.it>\r\nRCPT TO:<n2@example.it>\r\n");
+	client_expect(&k, HOST "too many unknown recipients, closing\r\n");
+	st = stats(&f);
+	assert_int_equal(st.count[SMTP_COUNT_RCPT_TAKEN], 1);
+	assert_int_equal(st.count[SMTP_COUNT_RCPT_DEFERRED], 1);
+	assert_int_equal(st.count[SMTP_COUNT_RECIPIENTS], 1);
+	assert_int_equal(st.count[SMTP_COUNT_RCPT_REFUSED], 2);
+	assert_int_equal(st.count[SMTP_COUNT_REFUSALS], 1);
+	client_fini(&k);
+	front_fini(&f);
+}
+
+/* A DATA for which there is no room: counted when it is refused, not while it waits. */
+static void
+test_memory_is_counted(void **state)
+{
+	struct client holds, waits;
+	struct front f;
+
+	(void)state;
+	front_init(&f, "body-memory-max = 64k\nmessage-size-max = 64k\nheader-size-max = 1k\n"
+	    "data-rate-min = 0\ncommand-timeout = 1s", NULL);
+	client_init(&holds, &f);
+	client_say(&holds, "EHLO c\r\nMAIL FROM:<a@example.com> SIZE=60000\r\n"
+	    "RCPT TO:<mario@example.it>\r\nDATA\r\n");
+	client_expect(&holds, "354 end with CR LF . CR LF\r\n");
+	client_init(&waits, &f);
+	client_say(&waits, DATA_TO_MARIO);
+	client_expect(&waits, "250 2.1.5 recipient taken\r\n");
+	assert_int_equal(stats(&f).waiting, 1);
+	assert_int_equal(stats(&f).count[SMTP_COUNT_MEMORY], 0);
+	client_expect(&waits, "452 4.3.1 no room for a message now, try again later\r\n");
+	assert_int_equal(stats(&f).count[SMTP_COUNT_MEMORY], 1);
+	assert_int_equal(stats(&f).timeouts, 0);
+	client_fini(&holds);
+	client_fini(&waits);
+	front_fini(&f);
+}
+
+/* Each deadline has a count of its own. */
+static void
+test_timeouts_are_counted(void **state)
+{
+	static const struct {
+		size_t count;
+		const char *conf, *say;
+	} t[] = {
+#define AT(name) offsetof(struct smtp_server_stats, name)
+		{ AT(timeouts_command), "command-timeout = 1s", "EHLO c\r\n" },
+		{ AT(timeouts_data), "data-timeout = 1s", DATA_TO_MARIO },
+		{ AT(timeouts_session), "session-timeout = 1s\ncommand-timeout = 1s\n"
+		    "data-timeout = 1s", DATA_TO_MARIO },
+#undef AT
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct smtp_server_stats st;
+		struct client k;
+		struct front f;
+
+		front_init(&f, t[i].conf, NULL);
+		client_init(&k, &f);
+		client_say(&k, t[i].say);
+		client_expect_end(&k);
+		st = stats(&f);
+		assert_int_equal(st.timeouts, 1);
+		assert_int_equal(st.timeouts_command + st.timeouts_data + st.timeouts_session, 1);
+		assert_int_equal(*(uint64_t *)(void *)((char *)&st + t[i].count), 1);
+		client_fini(&k);
+		front_fini(&f);
+	}
+}
+
 int
 main(void)
 {
@@ -274,6 +419,10 @@ main(void)
 		cmocka_unit_test(test_tarpit),
 		cmocka_unit_test(test_junk_commands),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_bounds_are_counted),
+		cmocka_unit_test(test_recipients_are_counted),
+		cmocka_unit_test(test_memory_is_counted),
+		cmocka_unit_test(test_timeouts_are_counted),
 	};
 
 	return cmocka_run_group_tests_name("relay/guard", tests, NULL, NULL);
