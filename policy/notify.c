@@ -72,5 +72,5 @@ notify_build(const struct notify_from *f, const struct seal_notify *q,
 	}
 	answer(a, NOTIFIED_OK, "");
 	a->flags = (d->eightbit ? ENV_HAS_8BIT : 0u) | (d->utf8 ? ENV_SMTPUTF8 : 0u) |
-	    (d->requiretls ? ENV_REQUIRETLS : 0u);
+	    (d->requiretls ? ENV_REQUIRETLS : 0u) | (d->tls_optional ? ENV_TLS_OPTIONAL : 0u);
 }

@@ -359,12 +359,13 @@ attempt_relay(struct attempts *a, const struct dest *d, unsigned *index)
 	return best;
 }
 
-/* Spec 13.5: what the message asks of TLS. REQUIRETLS goes before the header field. */
+/* Spec 13.5: what the message asks of TLS. REQUIRETLS goes before the header field, which
+ * counts where its author's word does: on the way to the primary, and of our own reports. */
 static uint8_t
 attempt_tls(const struct attempts *a, const struct work *w)
 {
 	const struct conf *c = a->role->conf;
-	bool hold = w->item->leg == LEG_HOLD;
+	bool hold = w->item->leg == LEG_HOLD, notice = w->item->e.kind == RCPT_NOTICE;
 	struct envelope_rcpt rcpt;
 	const struct conf_domain *d;
 
@@ -374,7 +375,8 @@ attempt_tls(const struct attempts *a, const struct work *w)
 		return d != NULL && d->primary_trusted ? DELIVER_TLS_DEFAULT :
 		    DELIVER_TLS_REQUIRETLS;
 	}
-	if ((w->msg.env.flags & ENV_TLS_OPTIONAL) != 0 && (hold || c->honour_tls_required_no))
+	if ((w->msg.env.flags & ENV_TLS_OPTIONAL) != 0 && (hold || notice ||
+	    c->honour_tls_required_no))
 		return DELIVER_TLS_OPTIONAL;
 	return DELIVER_TLS_DEFAULT;
 }

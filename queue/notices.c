@@ -359,8 +359,7 @@ notice_answered(struct notice *j, const struct seal_notified *a, int fd)
 	case NOTIFIED_OK:
 		if (fd < 0 || spool_read(j->notices->queue->spool, j->e.ref, false, &m) < 0)
 			break;
-		int rc = notice_keep(j, a->flags & (ENV_HAS_8BIT | ENV_SMTPUTF8 | ENV_REQUIRETLS),
-		    m.env.mail_from, fd);
+		int rc = notice_keep(j, a->flags & NOTIFIED_FLAGS, m.env.mail_from, fd);
 		spool_message_fini(&m);
 		if (rc < 0)
 			break;

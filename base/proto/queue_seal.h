@@ -70,10 +70,12 @@ enum seal_notified_status {
 	NOTIFIED_MAX
 };
 
+enum { NOTIFIED_FLAGS = ENV_HAS_8BIT | ENV_SMTPUTF8 | ENV_REQUIRETLS | ENV_TLS_OPTIONAL };
+
 struct seal_notified {
 	uint64_t	req;
 	uint8_t		status;
-	uint32_t	flags;		/* ENV_HAS_8BIT, ENV_SMTPUTF8, ENV_REQUIRETLS */
+	uint32_t	flags;		/* of NOTIFIED_FLAGS: of the notification's envelope */
 	struct slice	reason;
 };
 extern const struct wire_desc seal_notified_wire;

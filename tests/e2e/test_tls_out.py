@@ -309,6 +309,30 @@ def test_spec_13_5_requiretls(world, net):
     relay.wait_balance(held=0)
 
 
+def test_rfc_8689_5_a_report_about_a_message_that_needs_no_tls(world, net):
+    """It says so as well, and goes out though the policy of the sender's domain cannot be met; a
+    report about another message waits."""
+    host = net.host("mx.sender.example", cert=net.ca.issue("elsewhere.example"))
+    net.sts({"sender.example": policy("enforce", "mx.sender.example")})
+    net.domain("sender.example", "mx.sender.example")
+    world.dns.set("sender.example", {"TXT": ["v=spf1 ip4:127.0.0.5 -all"], "MX": ["10 mx.sender.example."]})
+    relay = net.relay(["recovery.example"])
+    world.store.script = lambda stage, arg: "550 5.1.1 gone" if stage == "rcpt" else None
+    data = mail.message(SENDER, "u0@shop.example")
+    for d in (data, b"TLS-Required: No\r\n" + data):
+        assert mail.send(relay.port, SENDER, "u0@shop.example", d, source="127.0.0.5")[0] == 250
+    end = time.monotonic() + 20
+    while relay.log().count("primary-refused") < 2:
+        assert time.monotonic() < end, relay.log()
+        time.sleep(0.05)
+    relay.command("queue", "bounce", "--state", "refused", "--reason", "x")
+    report = host.wait(1, timeout=30)[0]
+    assert report.mail_from == "" and report.rcpts == [SENDER] and report.tls
+    assert b"\r\nTLS-Required: No\r\n" in report.data.split(b"\r\n\r\n", 1)[0]
+    wait_log(relay, "tls-failed", "certificate-host-mismatch")
+    assert len(host.messages) == 1
+
+
 def test_spec_13_5_tls_required_no(world, net):
     """On the way to the primary it counts, on forward legs only where the operator says so."""
     host = net.host("mx.sts.example", cert=net.ca.issue("elsewhere.example"))

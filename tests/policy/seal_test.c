@@ -536,6 +536,26 @@ notify(struct bench *b, const struct envelope *env, struct slice content, struct
 	return b->notified;
 }
 
+/* The report asks of TLS what the message asked, in its header and its envelope. */
+static void
+rfc_8689_5_notifications_keep_what_is_asked_of_tls(void **state)
+{
+	static const char content[] = "From: A <a@esp.example>\r\n\r\nx\r\n";
+	struct envelope env = { .mail_from = SLICE_LIT("a@esp.example"), .spf = AUTH_PASS };
+	struct bench *b = *state;
+	struct buf m;
+
+	buf_init(&m, DSN_MAX);
+	assert_int_equal(seal_ops.start(&b->role), 0);
+	env.flags = ENV_TLS_OPTIONAL | ENV_TLS | ENV_SURVIVABLE;
+	assert_int_equal(notify(b, &env, slice_str(content), &m).flags, ENV_TLS_OPTIONAL);
+	assert_true(contains(buf_slice(&m), "\r\nTLS-Required: No\r\n"));
+	env.flags = ENV_REQUIRETLS;
+	assert_int_equal(notify(b, &env, slice_str(content), &m).flags, ENV_REQUIRETLS);
+	assert_false(contains(buf_slice(&m), "TLS-Required"));
+	buf_fini(&m);
+}
+
 static void
 spec_2_3_notifications_are_gated_built_and_signed(void **state)
 {
@@ -552,6 +572,7 @@ spec_2_3_notifications_are_gated_built_and_signed(void **state)
 	assert_true(slice_istarts(buf_slice(&m), SLICE_LIT("DKIM-Signature: ")));
 	assert_true(contains(buf_slice(&m), "d=example.it; s=d1;"));
 	assert_true(contains(buf_slice(&m), "\r\nStatus: 5.1.1\r\n"));
+	assert_int_equal(b->notified.flags, 0);
 	/* nobody vouches for the sender; DMARC for the author's organization does (2.3.5) */
 	env.spf = AUTH_NONE;
 	env.dmarc = AUTH_PASS;
@@ -765,6 +786,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(check_2_2_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(tokens_name_their_leg_1_4_3, setup, teardown),
 		cmocka_unit_test_setup_teardown(spec_2_3_notifications_are_gated_built_and_signed,
+		    setup, teardown),
+		cmocka_unit_test_setup_teardown(rfc_8689_5_notifications_keep_what_is_asked_of_tls,
 		    setup, teardown),
 		cmocka_unit_test_setup_teardown(no_forwarder, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_with_bad_keys, setup, teardown),

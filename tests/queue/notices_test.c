@@ -60,9 +60,10 @@ asked(struct house *h)
 }
 
 static void
-answer(struct house *h, uint64_t req, enum seal_notified_status st, const char *reason)
+answer_flags(struct house *h, uint64_t req, enum seal_notified_status st, const char *reason,
+    uint32_t flags)
 {
-	const struct seal_notified a = { .req = req, .status = (uint8_t)st,
+	const struct seal_notified a = { .req = req, .status = (uint8_t)st, .flags = flags,
 		.reason = slice_str(reason) };
 	int fd = st == NOTIFIED_OK ? body_make(SLICE_LIT("Subject: sorry\r\n\r\nno\r\n")) : -1;
 
@@ -70,6 +71,12 @@ answer(struct house *h, uint64_t req, enum seal_notified_status st, const char *
 	    fd), 0);
 	if (fd >= 0)
 		close(fd);
+}
+
+static void
+answer(struct house *h, uint64_t req, enum seal_notified_status st, const char *reason)
+{
+	answer_flags(h, req, st, reason, 0);
 }
 
 static bool
@@ -110,6 +117,40 @@ spec_2_3_1_kept_before_the_leg_ends_then_sent(void **state)
 	assert_int_equal(d.prefix.n + d.suffix.n, 0);
 	house_deliver_answer(h, at, d.req, DELIVER_OK, SCOPE_RCPT, 250);
 	house_until_leg(h, 1, LEG_FORWARD, LEG_DELIVERED);
+}
+
+/* RFC 8689 5: what the message asked of TLS is asked for the report about it, whatever is
+ * configured for forward legs; nothing else that seal says gets into its envelope. */
+static void
+rfc_8689_5_a_report_asks_of_tls_what_the_message_asked(void **state)
+{
+	static const struct { uint32_t flags; enum deliver_tls tls; } t[] = {
+		{ 0, DELIVER_TLS_DEFAULT },
+		{ ENV_TLS_OPTIONAL, DELIVER_TLS_OPTIONAL },
+		{ ENV_REQUIRETLS, DELIVER_TLS_REQUIRETLS },
+		{ ENV_HOLD_ONLY | ENV_TRUSTED, DELIVER_TLS_DEFAULT },
+	};
+	struct house *h = *state;
+	struct queue_deliver d;
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct queue *q = house_queue(h);
+		struct legs_change to;
+
+		house_committed(h, house_commit(h, &anna, 1, 0, 0), COMMIT_OK);
+		unsigned at = house_delivery(h, &d, NULL);
+		house_deliver_answer(h, at, d.req, DELIVER_PERM, SCOPE_RCPT, 550);
+		house_until_leg(h, 2 * i, LEG_HOLD, LEG_PARKED);
+		assert_true(operate_leg(OPERATE_BOUNCE, h->conf, NULL, house_entry(h, 2 * i),
+		    LEG_HOLD, house_note(h, 2 * i, LEG_HOLD), schedule_now(q->schedule), &to));
+		schedule_write(q->schedule, house_entry(h, 2 * i), LEG_HOLD, &to);
+		answer_flags(h, asked(h).req, NOTIFIED_OK, "", t[i].flags);
+		at = house_delivery(h, &d, NULL);
+		assert_int_equal(d.mail_from.n, 0);
+		assert_int_equal(d.tls, t[i].tls);
+		house_deliver_answer(h, at, d.req, DELIVER_OK, SCOPE_RCPT, 250);
+		house_until_leg(h, 2 * i + 1, LEG_FORWARD, LEG_DELIVERED);
+	}
 }
 
 static void
@@ -223,6 +264,7 @@ main(void)
 		cmocka_unit_test(spec_2_3_8_what_a_sender_is_told_of_a_refusal),
 		cmocka_unit_test(spec_2_3_1_only_what_was_refused_can_be_bounced),
 		T(spec_2_3_1_kept_before_the_leg_ends_then_sent),
+		T(rfc_8689_5_a_report_asks_of_tls_what_the_message_asked),
 		T(spec_2_3_5_what_may_not_be_sent_ends_the_leg_as_well),
 		T(spec_2_3_a_seal_that_dies_is_asked_again),
 		T(spec_2_3_without_room_for_it_the_leg_stays),
