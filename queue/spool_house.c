@@ -129,6 +129,7 @@ end_checkpoint(struct spool *sp, bool ok)
 	}
 	free(k->buf);
 	free(k->no);
+	free(k->span);
 	free(k->tail);
 	free(k->table);
 	*k = (struct checkpoint){ .step = CHECKPOINT_IDLE };
@@ -229,49 +230,53 @@ copy_pages(struct spool *sp, struct store_span *span)
 	return nspan;
 }
 
-static void
-write_pages(struct spool *sp)
+/*
+ * Pages, sums and `covered` are of one moment, and only what the progress log says by then
+ * goes to the index: a page that knew more than the synced log would, after a power cut,
+ * make the sums in the head a lie.
+ */
+static int
+take_pages(struct spool *sp)
 {
 	struct checkpoint *k = &sp->ckpt;
 	struct seg *s = k->seg;
 	size_t n = s->ndirty;
 
 	k->buf = malloc(n * PAGE_BYTES + 1);
-	if (k->buf == NULL) {
-		end_checkpoint(sp, false);
-		return;
-	}
+	if (k->buf == NULL)
+		return -1;
 	k->no = mem_array(n, sizeof(*k->no));
-	struct store_span *span = mem_array(n + 1, sizeof(*span));
-	size_t nspan = copy_pages(sp, span);
+	k->span = mem_array(n + 1, sizeof(*k->span));
+	k->nspan = copy_pages(sp, k->span);
 	k->table_n = s->table_n;
 	if (s->table_n == 0) {
 		k->table = table_build(sp, s, &k->table_n);
 		if (k->table_n > 0)
-			span[nspan++] = (struct store_span){ table_offset(s),
+			k->span[k->nspan++] = (struct store_span){ table_offset(s),
 			    slice_make(k->table, table_bytes(k->table_n)) };
 	}
 	encode_tail(k);
-	k->step = CHECKPOINT_PAGES;
-	sp->ops->index(sp->store, s->no, span, nspan, index_size(k), on_pages, sp);
-	free(span);
+	return 0;
 }
 
 static void
 on_progress_stable(void *arg, enum store_result r)
 {
 	struct spool *sp = arg;
-	struct seg *s = sp->ckpt.seg;
+	struct checkpoint *k = &sp->ckpt;
+	struct seg *s = k->seg;
 	bool ok = good(r);
 
 	s->prg_inflight--;
 	for (struct chunk *c = s->chunk; c != NULL; c = c->next)
-		if (c->off < sp->ckpt.covered && c->state != CHUNK_WRITTEN)
+		if (c->off < k->covered && c->state != CHUNK_WRITTEN)
 			ok = false;
-	if (ok)
-		write_pages(sp);
-	else
+	if (!ok) {
 		end_checkpoint(sp, false);
+		return;
+	}
+	k->step = CHECKPOINT_PAGES;
+	sp->ops->index(sp->store, s->no, k->span, k->nspan, index_size(k), on_pages, sp);
 }
 
 bool
@@ -286,6 +291,10 @@ house_checkpoint(struct spool *sp, struct seg *s)
 		return true;
 	progress_flush(sp, s);
 	sp->ckpt = (struct checkpoint){ .step = CHECKPOINT_SYNC, .seg = s, .covered = s->prg_end };
+	if (take_pages(sp) != 0) {
+		end_checkpoint(sp, false);
+		return false;
+	}
 	s->prg_inflight++;
 	sp->ops->progress(sp->store, s->no, s->prg_end, SLICE_NONE, true, on_progress_stable, sp);
 	return true;

@@ -174,6 +174,8 @@ struct checkpoint {
 	uint8_t		*buf;		/* copies of pages, then head and rows */
 	uint32_t	*no;		/* page numbers in buf */
 	size_t		 n;
+	struct store_span *span;	/* of buf and table, for the store */
+	size_t		 nspan;
 	uint8_t		*tail;		/* head page, then rows */
 	size_t		 ntail;
 	uint8_t		*table;		/* when they are made by this one; else NULL */

@@ -40,6 +40,11 @@ progress_apply(struct spool *sp, struct seg *s, const struct progress *p, uint64
 	if (p->entry >= s->count || index_get(sp, s, p->entry, &e) != 0 ||
 	    entry_check(&e) != p->check)
 		return -1;
+	/* Rewriting kept its last state in the log and its message no longer. The progress
+	 * that said so may be lost with a power cut, and what was said before it is still
+	 * here: that must not wake a leg of which nothing could be delivered. */
+	if (p->kind == PROGRESS_LEG && e.off8 == 0 && !leg_settled(p->now.state))
+		return 0;
 	was = e;
 	if (p->kind == PROGRESS_VOID) {
 		e.empty = true;

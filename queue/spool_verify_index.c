@@ -37,7 +37,9 @@ apply(struct verify *v, const struct progress *p, uint64_t off, size_t n)
 		k->e.empty = true;
 		k->voided = off;
 	} else {
-		k->e.leg[p->leg] = p->now;
+		/* What the log calls settled stays so (progress_apply). */
+		if (!k->there || k->e.off8 != 0 || leg_settled(p->now.state))
+			k->e.leg[p->leg] = p->now;
 		k->last[p->leg] = off;
 	}
 }

@@ -462,6 +462,58 @@ test_no_way_back_while_adopting(void **state)
 	end(&w);
 }
 
+/* The log says how a message ended, and the progress log, cut short by a power cut,
+ * knows only what came before: no leg wakes up whose message is gone. */
+static void
+test_older_progress_wakes_nothing_that_was_left_out(void **state)
+{
+	static struct world w, copy;
+	struct spool_entry e;
+	char cmd[300];
+	unsigned gone = 0;
+
+	(void)state;
+	begin(&w, false, false);
+	for (int m = 0; m < MESSAGES; m++)
+		for (int r = 0; r < RCPTS; r++)
+			set(&w, m, r, LEG_WAITING);
+	turn(&w, 20);
+	until_idle(&w);
+	/* A disk that lies: nothing of what is said from now on gets there. */
+	w.script.rule[0] = (struct fake_rule){ .op = FAKE_PROGRESS, .act = FAKE_REFUSE,
+	    .result = STORE_OK };
+	w.script.n = 1;
+	settle(&w);
+	until_rewritten(&w, 3);
+	copy = w;
+	copy.k.loop = loop_new();
+	copy.k.stop = timer_new(copy.k.loop, kit_tick, copy.k.loop);
+	snprintf(copy.k.dir, sizeof(copy.k.dir), "%.50s.copy", w.k.dir);
+	snprintf(cmd, sizeof(cmd), "cp -r %s %s", w.k.dir, copy.k.dir);
+	assert_int_equal(system(cmd), 0);
+	remove_indexes(&copy);
+	copy.k.ops = &store_local;
+	snprintf(copy.k.where, sizeof(copy.k.where), "%s", copy.k.dir);
+	assert_int_equal(damage_found(&copy), 0);
+	kit_start(&copy.k, false);
+	for (int m = 0; m < MESSAGES; m++)
+		for (int r = 0; r < RCPTS; r++) {
+			if (spool_get(copy.k.sp, w.sent[m].ref[r], &e) != 0)
+				continue;
+			if (kit_message_good(&copy.k, w.sent[m].ref[r], w.sent[m].id, SIZE))
+				continue;
+			assert_true(leg_settled(e.leg[LEG_HOLD].state));
+			gone++;
+		}
+	assert_true(gone > 0);
+	struct spool_sums t;
+	spool_total(copy.k.sp, 0, &t);
+	kit_check_balance(&t);
+	assert_int_equal(t.received, MESSAGES * RCPTS);
+	kit_close(&copy.k);
+	end(&w);
+}
+
 static void
 damage(struct world *w, struct spool_ref ref)
 {
@@ -617,6 +669,7 @@ main(void)
 		cmocka_unit_test(test_errors_leave_the_old_log),
 		cmocka_unit_test(test_results_arrive_while_the_log_is_copied),
 		cmocka_unit_test(test_no_way_back_while_adopting),
+		cmocka_unit_test(test_older_progress_wakes_nothing_that_was_left_out),
 		cmocka_unit_test(test_damage_is_set_aside_not_copied),
 		cmocka_unit_test(test_held_mail_is_compressed),
 		cmocka_unit_test(test_noise_is_left_as_it_is),
