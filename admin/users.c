@@ -15,7 +15,7 @@
 #include "policy/directory.h"
 
 static const char users_help[] =
-    "usage: salvaposta users import FILE.csv [options]\n"
+    "usage: salvaposta users import FILE [options]\n"
     "       salvaposta users show ADDRESS\n"
     "       salvaposta users audit\n"
     "       salvaposta users rollback\n"
@@ -32,18 +32,21 @@ static const char users_help[] =
     "          language     it, en, ... for notices\n"
     "          verified_at  2026-11-22 or 2026-11-22T20:36:00Z\n"
     "        Each bad row is named with line, column and reason; then nothing is imported.\n"
+    "        With --ldif the file is LDIF, as ldapsearch -LLL or slapcat writes it; the keys\n"
+    "        ldif-... of the configuration name the attributes\n"
     "show    one user: row, names, whether mail is forwarded and if not why\n"
     "audit   counts by domain, state and reason\n"
     "rollback  puts the directory before the last import back in place; a second rollback\n"
     "        undoes the first\n"
-    "refresh imports what refresh-command of the configuration writes, as import does; when\n"
-    "        it fails, takes longer than refresh-timeout or stops within a line, nothing is\n"
-    "        imported\n"
+    "refresh imports what refresh-command of the configuration writes (in refresh-format),\n"
+    "        as import does; when it fails, takes longer than refresh-timeout or stops\n"
+    "        within a line, nothing is imported\n"
     "\n"
     "  --force             keep users whose recovery address is in a served domain (they\n"
     "                      are not forwarded); import also with less than 80 % of the\n"
     "                      present rows\n"
     "  --skip-bad          leave bad rows out and import the rest\n"
+    "  --ldif              the file is LDIF, not CSV\n"
     "  --separator C       fields are separated by C instead of a comma\n"
     "  --confirm-shared A  these recovery addresses (by commas) may belong to more than\n"
     "                      5 users; remembered in later imports\n"
@@ -76,7 +79,7 @@ open_present(const struct conf *c, const char *command)
 	}
 	if (d == NULL)
 		fprintf(stderr, "salvaposta %s: %s: no usable directory; import one with "
-		    "salvaposta users import FILE.csv\n", command, path);
+		    "salvaposta users import FILE\n", command, path);
 	else if (which != 0)
 		fprintf(stderr, "salvaposta %s: %s is missing or damaged, this is %s\n", command,
 		    directory_files[0], directory_files[which]);
@@ -265,11 +268,12 @@ users_refresh(const struct cli *cli, const struct conf *c, const struct users_im
 
 	if (c->refresh_command == NULL) {
 		fprintf(stderr, "salvaposta users refresh: no refresh-command in the configuration: "
-		    "name the program that writes the users as CSV\n");
+		    "name the program that writes the users\n");
 		return CLI_FAILED;
 	}
 	r.file = c->refresh_command;
 	r.refresh = true;
+	r.ldif = c->refresh_ldif;
 	return users_import(cli, c, &r);
 }
 
@@ -324,6 +328,7 @@ cmd_users(int argc, char **argv)
 		{ "force", NULL, &u.force },
 		{ "skip-bad", NULL, &u.skip_bad },
 		{ "quiet", NULL, &u.quiet },
+		{ "ldif", NULL, &u.ldif },
 		{ "separator", &u.separator, NULL },
 		{ "confirm-shared", &u.confirm, NULL },
 	};
@@ -339,6 +344,11 @@ cmd_users(int argc, char **argv)
 	if (u.separator != NULL && (strlen(u.separator) != 1 || strchr("\"\r\n", u.separator[0])
 	    != NULL))
 		return cli_usage("users", "--separator takes one character, and no quote");
+	if (u.ldif && strcmp(argv[1], "import") != 0)
+		return cli_usage("users", "--ldif is for import (for refresh: refresh-format in the "
+		    "configuration)");
+	if (u.ldif && u.separator != NULL)
+		return cli_usage("users", "--separator is for CSV");
 	u.file = argc == 3 ? argv[2] : NULL;
 	c = cli_conf(&cli);
 	if (c == NULL)

@@ -6,10 +6,11 @@
 #include "admin/cli.h"
 
 struct users_import {
-	const char	*file;		/* CSV; "-" is standard input */
+	const char	*file;		/* "-" is standard input */
 	bool		 refresh;	/* file is a program that writes it */
 	const char	*separator;	/* one character; NULL: comma */
 	const char	*confirm;	/* recovery addresses that may be shared, by commas */
+	bool		 ldif;		/* it is LDIF, else CSV */
 	bool		 force, skip_bad, quiet;
 };
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From a CSV file to the directory in use. Every bad row is named with file, line,
+ * From a file, or a program's output, to the directory in use. Every bad row is named with file, line,
  * column and reason; nothing is imported by halves.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,9 +15,9 @@
 #include "admin/control_client.h"
 #include "admin/users.h"
 #include "admin/users_command.h"
+#include "admin/users_rows.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "policy/csv.h"
 #include "policy/snapshot.h"
 
 enum {
@@ -28,24 +27,13 @@ enum {
 	CONFIRM_MAX = 256
 };
 
-enum column {
-	COL_ADDRESS, COL_RECOVERY, COL_STATE, COL_SHARD, COL_ALIASES, COL_LANGUAGE,
-	COL_VERIFIED_AT, COL_MAX
-};
-
-static const char *const column_names[COL_MAX] = {
-	"address", "recovery", "state", "shard", "aliases", "language", "verified_at"
-};
-
 struct import {
 	const struct cli	*cli;
 	const struct conf	*conf;
 	const struct users_import *opt;
 	struct snapshot		*snap;
-	struct csv		*csv;
+	struct users_rows	*reader;
 	struct users_command	*command;	/* instead of a file; NULL: none */
-	int			 at[COL_MAX];	/* field of each column, -1 for none */
-	size_t			 nfield;	/* of the header; 0 before it */
 	uint64_t		 read, size;	/* bytes of the file; size 0: unknown */
 	uint64_t		 rows;
 	int64_t			 start_ms, told_ms;	/* monotonic */
@@ -123,94 +111,48 @@ progress(struct import *m)
 	fflush(stderr);
 }
 
-__attribute__((format(printf, 2, 3))) static int
-header_fail(struct import *m, const char *fmt, ...)
+static void
+count_row(struct import *m)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(m->why, sizeof(m->why), fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
-static int
-read_header(struct import *m, const struct csv_record *rec)
-{
-	char hint[64] = "";
-
-	for (int i = 0; i < COL_MAX; i++)
-		m->at[i] = -1;
-	for (size_t f = 0; f < rec->n; f++) {
-		struct slice name = slice_trim(rec->field[f]);
-		int i = 0;
-
-		while (i < COL_MAX && !slice_ieq(name, slice_str(column_names[i])))
-			i++;
-		if (i == COL_MAX) {
-			char text[128];
-
-			snprintf(text, sizeof(text), "\"%.*s\" is not known and is left aside",
-			    (int)(name.n > 64 ? 64 : name.n), name.p);
-			report(m, false, rec->line, "header", text);
-		} else if (m->at[i] >= 0) {
-			return header_fail(m, "header: column \"%s\" is there twice",
-			    column_names[i]);
-		} else {
-			m->at[i] = (int)f;
-		}
-	}
-	if (rec->n == 1 && slice_find(rec->field[0], ';') < rec->field[0].n)
-		snprintf(hint, sizeof(hint), " (fields separated by ';'? then add --separator ';')");
-	if (m->at[COL_ADDRESS] < 0)
-		return header_fail(m, "header: column \"address\" is missing; the first line names "
-		    "the columns: address,recovery[,state,shard,aliases,language,verified_at]%s",
-		    hint);
-	if (m->at[COL_RECOVERY] < 0)
-		return header_fail(m, "header: column \"recovery\" is missing%s", hint);
-	m->nfield = rec->n;
-	return 0;
-}
-
-static struct slice
-field(const struct import *m, const struct csv_record *rec, enum column c)
-{
-	return m->at[c] < 0 ? SLICE_NONE : rec->field[m->at[c]];
-}
-
-static int
-on_record(void *arg, const struct csv_record *rec)
-{
-	struct import *m = arg;
-	struct snapshot_row row = { .line = rec->line };
-	char text[96];
-
-	if (m->nfield == 0) {
-		if (rec->error == NULL)
-			return read_header(m, rec);
-		return header_fail(m, "header: %s", rec->error);
-	}
 	m->rows++;
 	if (m->rows % 1024 == 0)
 		progress(m);
-	if (rec->error != NULL) {
-		snapshot_bad(m->snap, rec->line, "record", rec->error);
-		return 0;
-	}
-	if (rec->n != m->nfield) {
-		snprintf(text, sizeof(text), "%zu fields where the header has %zu", rec->n,
-		    m->nfield);
-		snapshot_bad(m->snap, rec->line, "record", text);
-		return 0;
-	}
-	row.address = field(m, rec, COL_ADDRESS);
-	row.recovery = field(m, rec, COL_RECOVERY);
-	row.state = field(m, rec, COL_STATE);
-	row.shard = field(m, rec, COL_SHARD);
-	row.aliases = field(m, rec, COL_ALIASES);
-	row.language = field(m, rec, COL_LANGUAGE);
-	row.verified_at = field(m, rec, COL_VERIFIED_AT);
-	return snapshot_add(m->snap, &row, m->why);
+}
+
+static int
+on_row(void *arg, const struct snapshot_row *row)
+{
+	struct import *m = arg;
+
+	count_row(m);
+	return snapshot_add(m->snap, row, m->why);
+}
+
+static void
+on_bad(void *arg, uint64_t line, const char *column, const char *text)
+{
+	struct import *m = arg;
+
+	count_row(m);
+	snapshot_bad(m->snap, line, column, text);
+}
+
+static void
+on_note(void *arg, uint64_t line, const char *column, const char *text)
+{
+	report(arg, false, line, column, text);
+}
+
+/* NULL with why. */
+static struct users_rows *
+open_reader(struct import *m)
+{
+	const struct users_sink sink = { .arg = m, .row = on_row, .bad = on_bad, .note = on_note,
+		.why = m->why };
+
+	if (m->opt->ldif)
+		return users_rows_ldif(m->conf, &sink);
+	return users_rows_csv(m->opt->separator == NULL ? ',' : m->opt->separator[0], &sink);
 }
 
 /* As read(2), but -1 with why. */
@@ -242,16 +184,14 @@ read_file(struct import *m, int fd)
 			rc = -1;
 		} else if (n > 0) {
 			m->read += (uint64_t)n;
-			rc = csv_feed(m->csv, slice_make(block, (size_t)n));
+			rc = users_rows_feed(m->reader, slice_make(block, (size_t)n));
 		}
 	} while (rc == 0 && n != 0);
 	/* before any complaint about what may be half an output */
 	if (rc == 0 && m->command != NULL)
 		rc = users_command_end(m->command, m->why, sizeof(m->why));
 	if (rc == 0)
-		rc = csv_end(m->csv);
-	if (rc == 0 && m->nfield == 0)
-		rc = header_fail(m, "header: the file is empty");
+		rc = users_rows_end(m->reader);
 	explicit_bzero(block, READ_BYTES);
 	free(block);
 	return rc;
@@ -267,7 +207,7 @@ open_file(struct import *m)
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		snprintf(m->why, sizeof(m->why), "cannot be opened: %s", strerror(errno));
 	} else if (S_ISDIR(st.st_mode)) {
-		snprintf(m->why, sizeof(m->why), "is a folder; a CSV file is wanted");
+		snprintf(m->why, sizeof(m->why), "is a folder; a file is wanted");
 	} else {
 		m->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
 		return fd;
@@ -417,18 +357,17 @@ users_import(const struct cli *cli, const struct conf *c, const struct users_imp
 {
 	struct import m = { .cli = cli, .conf = c, .opt = u };
 	const char *state = "", *said = "";
-	char separator = u->separator == NULL ? ',' : u->separator[0];
 	bool ok = false;
 	int fd = -1;
 
 	m.errors = json_array();
-	m.csv = csv_new(separator, on_record, &m);
 	m.start_ms = m.told_ms = clock_mono_ms();
 	m.tty = isatty(2) == 1;
-	if (u->refresh)
+	m.reader = open_reader(&m);
+	if (m.reader != NULL && u->refresh)
 		m.command = users_command_start(u->file, c->refresh_timeout_ms, m.why,
 		    sizeof(m.why));
-	else
+	else if (m.reader != NULL)
 		fd = open_file(&m);
 	if (fd >= 0 || m.command != NULL)
 		ok = run(&m, fd) == SNAPSHOT_OK;
@@ -444,7 +383,7 @@ users_import(const struct cli *cli, const struct conf *c, const struct users_imp
 		close(fd);
 	users_command_free(&m.command);
 	snapshot_free(&m.snap);
-	csv_free(&m.csv);
+	users_rows_free(&m.reader);
 	json_decref(m.errors);
 	return ok ? CLI_OK : CLI_FAILED;
 }

@@ -183,6 +183,10 @@ struct conf {
 	/* salvaposta users refresh (admin/users_command.h) */
 	char	*refresh_command;	/* NULL: none */
 	int64_t	 refresh_timeout_ms;
+	bool	 refresh_ldif;		/* refresh-format = csv | ldif */
+	/* attributes of an LDIF import; address is always there, the others may be NULL */
+	char	*ldif_address, *ldif_recovery, *ldif_state, *ldif_shard, *ldif_aliases;
+	char	*ldif_language, *ldif_verified_at;
 
 	/* for front servers (relay/routing.h) */
 	char	**routing_listen;	size_t nrouting_listen;	/* "ip:port" */

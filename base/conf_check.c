@@ -275,6 +275,34 @@ check_domains(const struct check *k)
 		    "held and replayed, but no copies are forwarded");
 }
 
+static void
+check_ldif(const struct check *k)
+{
+	const struct conf *c = k->c;
+	const struct { const char *key, *value; } map[] = {
+		{ "ldif-address", c->ldif_address }, { "ldif-recovery", c->ldif_recovery },
+		{ "ldif-aliases", c->ldif_aliases }, { "ldif-state", c->ldif_state },
+		{ "ldif-shard", c->ldif_shard }, { "ldif-language", c->ldif_language },
+		{ "ldif-verified-at", c->ldif_verified_at },
+	};
+	const size_t n = sizeof(map) / sizeof(map[0]);
+	char path[64];
+
+	if (c->refresh_ldif && c->ldif_recovery == NULL && line_of(k, "/ldif-recovery") == 0)
+		conf_error(k->err, c->file, line_of(k, "/refresh-format"), "refresh-format",
+		    "ldif needs ldif-recovery: name the attribute with the recovery address");
+	for (size_t i = 1; i < n; i++) {
+		for (size_t j = 0; j < i && map[i].value != NULL; j++) {
+			if (map[j].value == NULL ||
+			    !slice_ieq(slice_str(map[i].value), slice_str(map[j].value)))
+				continue;
+			(void)snprintf(path, sizeof(path), "/%s", map[i].key);
+			conf_error(k->err, c->file, line_of(k, path), map[i].key, "\"%s\" is %s "
+			    "already: each needs an attribute of its own", map[i].value, map[j].key);
+		}
+	}
+}
+
 void
 conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors *e)
 {
@@ -292,4 +320,5 @@ conf_check(const struct conf *c, const struct conf_places *p, struct conf_errors
 	check_forwarder(&k);
 	check_domains(&k);
 	check_reference(&k);
+	check_ldif(&k);
 }

@@ -41,7 +41,7 @@ put_default(const struct conf_key *k, struct buf *b)
 {
 	bool quoted = k->type == CONF_HOSTNAME || k->type == CONF_PATH || k->type == CONF_EMAIL ||
 	    k->type == CONF_NODE || k->type == CONF_SELECTOR || k->type == CONF_SEPARATORS ||
-	    k->type == CONF_ROUTE || k->type == CONF_WORDS || k->type == CONF_ADDRESS;
+	    k->type == CONF_ROUTE || k->type == CONF_WORDS || k->type == CONF_ATTRIBUTE || k->type == CONF_ADDRESS;
 	const char *v = k->example != NULL ? k->example : k->def;
 
 	CHECK(buf_printf(b, "%s%s%s", quoted ? "\"" : "", v, quoted ? "\"" : "") == 0);
@@ -277,7 +277,7 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 		return;
 	}
 	case CONF_HOSTNAME: case CONF_PATH: case CONF_EMAIL: case CONF_NODE: case CONF_SELECTOR:
-	case CONF_SEPARATORS: case CONF_WORDS: case CONF_CHOICE_STR:
+	case CONF_SEPARATORS: case CONF_WORDS: case CONF_ATTRIBUTE: case CONF_CHOICE_STR:
 	case CONF_ADDRESS: {
 		const char *s = *(const char *const *)(const void *)at;
 		if (s == NULL)

@@ -19,6 +19,7 @@ enum conf_type {
 	CONF_EMAIL,		/* char *: mailbox, roughly checked (policy knows more) */
 	CONF_NODE,		/* char *: 1-8 of [a-z0-9] */
 	CONF_SELECTOR,		/* char *: DKIM selector, labels as in a host name */
+	CONF_ATTRIBUTE,		/* char *: LDAP attribute description */
 	CONF_WORDS,		/* char *: printable ASCII for people, up to 64 */
 	CONF_SEPARATORS,	/* char *: 0-4 punctuation characters */
 	CONF_COUNT,		/* unsigned */

@@ -49,6 +49,7 @@ static const char *const resolver_trusts[] = { "loopback", "always", "never", NU
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const offered_required[] = { "offered", "required", NULL };
 static const char *const filter_failures[] = { "accept", "tempfail", NULL };
+static const char *const csv_ldif[] = { "csv", "ldif", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
 
 const struct conf_key conf_keys[] = {
@@ -196,10 +197,37 @@ const struct conf_key conf_keys[] = {
 	  .group = "The directory of users", .def_words = "none",
 	  .example = "/usr/local/sbin/users-export",
 	  .help = "The program that salvaposta users refresh runs, without a shell and without "
-	    "arguments: it writes the users as CSV on its standard output and ends with status 0. "
+	    "arguments: it writes the users on its standard output and ends with status 0. "
 	    "Only its caller and root may be able to write it. See docs/directory.md." },
 	{ .name = "refresh-timeout", ROOT(refresh_timeout_ms), TIME("10m", 1, DAY),
 	  .help = "It is ended after this time, and nothing is imported." },
+	{ .name = "refresh-format", ROOT(refresh_ldif), .type = CONF_CHOICE_BOOL, .def = "csv",
+	  .choices = csv_ldif,
+	  .help = "What it writes. ldif is what ldapsearch -LLL writes (RFC 2849); the keys below "
+	    "say which attributes are what." },
+	{ .name = "ldif-address", ROOT(ldif_address), .type = CONF_ATTRIBUTE, .def = "mail",
+	  .help = "The attribute with the user's mailbox, with one value. Entries without it are "
+	    "left aside. This and the next keys are for users import --ldif too." },
+	{ .name = "ldif-recovery", ROOT(ldif_recovery), .type = CONF_ATTRIBUTE,
+	  .def_words = "none; needed to read LDIF", .example = "mailRecoveryAddress",
+	  .help = "The attribute with the recovery address." },
+	{ .name = "ldif-aliases", ROOT(ldif_aliases), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "mailAlternateAddress",
+	  .help = "The attribute with further addresses of the user, with any number of values." },
+	{ .name = "ldif-state", ROOT(ldif_state), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "mailRecoveryState",
+	  .help = "The attribute with registered, opted-in, opted-out or unverified." },
+	{ .name = "ldif-shard", ROOT(ldif_shard), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "mailStoreGroup",
+	  .help = "The attribute with the store group, as the shard sections are named." },
+	{ .name = "ldif-language", ROOT(ldif_language), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "preferredLanguage",
+	  .help = "The attribute with the language for notices; of a list like it-IT, en;q=0.5 "
+	    "(RFC 2798) the first is taken." },
+	{ .name = "ldif-verified-at", ROOT(ldif_verified_at), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "mailRecoveryVerified",
+	  .help = "The attribute with the time when the recovery address was last proved: as in "
+	    "CSV, or a generalized time like 20261122203600Z." },
 
 	/* front servers */
 	{ .name = "trusted-relay", NETWORKS(trusted_relay, ntrusted_relay),

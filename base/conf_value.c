@@ -231,6 +231,7 @@ only(const char *s, const char *set)
 }
 
 #define LOWER_DIGITS	"abcdefghijklmnopqrstuvwxyz0123456789"
+#define ATTRIBUTE	LOWER_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZ-.;"
 
 /* The string types. NULL or what is wrong. */
 static const char *
@@ -249,6 +250,10 @@ set_string(const struct conf_key *k, char **at, const char *text)
 	case CONF_SELECTOR:
 		if (!conf_hostname_ok(slice_str(text)))
 			return "is not a selector: write letters, digits, hyphens and dots";
+		break;
+	case CONF_ATTRIBUTE:
+		if (n < 1 || n > 128 || !only(text, ATTRIBUTE) || strchr("-.;", text[0]) != NULL)
+			return "is not an LDAP attribute: write letters, digits and hyphens";
 		break;
 	case CONF_WORDS:
 		if (n < 1 || n > 64 || !is_printable(text) || !is_ascii(text))
@@ -458,6 +463,7 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_ATTRIBUTE:
 	case CONF_WORDS:
 	case CONF_SEPARATORS:
 		return set_string(k, at, text);
@@ -507,6 +513,7 @@ conf_value_free(const struct conf_key *k, void *base)
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_ATTRIBUTE:
 	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
@@ -591,6 +598,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 	case CONF_EMAIL:
 	case CONF_NODE:
 	case CONF_SELECTOR:
+	case CONF_ATTRIBUTE:
 	case CONF_WORDS:
 	case CONF_SEPARATORS:
 	case CONF_CHOICE_STR:
@@ -657,6 +665,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_SELECTOR:
 		put(out, "DKIM selector");
+		break;
+	case CONF_ATTRIBUTE:
+		put(out, "LDAP attribute");
 		break;
 	case CONF_WORDS:
 		put(out, "up to 64 characters of ASCII");

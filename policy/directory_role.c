@@ -192,7 +192,7 @@ directory_start(struct role *r)
 		log_taken(r, directory_files[which]);
 	else
 		log_warn("directory", "state=empty effect=\"451 for all users\" fix=\"salvaposta "
-		    "users import FILE.csv\"");
+		    "users import FILE\"");
 	timer_arm(p->look, LOOK_MS);
 	return 0;
 }

@@ -283,8 +283,12 @@ test_usage(void **state)
 	assert_int_equal(call(d, W("drop"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("a"), W("--separator"), W("::"), NULL), CLI_USAGE);
 	assert_int_equal(call(d, W("import"), W("--nonsense"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("audit"), W("--ldif"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("refresh"), W("--ldif"), NULL), CLI_USAGE);
+	assert_int_equal(call(d, W("import"), W("a"), W("--ldif"), W("--separator"), W(";"), NULL),
+	    CLI_USAGE);
 	assert_int_equal(call(d, W("--help"), NULL), CLI_OK);
-	assert_non_null(strstr(d->out, "users import FILE.csv"));
+	assert_non_null(strstr(d->out, "users import FILE ["));
 }
 
 static void
@@ -333,6 +337,100 @@ test_rollback(void **state)
 	    "generation")), 1);
 	json_decref(o);
 	assert_int_equal(call(d, W("show"), W("b@example.it"), NULL), CLI_FAILED);
+}
+
+static void
+add_to_conf(struct desk *d, const char *text)
+{
+	FILE *f = fopen(d->conf, "a");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+#define LDIF_MAP "ldif-recovery = \"mailRecovery\"\nldif-aliases = mailAlternate\n" \
+	"ldif-state = recoveryState\nldif-shard = storeGroup\nldif-language = preferredLanguage\n" \
+	"ldif-verified-at = recoveryVerified\n"
+
+/* Every column from its attribute; entries that are no users are left aside and counted. */
+static void
+test_ldif(void **state)
+{
+	static const char text[] =
+	    "version: 1\n\n# the tree\ndn: dc=example,dc=it\ndc: example\n\n"
+	    "dn: uid=mario,dc=example,dc=it\nmail: mario@example.it\nmailrecovery: m@mail.\n"
+	    " example.com\nmailAlternate: m.rossi\nmailAlternate:: bXI=\nrecoveryState: opted-in\n"
+	    "storeGroup: s1\npreferredLanguage: it-IT, en;q=0.5\n"
+	    "recoveryVerified: 20221122203600.5Z\njpegPhoto:: AAECAwQ=\n\n"
+	    "dn: uid=anna,dc=example,dc=it\nmail: anna@example.it\nrecoveryState: opted-out\n"
+	    "recoveryVerified: 2022-11-22\n";
+	struct desk *d = *state;
+	json_t *o;
+
+	put_csv(d, text);
+	assert_int_equal(call(d, W("import"), W("--ldif"), d->csv, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no ldif-recovery in the configuration"));
+	add_to_conf(d, LDIF_MAP);
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "is it LDIF? --ldif"));
+	assert_int_equal(call(d, W("import"), W("--ldif"), d->csv, NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "2 users (4 names) imported"));
+	assert_non_null(strstr(d->err, "ldif: 1 entries without an address are left aside"));
+	assert_int_equal(call(d, W("show"), W("mr@example.it"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_string_equal(json_string_value(json_object_get(o, "address")), "mario@example.it");
+	assert_string_equal(json_string_value(json_object_get(o, "recovery")),
+	    "m@mail.example.com");
+	assert_string_equal(json_string_value(json_object_get(o, "state")), "opted-in");
+	assert_string_equal(json_string_value(json_object_get(o, "shard")), "s1");
+	assert_string_equal(json_string_value(json_object_get(o, "language")), "it-IT");
+	assert_non_null(strstr(json_string_value(json_object_get(o, "verified_at")),
+	    "2022-11-22T20:36:00"));
+	assert_int_equal(json_integer_value(json_object_get(o, "line")), 7);
+	json_decref(o);
+	assert_int_equal(call(d, W("show"), W("anna@example.it"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "no: opted-out"));
+	assert_non_null(strstr(d->out, "2022-11-22T00:00:00"));
+}
+
+/* Every bad entry, by line and reason, in one run; nothing half-imported. */
+static void
+test_ldif_bad_entries(void **state)
+{
+	static const char *const want[] = {
+		":4: recovery: attribute mailRecovery has more than one value",
+		":10: entry: a value from a URL (:<) is not fetched: write it out",
+		":13: entry: a change record: export entries instead",
+		":17: address: is empty",
+		":20: address: attribute mail has more than one value: keep further addresses in the "
+		    "attribute of ldif-aliases",
+		":24: verified_at: not a time like",
+		":28: verified_at: not a time like",
+		":35: entry: the file ends within a line: was it cut?",
+		"8 bad rows: nothing was imported",
+	};
+	struct desk *d = *state;
+
+	add_to_conf(d, LDIF_MAP);
+	put_csv(d, "dn: a\nmail: a@example.it\n\n"
+	    "dn: b\nmail: b@example.it\nmailRecovery: x@mail.example.com\n"
+	    "mailRecovery: y@mail.example.com\n\n"
+	    "dn: c\nmailRecovery:< file:///etc/passwd\n\n"
+	    "dn: d\nchangetype: delete\nmail: d@example.it\n\n\n"
+	    "dn: e\nmailRecovery: x@mail.example.com\n\n"
+	    "dn: f\nmail: f@example.it\nmail: g@example.it\n\n"
+	    "dn: h\nmail: h@example.it\nrecoveryVerified: 20221322203600Z\n\n"
+	    "dn: i\nmail: i@example.it\nrecoveryVerified: 20221122203600.Z\n\n\n"
+	    "dn: j\nmail: j@example.it\nrecoveryState: opted-");
+	assert_int_equal(call(d, W("import"), W("--ldif"), d->csv, NULL), CLI_FAILED);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (strstr(d->err, want[i]) == NULL)
+			fail_msg("missing: %s\nin: %s", want[i], d->err);
+	assert_int_equal(call(d, W("audit"), NULL), CLI_FAILED);
+	put_csv(d, "");
+	assert_int_equal(call(d, W("import"), W("--ldif"), d->csv, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, "no user in it"));
 }
 
 /* Makes `text` the refresh-command. */
@@ -385,6 +483,13 @@ test_refresh(void **state)
 	    0755);
 	assert_int_equal(call(d, W("refresh"), NULL), CLI_OK);
 	assert_non_null(strstr(d->out, "/export: 2 users"));
+	add_to_conf(d, "refresh-format = ldif\nldif-recovery = r\n");
+	assert_int_equal(call(d, W("refresh"), NULL), CLI_FAILED);
+	put_command(d, "#!/bin/sh\nprintf 'dn: a\\nmail: a@example.it\\n\\ndn: b\\n"
+	    "mail: b@example.it\\nr: b@mail.example.com\\n'\n", 0755);
+	add_to_conf(d, "refresh-format = ldif\nldif-recovery = r\n");
+	assert_int_equal(call(d, W("refresh"), NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "/export: 2 users"));
 	/* the guard of an import holds */
 	put_command(d, "#!/bin/sh\nprintf 'address,recovery\\na@example.it,\\n'\n", 0755);
 	assert_int_equal(call(d, W("refresh"), NULL), CLI_FAILED);
@@ -403,7 +508,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_import_show_audit), T(test_json), T(test_bad_rows), T(test_bad_files),
 		T(test_usage), T(test_row_count_guard), T(test_rollback),
-		T(test_refresh),
+		T(test_ldif), T(test_ldif_bad_entries), T(test_refresh),
 	};
 
 	return cmocka_run_group_tests_name("admin/users", tests, NULL, NULL);

@@ -182,6 +182,13 @@ static const struct bad {
 	  "f:4: arc: needs a key" },
 	{ DOM "forwarder { domain = f.it secret-file = /s hash-length = 4 }\n",
 	  "f:3: hash-min: is greater than hash-length" },
+	{ DOM "refresh-format = xml\n", "f:3: refresh-format: \"xml\"" },
+	{ DOM "refresh-format = ldif\n", "f:3: refresh-format: ldif needs ldif-recovery" },
+	{ DOM "ldif-address = \"a b\"\n", "f:3: ldif-address: \"a b\" is not an LDAP attribute" },
+	{ DOM "ldif-state = \";x\"\n", "f:3: ldif-state: \";x\" is not an LDAP attribute" },
+	{ DOM "ldif-recovery = \"\"\n", "is not an LDAP attribute" },
+	{ DOM "ldif-recovery = m\nldif-aliases = MAIL\n",
+	  "f:4: ldif-aliases: \"MAIL\" is ldif-address already" },
 	{ DOM "tls-cert-file = /c\n", "f:3: tls-cert-file: needs tls-key-file beside it" },
 	{ DOM "tls-key-file = /c\n", "f:3: tls-key-file: needs tls-cert-file beside it" },
 	{ DOM "listen \"1.2.3.4:25\" {\ntls = yes }\n", "f:4: tls: is on without a certificate" },
@@ -283,6 +290,7 @@ test_values(void **state)
 	    "relays = 3 verifiers = 4 sealers = 5 bare-newline = REJECT deliver-to-loopback = yes\n"
 	    "resolver = { 127.0.0.1, \"::1\", \"[::1]:5353\", }\n"
 	    "resolver += 9.9.9.9:54\n"
+	    "refresh-format = ldif ldif-recovery = \"mail;x-recovery\" ldif-state = 2.25.1\n"
 	    "listen \"[::1]:2525\" { tls = no } listen 127.0.0.1:25 { }\n"
 	    "forwarder { domain = FWD.example.it secret-file = \"/etc/s\" node = n1 max-age = 2w\n"
 	    " alphabet = base64 hash-length = 10 }\n"
@@ -305,6 +313,11 @@ test_values(void **state)
 	assert_int_equal(c->message_size_max, 1 << 30);
 	assert_true(c->bare_newline_reject && c->deliver_to_loopback);
 	assert_int_equal(c->relays * 100 + c->verifiers * 10 + c->sealers, 345);
+	assert_true(c->refresh_ldif);
+	assert_string_equal(c->ldif_address, "mail");
+	assert_string_equal(c->ldif_recovery, "mail;x-recovery");
+	assert_string_equal(c->ldif_state, "2.25.1");
+	assert_null(c->ldif_aliases);
 	assert_int_equal(c->nresolver, 4);
 	assert_string_equal(c->resolver[0], "127.0.0.1:53");
 	assert_string_equal(c->resolver[1], "[::1]:53");
