@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`users refresh` from a provider's own user data, with the recipes of docs/directory.md: a
-real PostgreSQL, a running relay, and all that can go wrong at three in the morning."""
+real PostgreSQL and a real slapd, a running relay, and all that can go wrong at three in the morning."""
+import base64
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from tests.lib import mail
 from tests.lib.postgres import Postgres
 from tests.lib.recipe import adapt, recipe
 from tests.lib.relay import BINARY, ROOT
+from tests.lib.slapd import Slapd
 
 SENDER = "news@sender.example"
 UNITS = os.path.join(ROOT, "packaging", "systemd")
@@ -186,4 +188,146 @@ def test_opt_outs_survive_refreshes_from_postgresql(world, database, monkeypatch
     why = relay.command("why", "out@shop.example", json_out=False)
     assert "opted" in why, why
     assert len(world.recovery.messages) == 1
+    relay.stop()
+
+
+# ---- LDAP
+
+TREE = """dn: dc=example,dc=it
+objectClass: domain
+dc: example
+
+dn: ou=people,dc=example,dc=it
+objectClass: organizationalUnit
+ou: people
+
+dn: cn=salvaposta,dc=example,dc=it
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: salvaposta
+userPassword: secret
+
+dn: cn=limited,dc=example,dc=it
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: limited
+userPassword: secret
+"""
+MAP = """refresh-format = ldif
+ldif-recovery = "mailRecoveryAddress"
+ldif-aliases = "mailAlternateAddress"
+ldif-state = "mailRecoveryState"
+ldif-language = "preferredLanguage"
+"""
+
+
+def person(uid, more="", state="opted-in", add=False):
+    return """
+dn: uid={0},ou=people,dc=example,dc=it
+{1}objectClass: inetOrgPerson
+objectClass: mailUser
+uid: {0}
+cn: Nicolò {0}
+sn: {0}
+mail: {0}@shop.example
+mailRecoveryAddress: {0}@recovery.example
+mailRecoveryState: {2}
+{3}""".format(uid, "changetype: add\n" if add else "", state, more)
+
+
+def delete(uid):
+    return "\ndn: uid=%s,ou=people,dc=example,dc=it\nchangetype: delete\n" % uid
+
+
+def utf8(ldif):
+    """`ldif` as RFC 2849 has it: values beyond ASCII in base64."""
+    out = []
+    for line in ldif.splitlines():
+        if not line.isascii():
+            name, value = line.split(": ", 1)
+            line = "%s:: %s" % (name, base64.b64encode(value.encode()).decode())
+        out.append(line + "\n")
+    return "".join(out)
+
+
+@pytest.fixture
+def ldap(world):
+    people = "".join(person("u%d" % i) for i in range(1, 31)) + person("out", state="opted-out") + person(
+        "marò", "mailAlternateAddress: m1@shop.example\nmailAlternateAddress: m2@shop.example\n"
+        "preferredLanguage: it-IT, en;q=0.5\n").replace("mail: marò", "mail: maro").replace(
+        "Address: marò", "Address: maro")
+    s = Slapd(world.folder, utf8(TREE + people + "\ndn: cn=printer,ou=people,dc=example,dc=it\nobjectClass: device\n"
+                                 "cn: printer\n")).start()
+    try:
+        yield s
+    except BaseException:
+        print(s.log())
+        raise
+    finally:
+        s.stop()
+
+
+def from_ldap(world, ldap, monkeypatch):
+    """A relay whose users come from `ldap`, by the recipe."""
+    monkeypatch.setenv("LDAPTLS_CACERT", ldap.cert)
+    relay = world.relay(users=None, start=False)
+    password = os.path.join(relay.folder, "ldap.password")
+    with open(password, "w") as f:
+        f.write("secret")
+    os.chmod(password, 0o600)
+    relay.recipe = adapt(recipe("directory.md", "ldapsearch", "#!/bin/sh"), (
+        "ldaps://ldap.example.it", ldap.url), ("/etc/salvaposta/ldap.password", password),
+        ("pr=1000/", "pr=7/"))
+    relay.write_conf(top='refresh-command = "%s"\n%s' % (put_program(relay, relay.recipe), MAP))
+    return relay.start()
+
+
+def test_users_from_ldap_come_and_go_by_schedule(world, ldap, monkeypatch):
+    """In pages, over TLS, with names beyond ASCII; opt-outs survive each refresh."""
+    relay = from_ldap(world, ldap, monkeypatch)
+    by_the_unit(relay)
+    first = generation(relay)
+    assert relay.command("users", "audit")["users"] == 32
+    u = relay.command("users", "show", "m2@shop.example")
+    assert u["address"] == "maro@shop.example" and u["language"] == "it-IT", u
+    assert sorted(u["names"]) == ["m1@shop.example", "m2@shop.example", "maro@shop.example"], u
+    ldap.modify(utf8(delete("u2") + person("new", add=True)))
+    by_the_unit(relay)
+    assert generation(relay) == first + 1
+    assert rcpt(relay, "u2@shop.example") == 550 and rcpt(relay, "m1@shop.example") == 250
+    relay.wait_balance(replayed=1)
+    relay.failover("on")
+    assert rcpt(relay, "out@shop.example") == 250 and rcpt(relay, "new@shop.example") == 250
+    (copy,) = world.recovery.wait(1)
+    assert copy.rcpts == ["new@recovery.example"]
+    relay.wait_balance(received=3, held=2)
+    assert relay.command("users", "show", "out@shop.example")["reason"] == "opted-out"
+    relay.stop()
+
+
+def test_no_fault_of_ldap_takes_a_user_away(world, ldap, monkeypatch):
+    """Limits that cut the answer, a wrong password, a lost branch, a bad entry, a dead server."""
+    relay = from_ldap(world, ldap, monkeypatch)
+    by_the_unit(relay)
+    first = generation(relay)
+
+    def fails(word, *changes):
+        put_program(relay, adapt(relay.recipe, *changes))
+        r = by_the_unit(relay, check=False)
+        assert r.returncode == 1 and word in r.stderr, (word, r.stderr)
+        assert generation(relay) == first, word
+
+    fails("failed with status 4", ("cn=salvaposta", "cn=limited"))
+    fails("failed with status 4", ("-E pr=7/noprompt", ""))
+    fails("failed with status 49", ("/ldap.password", "/secret"))
+    fails("failed with status 32", ("ou=people", "ou=gone"))
+    fails("failed with status", ("'(mail=*)'", "'(mail=*'"))
+    fails("no user in it", ("(mail=*)", "(mail=nobody)"))
+    fails("--force", ("(mail=*)", "(mail=u1*)"))
+    fails("take what it writes with -LLL", ("-LLL ", ""))
+    ldap.modify("dn: uid=u5,ou=people,dc=example,dc=it\nchangetype: modify\nadd: mail\nmail: five@shop.example\n")
+    fails("address: attribute mail has more than one value: keep further addresses in")
+    ldap.stop()
+    fails("failed with status 255")
+    assert rcpt(relay, "u5@shop.example") == 250
     relay.stop()

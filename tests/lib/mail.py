@@ -19,11 +19,11 @@ def rsa_key():
     return pem, base64.b64encode(der).decode()
 
 
-def certificate(folder, name="sink.example"):
-    """(certificate file, key file), self-signed."""
+def certificate(folder, name="sink.example", alt="DNS"):
+    """(certificate file, key file), self-signed; `alt` is DNS or IP: what `name` is."""
     cert, key = "%s/%s.crt" % (folder, name), "%s/%s.key" % (folder, name)
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-                    "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name,
+                    "-subj", "/CN=" + name, "-addext", "subjectAltName=%s:%s" % (alt, name),
                     "-keyout", key, "-out", cert], capture_output=True, check=True)
     return cert, key
 
