@@ -23,8 +23,9 @@ def unpack(folder, *packages):
     return folder
 
 
-def with_users(folder, users, command):
-    """`command` for subprocess, where these users and groups exist beside the system's: in a
+def with_users(folder, users, command, places=()):
+    """`command` for subprocess, where these users and groups exist beside the system's, and each
+    of `places`, which the program knows by name, is the directory of that name below `folder`: in a
     mount namespace of its own. Needs root."""
     if os.getuid() != 0:
         pytest.skip("needs root to give a program users of its own")
@@ -40,4 +41,7 @@ def with_users(folder, users, command):
             f.write(text)
         os.chmod(path, 0o644)
         lines.append("mount --bind '%s' /etc/%s" % (path, kind))
+    for place in places:
+        os.makedirs(folder + place, exist_ok=True)
+        lines.append("mount --bind '%s' '%s'" % (folder + place, place))
     return ["unshare", "-m", "sh", "-c", " && ".join(lines) + ' && exec "$@"', "sh"] + command
