@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue/consent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define CONSENT_NEW	"consent.new"
+enum {
+	CONSENT_HEAD = 16, CONSENT_RECORD = 32, CONSENT_SLACK = 1024, CONSENT_CHUNK = 128,
+	CONSENT_SLOTS_MIN = 64
+};
+enum consent_op { OP_RESUME = 0 };	/* else enum consent_by */
+static const char consent_magic[CONSENT_HEAD] = "SPCONS01";
+
+struct row {
+	struct msgid	key;
+	uint8_t		by;	/* 0: free */
+	int64_t		time_ms;
+};
+
+struct consent {
+	int		 dirfd, fd;	/* dirfd borrowed; fd -1: none (read_only) */
+	struct row	*row;		/* open addressing, never more than half full */
+	size_t		 nrow;		/* a power of two */
+	unsigned	 n, max;
+	uint64_t	 records, damaged;	/* in the file */
+	off_t		 end;		/* of its last whole record */
+	bool		 unsure;	/* a write failed: what lies behind `end` does not count */
+};
+
+/* ---- keys ---- */
+
+struct msgid
+consent_key(struct slice user)
+{
+	static const char what[] = "salvaposta user 1";	/* with its NUL */
+	struct msgid key;
+	struct buf text;
+	uint8_t sum[32];
+
+	buf_init(&text, sizeof(what) + user.n);
+	CHECK(buf_put(&text, what, sizeof(what)) == 0 && buf_put_slice(&text, user) == 0);
+	crypto_sha256(buf_slice(&text), sum);
+	memcpy(key.b, sum, sizeof(key.b));
+	buf_fini(&text);
+	return key;
+}
+
+void
+consent_print(struct msgid key, char out[2 * MSGID_LEN + 1])
+{
+	crypto_hex(key.b, MSGID_LEN, out);
+}
+
+/* ---- the table ---- */
+
+static size_t
+row_home(const struct consent *c, struct msgid key)
+{
+	uint64_t h;
+
+	memcpy(&h, key.b, sizeof(h));	/* of a SHA-256 */
+	return (size_t)(h & (c->nrow - 1));
+}
+
+static size_t
+row_find(const struct consent *c, struct msgid key)
+{
+	size_t i = row_home(c, key);
+
+	while (c->row[i].by != 0 && memcmp(&c->row[i].key, &key, sizeof(key)) != 0)
+		i = (i + 1) & (c->nrow - 1);
+	return i;
+}
+
+static void
+rows_grow(struct consent *c)
+{
+	struct row *old = c->row;
+	size_t n = c->nrow;
+
+	c->nrow *= 2;
+	c->row = mem_array(c->nrow, sizeof(*c->row));
+	for (size_t i = 0; i < n; i++)
+		if (old[i].by != 0)
+			c->row[row_find(c, old[i].key)] = old[i];
+	free(old);
+}
+
+static void
+row_remove(struct consent *c, size_t i)
+{
+	size_t j = i;
+
+	c->row[i].by = 0;
+	c->n--;
+	for (;;) {	/* those behind it must still be found from their homes */
+		j = (j + 1) & (c->nrow - 1);
+		if (c->row[j].by == 0)
+			return;
+		size_t home = row_home(c, c->row[j].key);
+		if (((j - home) & (c->nrow - 1)) < ((j - i) & (c->nrow - 1)))
+			continue;
+		c->row[i] = c->row[j];
+		c->row[j].by = 0;
+		i = j;
+	}
+}
+
+static void
+row_apply(struct consent *c, const struct row *r)
+{
+	size_t i = row_find(c, r->key);
+
+	if (r->by == OP_RESUME) {
+		if (c->row[i].by != 0)
+			row_remove(c, i);
+		return;
+	}
+	if (c->row[i].by == 0) {
+		c->n++;
+		if ((size_t)c->n * 2 > c->nrow)
+			rows_grow(c);
+		i = row_find(c, r->key);
+	}
+	c->row[i] = *r;
+}
+
+/* ---- the file ---- */
+
+static void
+record_put(uint8_t out[CONSENT_RECORD], const struct row *r)
+{
+	memset(out, 0, CONSENT_RECORD);
+	out[4] = r->by;
+	memcpy(out + 6, r->key.b, MSGID_LEN);
+	for (unsigned i = 0; i < 8; i++)
+		out[16 + i] = (uint8_t)((uint64_t)r->time_ms >> 8 * i);
+	uint32_t crc = crc32c(0, out + 4, CONSENT_RECORD - 4);
+	for (unsigned i = 0; i < 4; i++)
+		out[i] = (uint8_t)(crc >> 8 * i);
+}
+
+static bool
+record_get(const uint8_t in[CONSENT_RECORD], struct row *r)
+{
+	uint32_t crc = 0;
+	uint64_t t = 0;
+
+	*r = (struct row){ .by = in[4] };
+	for (unsigned i = 0; i < 4; i++)
+		crc |= (uint32_t)in[i] << 8 * i;
+	memcpy(r->key.b, in + 6, MSGID_LEN);
+	for (unsigned i = 0; i < 8; i++)
+		t |= (uint64_t)in[16 + i] << 8 * i;
+	r->time_ms = (int64_t)t;
+	return crc == crc32c(0, in + 4, CONSENT_RECORD - 4) && in[4] < CONSENT_BY_MAX;
+}
+
+static int
+put_at(int fd, const void *p, size_t n, off_t at)
+{
+	ssize_t put = pwrite(fd, p, n, at);
+
+	if (put == (ssize_t)n)
+		return 0;
+	if (put >= 0)
+		errno = ENOSPC;
+	return -1;
+}
+
+/* All rows into a new file. */
+static int
+consent_fill(const struct consent *c, int fd)
+{
+	uint8_t chunk[CONSENT_CHUNK * CONSENT_RECORD];
+	off_t at = CONSENT_HEAD;
+	size_t n = 0;
+
+	if (put_at(fd, consent_magic, CONSENT_HEAD, 0) < 0)
+		return -1;
+	for (size_t i = 0; i <= c->nrow; i++) {
+		if (i < c->nrow && c->row[i].by != 0)
+			record_put(chunk + n++ * CONSENT_RECORD, &c->row[i]);
+		if (n < CONSENT_CHUNK && i < c->nrow)
+			continue;
+		if (put_at(fd, chunk, n * CONSENT_RECORD, at) < 0)
+			return -1;
+		at += (off_t)(n * CONSENT_RECORD);
+		n = 0;
+	}
+	return fdatasync(fd);
+}
+
+/* A new file under another name, on stable storage, then in the place of the old one. */
+static int
+consent_rewrite(struct consent *c)
+{
+	int fd = openat(c->dirfd, CONSENT_NEW, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+	    0640);
+
+	if (fd < 0)
+		return -1;
+	if (consent_fill(c, fd) < 0 ||
+	    renameat(c->dirfd, CONSENT_NEW, c->dirfd, CONSENT_FILE) < 0 || fsync(c->dirfd) < 0) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = fd;
+	c->records = c->n;
+	c->end = CONSENT_HEAD + (off_t)c->n * CONSENT_RECORD;
+	c->damaged = 0;
+	c->unsure = false;
+	return 0;
+}
+
+/* What is there; 0, or -1 when the disk does not give it. A head that is not ours is damage
+ * like any other: the records tell by themselves what they are. */
+static int
+consent_read(struct consent *c)
+{
+	uint8_t got[CONSENT_CHUNK * CONSENT_RECORD];
+	struct row r;
+
+	c->end = CONSENT_HEAD;
+	if (pread(c->fd, got, CONSENT_HEAD, 0) < 0)
+		return -1;
+	c->damaged += memcmp(got, consent_magic, CONSENT_HEAD) != 0;
+	for (;;) {
+		ssize_t n = pread(c->fd, got, sizeof(got), c->end);
+
+		if (n < 0)
+			return -1;
+		if (n < CONSENT_RECORD)
+			return 0;
+		for (ssize_t i = 0; i + CONSENT_RECORD <= n; i += CONSENT_RECORD) {
+			c->end += CONSENT_RECORD;
+			c->records++;
+			if (record_get(got + i, &r))
+				row_apply(c, &r);
+			else
+				c->damaged++;
+		}
+	}
+}
+
+static int
+consent_load(struct consent *c, bool read_only)
+{
+	c->fd = openat(c->dirfd, CONSENT_FILE, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC |
+	    O_NOFOLLOW);
+	if (c->fd < 0)
+		return errno != ENOENT ? -1 : read_only ? 0 : consent_rewrite(c);
+	if (consent_read(c) < 0)
+		return -1;
+	if (c->damaged > 0)
+		log_error("consent", "file=" CONSENT_FILE " damaged=%llu kept=%u fix=%s",
+		    (unsigned long long)c->damaged, c->n, log_escs("users who stopped before may be "
+		    "missing: look at opt-out lines of audit.log, then salvaposta users optout"));
+	if (!read_only && (c->damaged > 0 || c->records > 2 * (uint64_t)c->n + CONSENT_SLACK))
+		return consent_rewrite(c);
+	return 0;
+}
+
+struct consent *
+consent_open(int dirfd, unsigned max, bool read_only)
+{
+	struct consent *c = mem_new(sizeof(*c));
+
+	c->dirfd = dirfd;
+	c->fd = -1;
+	c->max = max;
+	c->nrow = CONSENT_SLOTS_MIN;
+	c->row = mem_array(c->nrow, sizeof(*c->row));
+	if (consent_load(c, read_only) == 0)
+		return c;
+	log_error("consent", "file=" CONSENT_FILE " error=%s fix=%s", log_escs(strerror(errno)),
+	    log_escs("it says who wants no copies: make it readable, or bring it back from a "
+	    "backup"));
+	consent_close(&c);
+	return NULL;
+}
+
+void
+consent_close(struct consent **cp)
+{
+	struct consent *c = *cp;
+
+	*cp = NULL;
+	if (c == NULL)
+		return;
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c->row);
+	free(c);
+}
+
+void
+consent_limit(struct consent *c, unsigned max)
+{
+	c->max = max;
+}
+
+/* ---- in use ---- */
+
+bool
+consent_stopped(const struct consent *c, struct msgid key, struct consent_row *out)
+{
+	const struct row *r = &c->row[row_find(c, key)];
+
+	if (r->by != 0 && out != NULL)
+		*out = (struct consent_row){ r->by, r->time_ms };
+	return r->by != 0;
+}
+
+/* Written at the end of the last record that counts: what an earlier write left half done
+ * is written over. After a sync that failed the file is not trusted: a new one is made. */
+static int
+consent_append(struct consent *c, const struct row *r)
+{
+	uint8_t record[CONSENT_RECORD];
+
+	if (c->unsure && consent_rewrite(c) < 0)
+		return -1;
+	record_put(record, r);
+	if (put_at(c->fd, record, sizeof(record), c->end) < 0 || fdatasync(c->fd) < 0) {
+		c->unsure = true;
+		return -1;
+	}
+	c->end += CONSENT_RECORD;
+	c->records++;
+	row_apply(c, r);
+	return 1;
+}
+
+int
+consent_stop(struct consent *c, struct msgid key, enum consent_by by, int64_t now_ms)
+{
+	const struct row r = { key, (uint8_t)by, now_ms };
+
+	if (consent_stopped(c, key, NULL))
+		return 0;
+	if (c->n >= c->max) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return consent_append(c, &r);
+}
+
+int
+consent_resume(struct consent *c, struct msgid key, int64_t now_ms)
+{
+	const struct row r = { key, OP_RESUME, now_ms };
+
+	return consent_stopped(c, key, NULL) ? consent_append(c, &r) : 0;
+}
+
+unsigned
+consent_count(const struct consent *c)
+{
+	return c->n;
+}
