@@ -20,6 +20,7 @@ static const char users_help[] =
     "       salvaposta users audit\n"
     "       salvaposta users rollback\n"
     "       salvaposta users refresh [options]\n"
+    "       salvaposta users optout|optin ADDRESS --reason TEXT\n"
     "\n"
     "import  builds the directory anew from a CSV file (- is standard input), checks it\n"
     "        and puts it in place; a running relay takes it over at once. The first line\n"
@@ -41,7 +42,11 @@ static const char users_help[] =
     "refresh imports what refresh-command of the configuration writes (in refresh-format),\n"
     "        as import does; when it fails, takes longer than refresh-timeout or stops\n"
     "        within a line, nothing is imported\n"
+    "optout  stops a user's copies, as he can himself by mail to the address in his notice.\n"
+    "        It is kept beside the directory: no import or refresh changes it\n"
+    "optin   undoes an opt-out, whoever made it\n"
     "\n"
+    "  --reason TEXT       of optout and optin, for the audit log\n"
     "  --force             keep users whose recovery address is in a served domain (they\n"
     "                      are not forwarded); import also with less than 80 % of the\n"
     "                      present rows\n"
@@ -109,6 +114,7 @@ user_json(struct directory *d, const struct conf *c, const struct directory_user
 	    u->language.n == 0 ? "" : u->language.p, u->language.n, "verified_at", when,
 	    "forwarded", refusal == NULL, "reason", refusal == NULL ? "" : refusal, "line",
 	    (json_int_t)u->line);
+	users_consent_show(c, u->address, o);
 	/* the last use of u: the scan moves the statement its slices point into */
 	if (directory_names(d, u->line, add_text, names) != 0)
 		fprintf(stderr, "salvaposta users: the names could not be read\n");
@@ -125,6 +131,7 @@ print_user(const json_t *o)
 	    "verified_at" };
 	const char *reason = json_string_value(json_object_get(o, "reason"));
 	size_t i;
+	const json_t *out;
 	json_t *name;
 
 	for (i = 0; i < sizeof(key) / sizeof(key[0]); i++) {
@@ -133,6 +140,10 @@ print_user(const json_t *o)
 		printf("%-12s %s\n", key[i], value == NULL || value[0] == '\0' ? "-" : value);
 	}
 	printf("%-12s %s%s\n", "forwarded", reason[0] == '\0' ? "yes" : "no: ", reason);
+	if ((out = json_object_get(o, "opted_out")) != NULL)
+		printf("%-12s %s, by %s; users optin undoes it\n", "opted out",
+		    json_string_value(json_object_get(out, "time")),
+		    json_string_value(json_object_get(out, "by")));
 	printf("%-12s", "names");
 	json_array_foreach(json_object_get(o, "names"), i, name)
 		printf(" %s", json_string_value(name));
@@ -173,6 +184,26 @@ users_show(const struct cli *cli, const struct conf *c, const char *address)
 		return CLI_FAILED;
 	json_decref(o);
 	return CLI_OK;
+}
+
+/* The directory knows the user by one form of his address. */
+static int
+users_stop(const struct cli *cli, const struct conf *c, char **argv, const char *reason)
+{
+	struct directory *d = open_present(c, "users");
+	bool stop = strcmp(argv[1], "optout") == 0;
+	int status = CLI_FAILED;
+	struct directory_user u;
+	char user[512];
+
+	if (d == NULL)
+		return CLI_FAILED;
+	if (directory_find(d, c, slice_str(argv[2]), true, &u) != DIRECTORY_FOUND)
+		fprintf(stderr, "salvaposta users %s: %s: no such user\n", argv[1], argv[2]);
+	else if (slice_cstr(u.address, user, sizeof(user)) == 0)
+		status = users_consent(cli, user, stop, reason);
+	directory_close(&d);
+	return status;
 }
 
 struct audit {
@@ -286,6 +317,8 @@ dispatch(const struct cli *cli, const struct conf *c, char **argv, const struct 
 		return users_import(cli, c, u);
 	if (strcmp(argv[1], "show") == 0)
 		return users_show(cli, c, argv[2]);
+	if (strcmp(argv[1], "optout") == 0 || strcmp(argv[1], "optin") == 0)
+		return users_stop(cli, c, argv, u->reason);
 	if (strcmp(argv[1], "rollback") == 0)
 		return users_rollback(cli, c);
 	return users_audit(cli, c);
@@ -298,6 +331,8 @@ bad_words(int argc, char **argv, int *status)
 	static const struct { const char *name; int argc; const char *usage; } word[] = {
 		{ "import", 3, "import needs one file" },
 		{ "show", 3, "show needs one address" },
+		{ "optout", 3, "optout needs one address" },
+		{ "optin", 3, "optin needs one address" },
 		{ "audit", 2, "audit takes no argument" },
 		{ "rollback", 2, "rollback takes no argument" },
 		{ "refresh", 2, "refresh takes no argument: set refresh-command in the "
@@ -305,7 +340,7 @@ bad_words(int argc, char **argv, int *status)
 	};
 
 	if (argc < 2) {
-		*status = cli_usage("users", "import, show, audit, rollback or refresh?");
+		*status = cli_usage("users", "import, show, audit, rollback, refresh, optout or optin?");
 		return true;
 	}
 	for (size_t i = 0; i < sizeof(word) / sizeof(word[0]); i++) {
@@ -316,7 +351,7 @@ bad_words(int argc, char **argv, int *status)
 		return argc != word[i].argc;
 	}
 	*status = cli_usage("users", "\"%s\" is none of import, show, audit, rollback, "
-	    "refresh", argv[1]);
+	    "refresh, optout, optin", argv[1]);
 	return true;
 }
 
@@ -331,6 +366,7 @@ cmd_users(int argc, char **argv)
 		{ "ldif", NULL, &u.ldif },
 		{ "separator", &u.separator, NULL },
 		{ "confirm-shared", &u.confirm, NULL },
+		{ "reason", &u.reason, NULL },
 	};
 	struct cli cli = { 0 };
 	struct conf *c;

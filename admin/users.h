@@ -3,7 +3,10 @@
 #ifndef ADMIN_USERS_H
 #define ADMIN_USERS_H
 
+#include <jansson.h>
+
 #include "admin/cli.h"
+#include "base/slice.h"
 
 struct users_import {
 	const char	*file;		/* "-" is standard input */
@@ -11,6 +14,7 @@ struct users_import {
 	const char	*separator;	/* one character; NULL: comma */
 	const char	*confirm;	/* recovery addresses that may be shared, by commas */
 	bool		 ldif;		/* it is LDIF, else CSV */
+	const char	*reason;	/* of optout and optin */
 	bool		 force, skip_bad, quiet;
 };
 
@@ -19,6 +23,11 @@ int users_import(const struct cli *cli, const struct conf *c, const struct users
 
 /* `salvaposta users rollback`. The exit status. */
 int users_rollback(const struct cli *cli, const struct conf *c);
+
+/* `salvaposta users optout` and `optin` of this user, in the directory's form. The exit status. */
+int users_consent(const struct cli *cli, const char *user, bool stop, const char *reason);
+/* Adds to a user's object whether he has stopped his copies; so it says. */
+bool users_consent_show(const struct conf *c, struct slice user, json_t *o);
 
 /* Tells the running relay, if there is one, of the directory put in place, for its audit
  * log too. What came of it, for people, and in one word in *state. */

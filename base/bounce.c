@@ -11,6 +11,8 @@ bounce_kind_name(enum bounce_kind k)
 		return "auto-reply";
 	case BOUNCE_UNREAD:
 		return "unread";
+	case BOUNCE_GENERATED:
+		return "auto-generated";
 	case BOUNCE_OTHER:
 	case BOUNCE_KIND_MAX:
 		break;

@@ -15,6 +15,8 @@ enum bounce_kind {
 	BOUNCE_AUTO_REPLY,	/* to be counted and discarded (2.2.4) */
 	BOUNCE_OTHER,		/* likewise */
 	BOUNCE_UNREAD,		/* likewise: verify could not say */
+	BOUNCE_GENERATED,	/* likewise, and it answers nothing: a program wrote it of itself
+				 * (RFC 3834 5, auto-generated) */
 	BOUNCE_KIND_MAX
 };
 
@@ -31,6 +33,7 @@ enum bounce_leg {		/* what the return path itself says */
 	BOUNCE_LEG_OURS,	/* id, rcpt_index, attempt are set */
 	BOUNCE_LEG_OTHER_NODE,	/* of a relay that shares the domain (1.4.4) */
 	BOUNCE_LEG_SRS,		/* the form of 1.2: names a sender, no leg */
+	BOUNCE_LEG_STOP,	/* of a notice (12.3): id is the user, as queue/consent.h has it */
 	BOUNCE_LEG_MAX
 };
 
@@ -48,7 +51,7 @@ extern const struct wire_desc envelope_bounce_wire;
 
 enum { ENVELOPE_BOUNCE_MAX = 64 /* bytes encoded */ };
 
-const char *bounce_kind_name(enum bounce_kind k);	/* "report" "auto-reply" "other" "unread" */
+const char *bounce_kind_name(enum bounce_kind k);	/* "report" "auto-reply" ... */
 const char *bounce_action_name(enum bounce_action a);	/* as in RFC 3464, "none" */
 
 #endif

@@ -101,6 +101,7 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	unsigned	 hash_length;		/* SRS N, 4..27 */
 	unsigned	 hash_min;
 	unsigned	 max_age_days;
+	unsigned	 stop_max_age_days;	/* of the address in a notice (12.3) */
 	bool		 alphabet_base64;	/* true: '+' '/', for old peers (1.2.8) */
 	bool		 nonnull_bounces;	/* return paths take what has a sender (2.2.2) */
 };
@@ -243,6 +244,7 @@ struct conf {
 	int64_t	 user_rate_ms;		/* first pause of one that gets too much (USERRATE) */
 	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
 	unsigned marks_max;		/* marks kept */
+	unsigned opt_outs_max;		/* users who stopped their copies */
 	uint64_t history_max;		/* bytes of the attempts remembered for `why` */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 	unsigned retention_attempts;	/* and not before so many tries */

@@ -425,6 +425,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "marks-max", ROOT(marks_max), COUNT("200000", 16, 100000000),
 	  .help = "Such memories kept (32 bytes each, on disk and in memory). Beyond it those that "
 	    "end soonest go first." },
+	{ .name = "opt-outs-max", ROOT(opt_outs_max), COUNT("1000000", 1, 100000000),
+	  .help = "Users who stopped their copies by mail or through an operator, remembered for "
+	    "good (32 bytes each, on disk and in memory). One more than that is not taken: the "
+	    "request waits here and the log says so." },
 	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
 	  .help = "How long mail is held for the primary. After that a message that the primary "
 	    "keeps putting off, in a domain that is in standby, comes to its end." },
@@ -546,6 +550,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "max-age", FORWARDER(max_age_days), .type = CONF_DAYS, .def = "21d",
 	  .min = DAY, .max = 1000 * DAY,
 	  .help = "How long a return path takes bounces, in whole days." },
+	{ .name = "stop-max-age", FORWARDER(stop_max_age_days), .type = CONF_DAYS, .def = "400d",
+	  .min = DAY, .max = 1000 * DAY,
+	  .help = "How long the address in a user's notice stops his copies, in whole days. A "
+	    "secret that is dropped from secret-file ends the addresses it signed." },
 	{ .name = "alphabet", FORWARDER(alphabet_base64), .type = CONF_CHOICE_BOOL,
 	  .def = "base64url", .choices = alphabets,
 	  .help = "Alphabet of the hash. base64 is for sites that share their secret with "

@@ -14,6 +14,8 @@ struct search {
 
 /* --- automatic answers --- */
 
+#define BOUNCE_SIGN_GENERATED	"auto-generated"
+
 /* The first word of a value, comments and parameters off. */
 static struct slice
 first_word(struct slice value)
@@ -37,7 +39,9 @@ auto_sign(const struct header_field *f)
 
 	/* RFC 3834 5: anything but "no", known or not */
 	if (header_is(f, "Auto-Submitted"))
-		return slice_ieq(word, SLICE_LIT("no")) ? "" : "auto-submitted";
+		return slice_ieq(word, SLICE_LIT("no")) ? "" :
+		    slice_ieq(word, SLICE_LIT("auto-generated")) ? BOUNCE_SIGN_GENERATED :
+		    "auto-submitted";
 	if (header_is(f, "X-Autoreply") || header_is(f, "X-Autorespond") ||
 	    header_is(f, "X-Auto-Reply"))
 		return slice_ieq(word, SLICE_LIT("no")) ? "" : "x-autoreply";
@@ -52,15 +56,18 @@ find_auto_sign(struct slice msg)
 {
 	struct header h;
 	struct header_field f;
-	const char *sign;
+	const char *sign, *found = "";
 
 	header_start(&h, msg);
 	while (header_next(&h, &f)) {
 		sign = auto_sign(&f);
-		if (sign[0] != '\0')
+		/* a sign of an answer decides over one of a program */
+		if (sign[0] != '\0' && strcmp(sign, BOUNCE_SIGN_GENERATED) != 0)
 			return sign;
+		if (sign[0] != '\0')
+			found = sign;
 	}
-	return "";
+	return found;
 }
 
 /* --- the report --- */
@@ -321,8 +328,9 @@ bounce_parse(struct slice msg, const struct bounce_expect *x, struct bounce *out
 		return;
 	}
 	*out = (struct bounce){ .kind = BOUNCE_OTHER, .sign = find_auto_sign(msg) };
-	if (s.receipt && out->sign[0] == '\0')
+	if (s.receipt)
 		out->sign = "disposition";
 	if (out->sign[0] != '\0')
-		out->kind = BOUNCE_AUTO_REPLY;
+		out->kind = strcmp(out->sign, BOUNCE_SIGN_GENERATED) == 0 ? BOUNCE_GENERATED :
+		    BOUNCE_AUTO_REPLY;
 }

@@ -16,6 +16,7 @@
 #include "policy/address.h"
 #include "policy/forward.h"
 #include "policy/notify.h"
+#include "policy/stop.h"
 #include "policy/token.h"
 #include "base/crypto.h"
 #include "policy/header.h"
@@ -43,6 +44,7 @@ struct seal_keys {
 	size_t			 nnotify;
 	char			*secrets;	/* owned, wiped */
 	size_t			 nsecrets;	/* octets of it */
+	unsigned		 stop_max_age;	/* days */
 };
 
 struct seal {
@@ -236,6 +238,7 @@ keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
 	k->domain = mem_str(f->domain);
 	k->node = mem_str(f->node);
 	k->fwd.body = body;
+	k->stop_max_age = f->stop_max_age_days;
 	*s = (struct srs){
 		.domain = slice_str(k->domain), .node = slice_str(k->node),
 		.hash_length = f->hash_length, .hash_min = f->hash_min,
@@ -621,6 +624,36 @@ check_leg(const struct srs *s, struct seal_checked *a)
 	a->leg = BOUNCE_LEG_UNKNOWN;			/* 1.4.3 */
 }
 
+/* 12.3. */
+static bool
+check_stop(const struct srs *s, unsigned max_age, struct slice address, struct buf *text,
+    struct seal_checked *a)
+{
+	struct stop x;
+
+	switch (stop_check(s, srs_day(clock_wall_ms()), max_age, address, &x)) {
+	case SRS_OK:
+		if (buf_printf(text, "%016llx", (unsigned long long)x.handle) < 0)
+			return true;
+		a->status = SEAL_VALID_STOP;
+		a->leg = BOUNCE_LEG_STOP;
+		a->id = x.user;
+		a->token = buf_slice(text);
+		return true;
+	case SRS_EXPIRED:
+		a->status = SEAL_EXPIRED;
+		return true;
+	case SRS_NOT_SRS:
+		return false;
+	case SRS_UNCHANGED:
+	case SRS_TOO_LONG:
+	case SRS_BAD_HASH:
+	case SRS_BAD_ADDRESS:
+		break;
+	}
+	return true;
+}
+
 /* Opaque first: its form is the narrower one (1.4). `text` holds what the answer borrows. */
 static void
 check_address(const struct srs *s, struct slice address, struct buf *text,
@@ -667,7 +700,8 @@ on_check(struct role *r, struct ipc *ch, struct slice body)
 	}
 	buf_init(&text, 2 * ADDRESS_PATH_MAX);
 	a.status = SEAL_INVALID;
-	if (s->keys.domain != NULL)
+	if (s->keys.domain != NULL && !check_stop(&s->keys.fwd.srs, s->keys.stop_max_age, q.address,
+	    &text, &a))
 		check_address(&s->keys.fwd.srs, q.address, &text, &a);
 	a.req = q.req;
 	s->checked++;

@@ -119,7 +119,7 @@ attempt_forget(void *arg, struct item *it)
 
 struct attempts *
 attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp,
-    struct tally *t, struct marks *m, struct history *h)
+    struct tally *t, struct marks *m, struct history *h, const struct consent *k)
 {
 	struct attempts *a = mem_new(sizeof(*a));
 
@@ -130,6 +130,7 @@ attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay
 	a->tally = t;
 	a->marks = m;
 	a->history = h;
+	a->consent = k;
 	a->routes = routes_new(r->conf->dns_cache_max);
 	return a;
 }

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "base/role.h"
+#include "queue/consent.h"
 #include "queue/history.h"
 #include "queue/marks.h"
 #include "queue/schedule.h"
@@ -20,7 +21,8 @@ struct notices;
 
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
-    struct replay *rp, struct tally *t, struct marks *m, struct history *h);
+    struct replay *rp, struct tally *t, struct marks *m, struct history *h,
+    const struct consent *k);
 void attempts_bind(struct attempts *a, struct schedule *s, struct notices *n);
 /* Tells each result of a hold leg, before anything is made of it. */
 typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);

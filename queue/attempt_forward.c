@@ -13,6 +13,7 @@
 #include "base/proto/queue_directory.h"
 #include "base/proto/queue_seal.h"
 #include "queue/attempt_priv.h"
+#include "queue/optout.h"
 
 enum { DAY_MS = 24 * 3600 * 1000, HOUR_MS = 3600 * 1000, VOLUME_DAYS = 2 };
 
@@ -69,6 +70,7 @@ work_envelope(struct attempts *a, struct work *w, const struct envelope *env,
     const struct envelope_rcpt *rcpt)
 {
 	w->user_key = marks_key(a->marks, rcpt->user, SLICE_NONE);
+	w->consent_key = consent_key(rcpt->user);
 	w->address_key = marks_key(a->marks, rcpt->address, SLICE_NONE);
 	w->author = author_of(env->authres);
 	size_t at = slice_rfind(env->mail_from, '@');
@@ -110,6 +112,10 @@ attempt_resolve_message(struct attempts *a, struct work *w)
 	work_envelope(a, w, &w->msg.env, &rcpt);
 	if (marks_get(a->marks, MARK_LOOP, w->user_key, schedule_now(a->schedule), NULL)) {
 		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT("loop"));	/* 9.1 */
+		return;
+	}
+	if (consent_stopped(a->consent, w->consent_key, NULL)) {
+		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT(OPTOUT_NOTE));	/* 12.3 */
 		return;
 	}
 	work_ask(a, w, ROLE_DIRECTORY, index, ATTEMPT_ASK_MAX_MS);
@@ -501,6 +507,10 @@ attempt_forward_start(struct attempts *a, struct work *w)
 
 	if (ch == NULL) {
 		attempt_later(a, it, ATTEMPT_SOON_MS);
+		return;
+	}
+	if (consent_stopped(a->consent, w->consent_key, NULL)) {
+		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT(OPTOUT_NOTE));
 		return;
 	}
 	/* It may have waited in the window while others heard of the mailbox or provider. */

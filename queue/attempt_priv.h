@@ -50,6 +50,7 @@ struct work {			/* what is in flight for an item: item->work */
 	char		*author;	/* domain in From as evaluated, owned; NULL not known */
 	char		*group;		/* provider, owned; NULL for a store of ours */
 	uint64_t	 user_key, address_key;	/* marks: directory's form, as written */
+	struct msgid	 consent_key;
 	uint64_t	 recovery_key, pair_key;	/* ... pair: provider and author */
 	uint64_t	 group_key;
 	uint64_t	 message_key;	/* provider and Message-ID; 0: none */
@@ -86,6 +87,7 @@ struct attempts {
 	int64_t		 directory_ms;	/* monotonic: when the next leg may ask again */
 	struct marks	*marks;
 	struct history	*history;
+	const struct consent *consent;
 	struct routes	*routes;	/* owned */
 	uint64_t	 req;		/* the last one given */
 	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */

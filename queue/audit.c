@@ -219,6 +219,7 @@ audit_write(struct audit *a, const struct audit_record *r)
 	audit_put(o, "until", r->until);
 	audit_put(o, "reason", r->reason);
 	audit_put(o, "id", r->id);
+	audit_put(o, "user", r->user);
 	if (r->count != NULL)
 		json_object_set_new(o, "count", json_integer((json_int_t)*r->count));
 	if (r->window != NULL)

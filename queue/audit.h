@@ -32,6 +32,7 @@ struct audit_record {
 	const char	*until;		/* ISO 8601: when it ends by itself */
 	const char	*reason;
 	const char	*id;		/* message */
+	const char	*user;		/* hashed (queue/consent.h) */
 	struct json_t	*filter, *ids;	/* borrowed */
 	struct json_t	*evidence;	/* borrowed: what the queue saw before it decided */
 	const uint64_t	*count;

@@ -220,6 +220,9 @@ const struct command control_commands[] = {
 	    { "id", JSON_STRING, true }, { "content", JSON_TRUE, false } } },
 	{ "why", command_why, {
 	    { "id", JSON_STRING, false }, { "user", JSON_STRING, false } } },
+	{ "consent-set", command_consent_set, {
+	    { "user", JSON_STRING, true }, { "state", JSON_STRING, true },
+	    { "reason", JSON_STRING, true } } },
 	{ "queue-summary", command_summary, { SELECT, { "progress", JSON_TRUE, false } } },
 	{ "queue-hold", command_job, { JOB, { "reason", JSON_STRING, false } } },
 	{ "queue-release", command_job, { JOB, { "reason", JSON_STRING, false } } },

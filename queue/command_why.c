@@ -340,6 +340,22 @@ why_go_on(struct request *rq)
 		why_reply(rq);
 }
 
+static void
+say_consent(struct request *rq, json_t *o, json_t *words)
+{
+	const char *user = json_string_value(json_object_get(o, "user"));
+	json_t *out;
+	char t[40];
+
+	if (user == NULL || !command_consent_put(rq->queue, slice_str(user), o))
+		return;
+	out = json_object_get(o, "opted_out");
+	say(words, "no copies: stopped %s by %s; `users optin` undoes it",
+	    when(json_integer_value(json_object_get(out, "time")) * 1000, t),
+	    strcmp(json_string_value(json_object_get(out, "by")), "mail") == 0 ?
+	    "the user, by mail" : "an operator");
+}
+
 void
 control_targeted(struct control *c, const struct dir_targeted *m)
 {
@@ -359,6 +375,7 @@ control_targeted(struct control *c, const struct dir_targeted *m)
 			say(words, "directory: no copy can be sent to this user: %.*s",
 			    m->reason.n > 40 ? 40 : SLICE_FMT(m->reason));
 		json_object_set_new(o, "recovery", known);
+		say_consent(rq, o, words);
 	}
 	why_go_on(rq);
 }

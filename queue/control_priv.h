@@ -96,6 +96,10 @@ void command_show(struct request *rq);
 int command_filter(struct request *rq);	/* into rq->filter; -1 after failing it */
 /* The message of the field "id". Count, or -1 after failing the request; refs owned. */
 int command_message(struct request *rq, struct spool_ref **refs);
+/* command_consent.c */
+void command_consent_set(struct request *rq);
+/* Adds "opted_out" to a user's object; says whether he has stopped his copies (12.3). */
+bool command_consent_put(const struct queue *q, struct slice user, json_t *o);
 /* command_why.c */
 void command_why(struct request *rq);
 /* command_job.c */

@@ -17,6 +17,7 @@
 #include "queue/control.h"
 #include "queue/legs_forward.h"
 #include "queue/lookout.h"
+#include "queue/optout.h"
 #include "queue/phases.h"
 #include "queue/switch.h"
 
@@ -371,6 +372,7 @@ queue_close(struct queue *q)
 	control_free(&q->control);
 	lookout_free(&q->lookout);
 	switch_fini(q);
+	optout_fini(q);
 	timer_free(&q->tick);
 	notices_free(&q->notices);
 	if (q->schedule != NULL)
@@ -384,6 +386,7 @@ queue_close(struct queue *q)
 	keep_close(&q->keep);
 	history_close(&q->history);
 	marks_close(&q->marks);
+	consent_close(&q->consent);
 	failover_close(&q->failover);
 	audit_close(&q->audit);
 	alarms_free(&q->alarms);
@@ -409,6 +412,9 @@ queue_open(struct queue *q, int dir)
 		    log_escs("make the queue directory writable for this user"));
 		return -1;
 	}
+	q->consent = consent_open(dir, r->conf->opt_outs_max, false);
+	if (q->consent == NULL)
+		return -1;
 	q->keep = keep_open(dir);
 	q->failover = failover_open(dir, r->conf, q->audit);
 	if (q->failover == NULL)
@@ -440,7 +446,7 @@ queue_start(struct role *r)
 	if (queue_open(q, q->dir) < 0)
 		goto fail;
 	q->attempts = attempts_new(r, q->spool, q->failover, q->replay, q->tally, q->marks,
-	    q->history);
+	    q->history, q->consent);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	q->notices = notices_new(q);
@@ -559,6 +565,7 @@ queue_reload(struct role *r)
 
 	spool_reload(q->spool, r->conf);
 	marks_limit(q->marks, r->conf->marks_max);
+	consent_limit(q->consent, r->conf->opt_outs_max);
 	history_limit(q->history, r->conf->history_max);
 	if (failover_reload(q->failover, r->conf) < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
@@ -605,12 +612,14 @@ status_returned(const struct returned_counts *c, struct buf *out)
 {
 	(void)!buf_printf(out, ",\"bounces\":{\"failed\":%llu,\"delayed\":%llu,"
 	    "\"delivered\":%llu,\"auto_reply\":%llu,\"other\":%llu,\"unread\":%llu,"
-	    "\"unknown\":%llu,\"other_node\":%llu,\"srs\":%llu}",
+	    "\"unknown\":%llu,\"other_node\":%llu,\"srs\":%llu,\"stopped\":%llu,"
+	    "\"stop_ignored\":%llu}",
 	    (unsigned long long)c->failed, (unsigned long long)c->delayed,
 	    (unsigned long long)c->delivered, (unsigned long long)c->auto_reply,
 	    (unsigned long long)c->other, (unsigned long long)c->unread,
 	    (unsigned long long)c->unknown, (unsigned long long)c->other_node,
-	    (unsigned long long)c->srs);
+	    (unsigned long long)c->srs,
+	    (unsigned long long)c->stopped, (unsigned long long)c->stop_ignored);
 }
 
 static void
@@ -632,6 +641,7 @@ queue_status(struct role *r, struct buf *out)
 	status_returned(&q->returned, out);
 	attempts_status(q->attempts, out);
 	notices_status(q->notices, out);
+	(void)!buf_printf(out, ",\"opted_out\":%u", consent_count(q->consent));
 }
 
 const struct role_ops queue_ops = {

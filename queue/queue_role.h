@@ -9,6 +9,7 @@
 #include "base/role.h"
 #include "queue/attempt.h"
 #include "queue/audit.h"
+#include "queue/consent.h"
 #include "queue/failover.h"
 #include "queue/forecast.h"
 #include "queue/history.h"
@@ -25,6 +26,7 @@ extern const struct role_ops queue_ops;
 struct alarms;
 struct control;
 struct lookout;
+struct optout;
 struct sweep;
 struct commit;
 
@@ -36,6 +38,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct failover	*failover;
 	struct keep	*keep;		/* values of the relays */
 	struct marks	*marks;
+	struct consent	*consent;	/* who wants no copies */
 	struct history	*history;
 	struct attempts	*attempts;
 	struct replay	*replay;
@@ -45,6 +48,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct control	*control;
 	struct timer	*tick;
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */
+	struct optout	*optouts;	/* running walks after an opt-out (queue/optout.c) */
 	struct alarms	*alarms;
 	struct lookout	*lookout;
 	struct timer	*clockwork;	/* ends of modes, windows (queue/switch.c) */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "queue/optout.h"
 #include "queue/queue_role.h"
 
 /* ---- what a report says (pure) ---- */
@@ -160,15 +161,21 @@ act_on_report(struct queue *q, const struct spool_entry *e, const struct envelop
 	return "bounce-read";
 }
 
+/* NULL: not now. */
 static const char *
-act(struct queue *q, const struct spool_entry *e, const struct envelope_bounce *b)
+act(struct queue *q, const struct spool_entry *e, const struct spool_message *m,
+    const struct envelope_bounce *b)
 {
 	struct returned_counts *c = &q->returned;
+	const char *note;
 
+	if (b->leg == BOUNCE_LEG_STOP)
+		return optout_mail(q, m, e->rcpt_index, b, &note) > 0 ? note : NULL;
 	switch ((enum bounce_kind)b->kind) {
 	case BOUNCE_REPORT:
 		return act_on_report(q, e, b);
 	case BOUNCE_AUTO_REPLY:		/* 2.2.4: the user's own; nobody's business */
+	case BOUNCE_GENERATED:
 		c->auto_reply++;
 		return "auto-reply";
 	case BOUNCE_UNREAD:
@@ -194,8 +201,11 @@ returned_read(struct queue *q, const struct spool_entry *e)
 	/* Of an earlier release, or damaged on its way: there is nothing to act on. */
 	if (wire_get(m.env.bounce, &envelope_bounce_wire, &b) < 0)
 		b = (struct envelope_bounce){ .kind = BOUNCE_UNREAD };
-	legs_end(e, LEG_HOLD, LEG_SKIPPED, 0, slice_str(act(q, e, &b)), &to);
-	schedule_write(q->schedule, e, LEG_HOLD, &to);
+	const char *note = act(q, e, &m, &b);
 	spool_message_fini(&m);
+	if (note == NULL)
+		return false;
+	legs_end(e, LEG_HOLD, LEG_SKIPPED, 0, slice_str(note), &to);
+	schedule_write(q->schedule, e, LEG_HOLD, &to);
 	return true;
 }

@@ -22,6 +22,8 @@ struct returned_counts {	/* since the queue started */
 	uint64_t unknown;	/* authentic, but it names no leg there is (1.4.3) */
 	uint64_t other_node;	/* 1.4.4 */
 	uint64_t srs;		/* to an SRS address: names a sender, no leg */
+	uint64_t stopped;	/* to a stop address (12.3; queue/optout.h) */
+	uint64_t stop_ignored;	/* ... but a report or an automatic answer */
 };
 
 /* What a report makes of a forward leg. False: nothing. */

@@ -95,7 +95,8 @@ ingest_seal_checked(struct ingest *g, const struct seal_checked *c)
 
 	if (r == NULL)
 		return;
-	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_SRS)
+	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_SRS ||
+	    c->status == SEAL_VALID_STOP)
 		a.verdict = SMTP_RCPT_KNOWN;
 	rcpt_done(r, &a);
 }

@@ -5,6 +5,7 @@
 
 #include "base/dnsrr.h"
 #include "base/mem.h"
+#include "policy/stop.h"
 #include "relay/smtp_machine_priv.h"
 #include "relay/smtp_param.h"
 
@@ -121,6 +122,22 @@ machine_rcpt_added(struct smtp_machine *m, bool added, struct buf *reply)
 	return machine_step(SMTP_RCPT, SMTP_DO_NOTHING);
 }
 
+/* Bounces use the null sender (spec 2.2.2, RFC 5321 6.1), as automatic answers do; nobody who
+ * means to stop his copies has none (12.3). */
+static struct smtp_step
+machine_route_return(struct smtp_machine *m, struct slice local, struct buf *reply)
+{
+	bool null = m->mail_from[0] == '\0';
+
+	if (stop_is(local) && null)
+		return machine_rcpt_refused(m, reply,
+		    "550 5.7.1 this address takes no delivery reports and no automatic answers");
+	if (!stop_is(local) && !null && !m->conf->forwarder.nonnull_bounces)
+		return machine_rcpt_refused(m, reply,
+		    "550 5.7.1 this address takes delivery reports only");
+	return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
+}
+
 /* Who decides about this recipient? Anything that is not ours is relaying (never an
  * open relay). */
 static struct smtp_step
@@ -140,11 +157,7 @@ machine_route_rcpt(struct smtp_machine *m, const struct address *a, struct buf *
 			return machine_rcpt_added(m, machine_add_role(m), reply);
 		if (m->nrcpt > 0)
 			return machine_rcpt_deferred(m, reply, RETURN_PATH_ALONE);
-		/* Bounces use the null sender (spec 2.2.2, RFC 5321 6.1). */
-		if (m->mail_from[0] != '\0' && !c->forwarder.nonnull_bounces)
-			return machine_rcpt_refused(m, reply,
-			    "550 5.7.1 this address takes delivery reports only");
-		return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
+		return machine_route_return(m, a->local, reply);
 	}
 	if (a->literal || conf_domain_find(c, domain) == NULL)
 		return machine_rcpt_refused(m, reply, "550 5.7.1 relaying denied");
@@ -221,6 +234,8 @@ machine_rcpt_known(struct smtp_machine *m, const struct smtp_rcpt_answer *a, str
 
 	m->to_return_path = a->return_path;
 	m->bounce = a->bounce;
+	if (a->return_path && a->bounce.leg == BOUNCE_LEG_STOP)
+		m->mail_from[0] = '\0';	/* mostly the recovery address: for no log, no disk (P4) */
 	return machine_rcpt_added(m, machine_add_rcpt(m, &r), reply);
 }
 

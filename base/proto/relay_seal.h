@@ -11,6 +11,7 @@ enum seal_check_status {
 	SEAL_VALID_OPAQUE,	/* `token` is set */
 	SEAL_VALID_SRS,		/* `original` is set */
 	SEAL_INVALID, SEAL_EXPIRED,	/* both 550 5.1.1 */
+	SEAL_VALID_STOP,	/* 12.3: `id` is the user, `token` his handle (16 hex digits) */
 	SEAL_CHECK_MAX
 };
 

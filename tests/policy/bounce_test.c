@@ -390,7 +390,9 @@ auto_replies_2_2_4(void **state)
 	} t[] = {
 		{ "Auto-Submitted: auto-replied\r\n", "auto-submitted" },
 		{ "Auto-Submitted: auto-replied (vacation)\r\n", "auto-submitted" },
-		{ "auto-submitted: Auto-Generated; x=y\r\n", "auto-submitted" },
+		{ "auto-submitted: Auto-Generated; x=y\r\n", "auto-generated" },
+		{ "Auto-Submitted: auto-generated\r\nX-Autoreply: yes\r\n", "x-autoreply" },
+		{ "X-Autoreply: yes\r\nAuto-Submitted: auto-generated\r\n", "x-autoreply" },
 		{ "Auto-Submitted: something-new\r\n", "auto-submitted" },
 		{ "Auto-Submitted:\r\n", "auto-submitted" },
 		{ "Auto-Submitted: no\r\n", "" }, { "Auto-Submitted: No (really)\r\n", "" },
@@ -424,7 +426,8 @@ auto_replies_2_2_4(void **state)
 		if (strcmp(b.sign, t[i].sign) != 0)
 			print_error("%s: %s\n", t[i].header, b.sign);
 		assert_string_equal(b.sign, t[i].sign);
-		assert_int_equal(b.kind, t[i].sign[0] == '\0' ? BOUNCE_OTHER : BOUNCE_AUTO_REPLY);
+		assert_int_equal(b.kind, t[i].sign[0] == '\0' ? BOUNCE_OTHER :
+		    strcmp(t[i].sign, "auto-generated") == 0 ? BOUNCE_GENERATED : BOUNCE_AUTO_REPLY);
 		assert_int_equal(b.nrcpt, 0);
 	}
 }

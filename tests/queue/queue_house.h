@@ -360,6 +360,7 @@ house_teardown(void **state)
 	(void)unlinkat(h->dirfd, "control.sock", 0);
 	(void)unlinkat(h->dirfd, "audit.log", 0);
 	(void)unlinkat(h->dirfd, "marks", 0);
+	(void)unlinkat(h->dirfd, "consent", 0);
 	(void)unlinkat(h->dirfd, "history", 0);
 	(void)unlinkat(h->dirfd, "history.1", 0);
 	(void)unlinkat(h->dirfd, "failover.json", 0);
