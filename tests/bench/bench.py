@@ -344,7 +344,7 @@ def main():
         doors.run(sys.modules[__name__], dns, a.quick)
         return
     print("job         bytes sess  sync+  server          msg/s  p99 ms   CPU ms  idle MiB  peak MiB  "
-          "KiB disk  syncs/msg   ratio  CPU ratio")
+          "KiB disk  syncs/msg | times Postfix: msg/s   1/CPU  1/disk 1/syncs")
     for job, size, messages, sessions, sync_us in CASES[:4] if a.quick else CASES:
         if (a.job or job) != job or (a.size or size) != size or (a.sessions or sessions) != sessions:
             continue
@@ -366,15 +366,22 @@ def case(a, job, size, messages, sessions, sync_us, dns):
         r = measure(kind, job, size, messages, sessions, 100, dns, sync_us=sync_us)
         if r["errors"]:
             print("errors: %r" % r["errors"])
-        count = "-" if a.no_syncs or sync_us or size > 100000 else "%.3f" % syncs(
+        r["syncs"] = None if a.no_syncs or sync_us or size > 100000 else syncs(
             kind, job, size, min(messages, 2000), sessions, 100, dns)
-        ratio = "" if postfix is None else "%7.2f %9.2f" % (r["rate"] / postfix["rate"],
-                                                           postfix["cpu_ms"] / r["cpu_ms"])
         print("%-8s %8d %4d %4.1fms  %-11s %9.0f %7.0f %8.3f %9.1f %9.1f %9.1f %10s %s"
               % (job, size, sessions, sync_us / 1000, kind.name, r["rate"], r["p99"] or 0, r["cpu_ms"],
-                 r["idle_mib"], r["peak_mib"], r["disk_kib"], count, ratio), flush=True)
+                 r["idle_mib"], r["peak_mib"], r["disk_kib"],
+                 "-" if r["syncs"] is None else "%.3f" % r["syncs"],
+                 "" if postfix is None else "|                %s" % ratios(r, postfix)), flush=True)
         if kind is Postfix:
             postfix = r
+
+
+def ratios(r, postfix):
+    """More is better, in each of them."""
+    def part(key):
+        return "%7.2f" % (postfix[key] / r[key]) if r[key] and postfix[key] else "      -"
+    return "%6.2f %s %s %s" % (r["rate"] / postfix["rate"], part("cpu_ms"), part("disk_kib"), part("syncs"))
 
 
 if __name__ == "__main__":
