@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handing over from the provider's own front servers, with the recipes of docs/wiring.md:
-real Postfix asks the relay where mail goes, or falls back to it."""
+real Postfix and real Exim ask the relay where mail goes, or fall back to it."""
 import os
 import signal
 import socket
@@ -10,13 +10,15 @@ import time
 import pytest
 
 from tests.lib import mail
+from tests.lib.exim import Exim
 from tests.lib.ports import free_port
 from tests.lib.postfix import Postfix, until
+from tests.lib.recipe import adapt, recipe
 
 SENDER, MARIO, ANNA = "news@sender.example", "mario@shop.example", "anna@shop.example"
 # A front that names no client leaves nothing to judge an unsigned message by.
 TRUST = 'trusted-relay = { "127.0.0.1" }\nforward-unauthenticated = yes'
-root = pytest.mark.skipif(os.getuid() != 0, reason="Debian's Postfix starts only as root")
+root = pytest.mark.skipif(os.getuid() != 0, reason="Debian's Postfix and Exim start only as root")
 
 
 def routed(world, more="", **kw):
@@ -142,6 +144,93 @@ def test_a_postfix_front_falls_back_by_lmtp(world):
         (copy,) = world.recovery.wait(1)
         assert copy.rcpts == ["anna@recovery.example"] and b"with LMTP id" in copy.data
         relay.wait_balance(received=1)
+    except BaseException:
+        print(front.log()[-4000:])
+        raise
+    finally:
+        front.close()
+    relay.stop()
+
+
+def exim_recipe(*words):
+    """(routers, transports) as docs/wiring.md has them, allowed to speak to this host."""
+    routers, transports = recipe("wiring.md", "driver = manualroute", *words).split("# transports\n")
+    return (adapt(routers, ("driver = manualroute", "driver = manualroute\n  self = send")),
+            adapt(transports, ("driver = smtp", "driver = smtp\n  allow_localhost")))
+
+
+def exim_store(store, fallback):
+    """The recipe's router and transport `store`: that falls back to an LMTP listener."""
+    routers, transports = exim_recipe("fallback_hosts")
+    return (adapt(routers, ("* store.example.it", "* 127.0.0.1"), ("mx2.example.it::2424", "127.0.0.1::%d" % fallback)),
+            adapt(transports, ("port = 24", "port = %d" % store)))
+
+
+@root
+def test_an_exim_front_falls_back_by_lmtp(world):
+    port = free_port()
+    relay = world.relay(top=TRUST, more='listen "127.0.0.1:%d" { protocol = lmtp }' % port)
+    relay.failover("on")
+    front = Exim(world.folder, *exim_store(world.store.port, port))
+    try:
+        send(front.port, MARIO, "store is up")
+        world.store.wait(1)
+        world.down()
+        send(front.port, ANNA, "store is down")
+        (copy,) = world.recovery.wait(1)
+        assert copy.rcpts == ["anna@recovery.example"] and b"with LMTP id" in copy.data
+        relay.wait_balance(received=1)
+        assert "== " not in front.log(), "nothing was put off"
+    except BaseException:
+        print(front.log()[-4000:])
+        raise
+    finally:
+        front.close()
+    relay.stop()
+
+
+def deferred(front):
+    return sum("solo@shop.example R=ask_relay defer" in x and "the relay does not say where shop.example" in x
+               for x in front.log().splitlines())
+
+
+@root
+def test_one_toggle_turns_an_exim_front(world):
+    """The routers that ask the relay: the store gets the mail, then the relay, then the store;
+    and while nobody answers the front keeps it."""
+    relay = routed(world)
+    routers, transports = exim_recipe("readsocket")
+    routers = adapt(routers, ("mx2.example.it:10025", "127.0.0.1:%d" % relay.routing),
+                    ("* mx2.example.it", "* 127.0.0.1"), ("{5s}", "{1s}"))
+    transports = adapt(transports, ("driver = smtp", "driver = smtp\n  port = %d" % relay.port))
+    to_store = exim_store(world.store.port, 1)
+    front = Exim(world.folder, routers + to_store[0], transports + to_store[1])
+    try:
+        send(front.port, MARIO, "standby")
+        world.store.wait(1)
+        relay.wait_balance(received=0)
+        relay.failover("on")
+        until(lambda: ask(relay.routing, b"get shop.example\n").startswith(b"200 "), 5)
+        send(front.port, ANNA, "active")
+        (copy,) = world.recovery.wait(1)
+        assert copy.rcpts == ["anna@recovery.example"]
+        relay.wait_balance(received=1)
+        assert len(world.store.messages) == 1
+        relay.failover("off")
+        world.store.wait(2)          # replayed
+        relay.wait_balance(replayed=1)
+        relay.stop()
+        send(front.port, "solo@shop.example", "nobody answers")
+        until(lambda: deferred(front) > 0, 20)
+        with socket.create_server(("127.0.0.1", relay.routing)) as silent:
+            silent.settimeout(20)
+            before = deferred(front)
+            silent.accept()
+            until(lambda: deferred(front) > before, 20)
+        assert len(world.store.messages) == 2
+        relay.start()
+        world.store.wait(3)
+        relay.wait_balance(received=1, replayed=1)
     except BaseException:
         print(front.log()[-4000:])
         raise
