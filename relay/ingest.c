@@ -205,6 +205,9 @@ req_lost(struct ingest_req *r)
 	case ASK_SEAL:
 		ingest_rcpt_unavailable(r);
 		return;
+	case ASK_NAME:
+		ingest_name_lost(r);
+		return;
 	case ASK_FILTER:	/* it has no deadline here */
 		return;
 	case ASK_VERIFIER:
@@ -239,6 +242,7 @@ ask_peer(enum ask a)
 		return ROLE_VERIFY;
 	case ASK_COMMIT:
 		return ROLE_QUEUE;
+	case ASK_NAME:
 	case ASK_FILTER:
 	case ASK_VERIFIER:
 	case ASK_DNS:

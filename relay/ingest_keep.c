@@ -193,28 +193,24 @@ keep_filtered(void *arg, const struct milter_outcome *o)
 	keep_judge(r);
 }
 
-/* False: nobody wants to see it. What came to a return path is only read for its numbers,
- * nobody gets it. */
-static bool
-keep_filter(struct ingest_req *r)
+void
+ingest_keep_filter(struct ingest_req *r)
 {
 	const struct ingest_mail *m = &r->mail;
 	struct milter_mail f = {
-		.client_ip = m->client_ip, .helo = m->helo,
-		.mail_from = m->mail_from, .protocol = m->protocol, .tls = m->tls,
+		.client_ip = m->client_ip, .client_name = slice_str(r->client_name),
+		.helo = m->helo, .mail_from = m->mail_from, .protocol = m->protocol, .tls = m->tls,
 		.rcpts = m->rcpts, .body_fd = m->body_fd,
 	};
 
-	if (m->bounce != NULL)
-		return false;
 	msgid_print(m->id, r->id_text);
 	f.id = slice_str(r->id_text);
 	r->filter = milter_start(r->g->loop, r->g->conf, &f, &r->g->stats.filter,
 	    keep_filtered, r);
-	if (r->filter == NULL)
-		return false;
-	ingest_req_ask(r, ASK_FILTER, INT64_MAX / 2);
-	return true;
+	if (r->filter == NULL)	/* a reload took the last one away meanwhile */
+		keep_judge(r);
+	else
+		ingest_req_ask(r, ASK_FILTER, INT64_MAX / 2);
 }
 
 void
@@ -232,8 +228,13 @@ ingest_keep(struct ingest *g, const struct ingest_mail *m, const struct ingest_k
 		keep_canary(r);
 		return;
 	}
-	if (!keep_filter(r))
+	/* What came to a return path is only read for its numbers, nobody gets it. */
+	if (g->conf->nmilter == 0 || m->bounce != NULL)
 		keep_judge(r);
+	else if (g->dns == NULL)
+		ingest_keep_filter(r);
+	else
+		ingest_name_find(r);
 }
 
 void

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Shared by relay/ingest.c (the table of requests, what peers answer, what is lost),
- * relay/ingest_rcpt.c (recipients) and relay/ingest_keep.c (messages: filters, verify with
- * its DNS answers, commit). Nobody else includes it. */
+ * relay/ingest_rcpt.c (recipients), relay/ingest_keep.c (messages: filters, verify with
+ * its DNS answers, commit) and relay/ingest_name.c (what filters hear of the client). Nobody
+ * else includes it. */
 #ifndef RELAY_INGEST_PRIV_H
 #define RELAY_INGEST_PRIV_H
 
@@ -14,6 +15,7 @@
 enum ask {
 	ASK_DIRECTORY,
 	ASK_SEAL,
+	ASK_NAME,
 	ASK_FILTER,	/* they end in time by themselves */
 	ASK_VERIFIER,	/* there is no verify process now */
 	ASK_VERIFY,
@@ -37,7 +39,7 @@ struct ingest_req {
 	void			*arg;
 	/* of a message only */
 	struct ingest_mail	 mail;
-	struct dns_batch	*batch;		/* owned; in ASK_DNS */
+	struct dns_batch	*batch;		/* owned; in ASK_DNS, ASK_NAME */
 	struct buf		 answers;	/* items of struct dns_answer */
 	struct buf		 wants;		/* all names wanted so far, for the memo */
 	int64_t			 dns_end;	/* mono ms; 0 before the first names were wanted */
@@ -45,6 +47,7 @@ struct ingest_req {
 	struct milter_run	*filter;	/* owned; in ASK_FILTER */
 	struct buf		 fields;	/* of filters, for the trace block */
 	char			 id_text[MSGID_TEXT + 1];
+	char			 client_name[DNS_NAME_MAX + 1];	/* for filters; "" unknown */
 	bool			 spam;		/* they say: not to be sent on */
 	bool			 last;		/* no more answers will come */
 	uint8_t			 spf, dkim;	/* for the log line */
@@ -85,11 +88,16 @@ void ingest_rcpt_unavailable(struct ingest_req *r);
 /* ingest_keep.c */
 void ingest_verify_done(struct ingest *g, const struct verify_done *v);
 void ingest_committed(struct ingest *g, const struct queue_committed *c);
+void ingest_keep_filter(struct ingest_req *r);
 void ingest_keep_evaluate(struct ingest_req *r);
 /* The process died over it, or says nothing: one other may try. */
 void ingest_keep_verify_lost(struct ingest_req *r);
 /* Nobody could judge it: it is kept for the primary, and not sent on. */
 void ingest_keep_unevaluated(struct ingest_req *r, struct slice trace);
 void ingest_keep_done(struct ingest_req *r, enum smtp_kept what, struct slice text);
+
+/* ingest_name.c; ends in ingest_keep_filter */
+void ingest_name_find(struct ingest_req *r);
+void ingest_name_lost(struct ingest_req *r);
 
 #endif

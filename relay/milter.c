@@ -7,6 +7,7 @@
 
 #include "base/body.h"
 #include "base/clock.h"
+#include "base/dnsrr.h"
 #include "base/envelope.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -164,17 +165,19 @@ static int
 say_connect(struct milter_run *r)
 {
 	struct milter_macros m;
-	char client[80];
+	struct slice name = r->m.client_name.n > 0 ? r->m.client_name : SLICE_LIT("unknown");
+	char client[DNS_NAME_MAX + 80];
 
-	(void)snprintf(client, sizeof(client), "unknown [%.*s]", SLICE_FMT(r->m.client_ip));
+	(void)snprintf(client, sizeof(client), "%.*s [%.*s]", SLICE_FMT(name),
+	    SLICE_FMT(r->m.client_ip));
 	milter_macros(&m, &r->out, MILTER_CONNECT);
 	milter_macro(&m, "j", slice_str(r->hostname));
 	milter_macro(&m, "{daemon_name}", slice_str(r->hostname));
 	milter_macro(&m, "{client_addr}", r->m.client_ip);
-	milter_macro(&m, "{client_name}", SLICE_LIT("unknown"));
+	milter_macro(&m, "{client_name}", name);
 	milter_macro(&m, "_", slice_str(client));
 	return milter_macros_end(&m) != 0 ? -1 :
-	    milter_put_connect(&r->out, SLICE_LIT("unknown"), r->m.client_ip);
+	    milter_put_connect(&r->out, name, r->m.client_ip);
 }
 
 static int

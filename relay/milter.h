@@ -21,6 +21,7 @@
 /* All borrowed until the end of the run; what comes from conf is copied, so that a reload
  * does not matter. */
 struct milter_mail {
+	struct slice	client_name;	/* confirmed by DNS, "" unknown */
 	struct slice	id, client_ip, helo, mail_from, protocol, tls;
 	struct slice	rcpts;		/* items of struct envelope_rcpt */
 	int		body_fd;	/* sealed */

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Content filters: Debian's rspamd as a milter. What it refuses is refused at the end of
 data, what it calls spam is held for the primary and not forwarded (spec 6.9, 10.2 T1)."""
+import socket
+import struct
+import threading
+
 import pytest
 
 from tests.lib import mail
@@ -73,4 +77,70 @@ def test_filter_gone(world, rspamd):
     assert filters(relay)["failed"] == 1
     assert world.recovery.wait(2)[1].rcpts == ["mario@recovery.example"]
     assert "filter-failed" in relay.log()
+    relay.stop()
+
+
+class Listener(threading.Thread):
+    """A milter that lets everything pass and keeps the macros of each connection."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port, self.seen = self.server.getsockname()[1], []
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                s, _ = self.server.accept()
+            except OSError:
+                return
+            with s, s.makefile("rb") as f:
+                self.talk(s, f)
+
+    def talk(self, s, f):
+        macros = {}
+        while True:
+            head = f.read(4)
+            if len(head) < 4:
+                break
+            packet = f.read(struct.unpack(">I", head)[0])
+            kind, body = packet[:1], packet[1:]
+            if kind == b"O":        # everything is wanted, every step is answered
+                s.sendall(struct.pack(">I", 13) + b"O" + struct.pack(">III", 6, 0, 0))
+            elif kind == b"D":
+                words = body[1:].split(b"\0")
+                macros.update(zip(words[::2], words[1::2]))
+            elif kind == b"C":
+                macros["connect"] = body.split(b"\0")[0]
+                s.sendall(b"\0\0\0\1c")
+            elif kind == b"E":      # once it is answered the message goes on
+                self.seen.append(macros)
+                s.sendall(b"\0\0\0\1c")
+            elif kind != b"Q":
+                s.sendall(b"\0\0\0\1c")
+
+
+def test_filters_hear_who_the_client_is(world):
+    """Its name by DNS, if the name has that address: of the client a front server names, too."""
+    world.dns.set("8.0.0.127.in-addr.arpa", {"PTR": ["mail.sender.example."]})
+    milter = Listener()
+    relay = world.relay(top='trusted-relay = { "127.0.0.9" }', more=MILTER % (milter.port, "tempfail"))
+    known, unknown = b"mail.sender.example", b"unknown"
+    for source, name in (("127.0.0.5", known), ("127.0.0.6", unknown), ("127.0.0.8", unknown), ("127.0.0.5", known)):
+        assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER), source=source)[0] == 250
+        got = milter.seen.pop()
+        assert got["connect"] == got[b"{client_name}"] == name, (source, got)
+        assert got[b"{client_addr}"] == source.encode()
+        assert got[b"_"] == name + b" [" + source.encode() + b"]"
+    c = mail.smtplib.SMTP("127.0.0.1", relay.port, timeout=20, source_address=("127.0.0.9", 0))
+    c.ehlo()
+    assert c.docmd("XCLIENT", "ADDR=127.0.0.5 HELO=mail.sender.example")[0] == 220
+    c.ehlo()
+    c.sendmail(SENDER, USER, mail.message(SENDER, USER))
+    c.quit()
+    got = milter.seen.pop()
+    assert (got[b"{client_name}"], got[b"{client_addr}"]) == (known, b"127.0.0.5"), got
+    milter.server.close()
+    relay.wait_balance(received=5)
     relay.stop()

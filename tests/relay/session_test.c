@@ -784,6 +784,30 @@ test_slow(void **state)
 	}
 }
 
+/* A filter is told the client's name: asked of DNS before, and never waited for by a client
+ * that has left. The filter itself is away here, which is as if it had found nothing. */
+static void
+test_name_for_filters(void **state)
+{
+	struct client k;
+	struct front f;
+
+	(void)state;
+	for (int leaves = 0; leaves < 2; leaves++) {
+		front_init(&f, "milter \"m\" { address = \"127.0.0.1:1\" }", NULL);
+		front_dns.mute = leaves;
+		client_init(&k, &f);
+		client_say(&k, MAIL_TO("mario") "DATA\r\nS: x\r\n\r\n.\r\n");
+		front_run_ms(&f, 30);
+		assert_int_equal(front_dns.batches, 1);
+		if (!leaves)
+			front_run_ms(&f, 50);
+		assert_int_equal(f.commits, !leaves);
+		client_fini(&k);
+		front_fini(&f);
+	}
+}
+
 static void
 set_flag(void *arg)
 {
@@ -850,6 +874,7 @@ main(void)
 		cmocka_unit_test(test_crowd_of_one),
 		cmocka_unit_test(test_proxy_silent),
 		cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_name_for_filters),
 		cmocka_unit_test(test_stop),
 	};
 
