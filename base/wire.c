@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/wire.h"
 
+#include "base/le.h"
 #include "base/mem.h"
 
 static int
@@ -10,19 +11,8 @@ put_int(struct buf *out, uint64_t v, size_t width, uint64_t max)
 
 	if (v > max)
 		return -1;
-	for (size_t i = 0; i < width; i++)
-		le[i] = (uint8_t)(v >> (8 * i));
+	le_put(le, v, (unsigned)width);
 	return buf_put(out, le, width);
-}
-
-static uint64_t
-load_int(const char *p, size_t width)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < width; i++)
-		v |= (uint64_t)(uint8_t)p[i] << (8 * i);
-	return v;
 }
 
 static int
@@ -30,7 +20,7 @@ get_int(struct slice *in, size_t width, uint64_t max, uint64_t *v)
 {
 	if (in->n < width)
 		return -1;
-	*v = load_int(in->p, width);
+	*v = le_get((const uint8_t *)in->p, (unsigned)width);
 	in->p += width;
 	in->n -= width;
 	return *v > max ? -1 : 0;
@@ -139,8 +129,7 @@ wire_item_put(struct buf *out, const struct wire_desc *d, const void *item)
 		return -1;
 	}
 	size_t len = buf_len(out) - mark - 4;
-	for (size_t i = 0; i < 4; i++)
-		out->p[out->off + mark + i] = (char)(uint8_t)(len >> (8 * i));
+	le_put((uint8_t *)out->p + out->off + mark, len, 4);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/le.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -28,23 +29,6 @@ struct history {
 };
 
 static void
-put64(uint8_t *p, uint64_t v)
-{
-	for (unsigned i = 0; i < 8; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint64_t
-get64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v |= (uint64_t)p[i] << 8 * i;
-	return v;
-}
-
-static void
 record_put(uint8_t b[HISTORY_RECORD], const struct history_entry *e)
 {
 	memset(b, 0, HISTORY_RECORD);
@@ -55,33 +39,26 @@ record_put(uint8_t b[HISTORY_RECORD], const struct history_entry *e)
 	b[8] = e->outcome;
 	b[9] = e->status;
 	b[10] = e->subject;
-	b[12] = (uint8_t)e->code;
-	b[13] = (uint8_t)(e->code >> 8);
-	b[14] = (uint8_t)e->detail;
-	b[15] = (uint8_t)(e->detail >> 8);
-	b[16] = (uint8_t)e->rcpt;
-	b[17] = (uint8_t)(e->rcpt >> 8);
-	put64(b + 24, (uint64_t)e->time_ms);
-	put64(b + 32, (uint64_t)e->next_ms);
+	le_put(b + 12, e->code, 2);
+	le_put(b + 14, e->detail, 2);
+	le_put(b + 16, e->rcpt, 2);
+	le_put(b + 24, (uint64_t)e->time_ms, 8);
+	le_put(b + 32, (uint64_t)e->next_ms, 8);
 	_Static_assert(sizeof(e->id) <= 16, "an id fits");
 	memcpy(b + 40, &e->id, sizeof(e->id));
-	uint32_t crc = crc32c(0, b + 4, HISTORY_RECORD - 4);
-	for (unsigned i = 0; i < 4; i++)
-		b[i] = (uint8_t)(crc >> 8 * i);
+	le_put(b, crc32c(0, b + 4, HISTORY_RECORD - 4), 4);
 }
 
 static bool
 record_get(const uint8_t b[HISTORY_RECORD], struct history_entry *e)
 {
-	uint32_t crc = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-
-	if (crc != crc32c(0, b + 4, HISTORY_RECORD - 4) || b[4] != HISTORY_VERSION)
+	if (le_get(b, 4) != crc32c(0, b + 4, HISTORY_RECORD - 4) || b[4] != HISTORY_VERSION)
 		return false;
 	*e = (struct history_entry){ .leg = b[5], .class = b[6], .form = b[7], .outcome = b[8],
 		.status = b[9], .subject = b[10],
-		.code = (uint16_t)(b[12] | b[13] << 8), .detail = (uint16_t)(b[14] | b[15] << 8),
-		.rcpt = (uint16_t)(b[16] | b[17] << 8), .time_ms = (int64_t)get64(b + 24),
-		.next_ms = (int64_t)get64(b + 32) };
+		.code = (uint16_t)le_get(b + 12, 2), .detail = (uint16_t)le_get(b + 14, 2),
+		.rcpt = (uint16_t)le_get(b + 16, 2), .time_ms = (int64_t)le_get(b + 24, 8),
+		.next_ms = (int64_t)le_get(b + 32, 8) };
 	memcpy(&e->id, b + 40, sizeof(e->id));
 	return true;
 }

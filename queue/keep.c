@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/le.h"
 #include "base/mem.h"
 
 #define KEEP_NAME	"kept"
@@ -130,23 +131,6 @@ keep_each(struct keep *k, int64_t now_ms, keep_fn *fn, void *arg)
 	}
 }
 
-static void
-keep_put32(uint8_t *p, uint32_t v)
-{
-	for (int i = 0; i < 4; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint32_t
-keep_get32(const char *p)
-{
-	uint32_t v = 0;
-
-	for (int i = 3; i >= 0; i--)
-		v = v << 8 | (uint8_t)p[i];
-	return v;
-}
-
 static int
 keep_replace(int dirfd, struct slice s)
 {
@@ -201,8 +185,8 @@ keep_save(struct keep *k, int64_t now_ms)
 			goto out;
 	}
 	s = buf_slice(&b);
-	keep_put32(head + KEEP_MAGIC_LEN, (uint32_t)k->n);
-	keep_put32(head + KEEP_MAGIC_LEN + 4, crc32c(0, s.p + KEEP_HEAD, s.n - KEEP_HEAD));
+	le_put(head + KEEP_MAGIC_LEN, (uint32_t)k->n, 4);
+	le_put(head + KEEP_MAGIC_LEN + 4, crc32c(0, s.p + KEEP_HEAD, s.n - KEEP_HEAD), 4);
 	memcpy(b.p + b.off, head, sizeof(head));
 	rc = keep_replace(k->dirfd, s);
 	k->changed = rc != 0;
@@ -223,11 +207,11 @@ keep_load(struct keep *k, struct slice s)
 	if (s.n < KEEP_HEAD || memcmp(s.p, KEEP_MAGIC, KEEP_MAGIC_LEN) != 0)
 		return -1;
 	list = slice_sub(s, KEEP_HEAD, s.n);
-	if (crc32c(0, list.p, list.n) != keep_get32(s.p + KEEP_MAGIC_LEN + 4))
+	if (crc32c(0, list.p, list.n) != le_get((const uint8_t *)s.p + KEEP_MAGIC_LEN + 4, 4))
 		return -1;
 	while ((r = wire_item_next(&list, &queue_keep_wire, &v)) == 1 && n++ < KEEP_ITEMS_MAX)
 		(void)keep_set(k, &v, 0);
-	return r == 0 && n == keep_get32(s.p + KEEP_MAGIC_LEN) ? 0 : -1;
+	return r == 0 && n == le_get((const uint8_t *)s.p + KEEP_MAGIC_LEN, 4) ? 0 : -1;
 }
 
 static int

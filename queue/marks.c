@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/le.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -166,34 +167,18 @@ record_put(uint8_t out[MARKS_RECORD], const struct slot *s)
 {
 	memset(out, 0, MARKS_RECORD);
 	out[4] = s->kind;
-	for (unsigned i = 0; i < 8; i++) {
-		out[8 + i] = (uint8_t)(s->key >> 8 * i);
-		out[16 + i] = (uint8_t)((uint64_t)s->until_ms >> 8 * i);
-	}
-	for (unsigned i = 0; i < 4; i++)
-		out[24 + i] = (uint8_t)(s->value >> 8 * i);
-	uint32_t crc = crc32c(0, out + 4, MARKS_RECORD - 4);
-	for (unsigned i = 0; i < 4; i++)
-		out[i] = (uint8_t)(crc >> 8 * i);
+	le_put(out + 8, s->key, 8);
+	le_put(out + 16, (uint64_t)s->until_ms, 8);
+	le_put(out + 24, s->value, 4);
+	le_put(out, crc32c(0, out + 4, MARKS_RECORD - 4), 4);
 }
 
 static bool
 record_get(const uint8_t in[MARKS_RECORD], struct slot *s)
 {
-	uint32_t crc = 0;
-	uint64_t until = 0;
-
-	*s = (struct slot){ .kind = in[4] };
-	for (unsigned i = 0; i < 4; i++) {
-		crc |= (uint32_t)in[i] << 8 * i;
-		s->value |= (uint32_t)in[24 + i] << 8 * i;
-	}
-	for (unsigned i = 0; i < 8; i++) {
-		s->key |= (uint64_t)in[8 + i] << 8 * i;
-		until |= (uint64_t)in[16 + i] << 8 * i;
-	}
-	s->until_ms = (int64_t)until;
-	return crc == crc32c(0, in + 4, MARKS_RECORD - 4) && s->key != 0 && s->kind > 0 &&
+	*s = (struct slot){ .kind = in[4], .key = le_get(in + 8, 8),
+		.until_ms = (int64_t)le_get(in + 16, 8), .value = (uint32_t)le_get(in + 24, 4) };
+	return le_get(in, 4) == crc32c(0, in + 4, MARKS_RECORD - 4) && s->key != 0 && s->kind > 0 &&
 	    s->kind < MARK_KIND_MAX;
 }
 

@@ -11,24 +11,6 @@
 #define PROGRESS_MAGIC	0xa7u
 #define TIME_MAX	((INT64_C(1) << 48) - 1)
 
-uint8_t *
-le_put(uint8_t *p, uint64_t v, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-	return p + bytes;
-}
-
-uint64_t
-le_get(const uint8_t *p, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
-}
-
 static uint32_t
 crc_seeded(uint64_t stamp, const void *p, size_t n)
 {

@@ -9,6 +9,7 @@
 #ifndef QUEUE_RECORD_H
 #define QUEUE_RECORD_H
 
+#include "base/le.h"
 #include "queue/spool.h"
 
 enum {
@@ -158,9 +159,5 @@ struct index_head {
 };
 void index_head_put(uint8_t out[PAGE_BYTES], const struct index_head *h);
 int index_head_get(const uint8_t in[PAGE_BYTES], struct index_head *h);
-
-/* Little-endian stores; return the next place. */
-uint8_t *le_put(uint8_t *p, uint64_t v, unsigned bytes);
-uint64_t le_get(const uint8_t *p, unsigned bytes);
 
 #endif

@@ -2,7 +2,6 @@
 /* docs/spool.md has the files. No thread, no timer, no descriptor that could write. */
 #include "queue/store_view.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "base/body.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/store_names.h"
 
 enum { VIEW_FILES = 16, VIEW_CHUNK = 1 << 20 };
 
@@ -77,59 +77,10 @@ view_drain(struct store *s, int timeout_ms)
 	return 0;
 }
 
-/* "000000000012.log" */
-static bool
-segment_of(const char *name, uint64_t *no)
-{
-	struct slice s = slice_str(name);
-
-	if (s.n != 16 || s.p[12] != '.' || slice_u64(slice_sub(s, 0, 12), no) != 0 || *no == 0)
-		return false;
-	s = slice_sub(s, 13, 16);
-	return slice_eq(s, SLICE_LIT("log")) || slice_eq(s, SLICE_LIT("prg")) ||
-	    slice_eq(s, SLICE_LIT("idx"));
-}
-
-static int
-by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static int
 view_list(struct store *s, void (*fn)(void *arg, uint64_t segment), void *arg)
 {
-	int fd = openat(s->seg, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t *no = NULL, v;
-	size_t n = 0, cap = 0;
-
-	if (d == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	errno = 0;
-	for (struct dirent *e = readdir(d); e != NULL; errno = 0, e = readdir(d)) {
-		if (!segment_of(e->d_name, &v))
-			continue;
-		if (n == cap) {
-			cap = cap == 0 ? 64 : cap * 2;
-			no = mem_resize(no, cap, sizeof(*no));
-		}
-		no[n++] = v;
-	}
-	int rc = errno == 0 ? 0 : -1;
-	closedir(d);
-	if (n > 0)
-		qsort(no, n, sizeof(*no), by_number);
-	for (size_t i = 0; i < n && rc == 0; i++)
-		if (i == 0 || no[i] != no[i - 1])
-			fn(arg, no[i]);
-	free(no);
-	return rc;
+	return store_names_list(s->seg, fn, arg);
 }
 
 /* Its descriptor, kept open for the next read; -1 with errno. */
