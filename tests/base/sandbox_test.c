@@ -39,6 +39,7 @@ enum { UID_BASE = 60800, ALLOWED = 1, REFUSED = 2, SKIPPED = 3 };
 
 struct place {		/* what a child finds */
 	char	 own[64], other[64];	/* folders: of its role, of somebody else */
+	char	 spool[64];		/* the queue's, as it is at a site; when we are root */
 	int	 own_fd, port;		/* port: somebody listens there */
 	int	 listener;
 };
@@ -137,6 +138,14 @@ try_write_other(const struct place *p)
 	return open_in(p->other, O_RDWR | O_CREAT);
 }
 
+/* Whoever may open files may still not open these: they are another user's. */
+static int
+try_spool(const struct place *p)
+{
+	return open_in(p->spool, O_RDONLY) == 0 || open_in(p->spool, O_RDWR | O_CREAT) == 0 ?
+	    0 : -1;
+}
+
 static int
 try_passwd(const struct place *p)
 {
@@ -202,6 +211,7 @@ static const struct {
 	{ "write-own", try_write_own, SANDBOX_WRITE, false, true },
 	{ "read-other", try_read_other, 0, false, true },
 	{ "write-other", try_write_other, 0, false, true },
+	{ "spool", try_spool, 0, false, false },
 	{ "passwd", try_passwd, 0, false, true },
 	{ "thread", try_thread, SANDBOX_THREADS, false, false },
 };
@@ -233,7 +243,8 @@ in_sandbox(const struct role_ops *ops, enum sandbox_mode mode, unsigned i, const
 		become(ops);
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || sandbox_enter(&s, &st) != 0)
 			_exit(98);
-		if (tries[i].landlock && st.landlock == 0)
+		if (tries[i].landlock && st.landlock == 0 &&
+		    (ops->needs & (SANDBOX_READ | SANDBOX_WRITE)) != 0)
 			_exit(SKIPPED);
 		_exit(tries[i].try(p) == 0 ? ALLOWED : REFUSED);
 	}
@@ -256,6 +267,20 @@ make_file(const char *folder, uid_t uid)
 		assert_int_equal(chown(path, uid, uid), 0);
 }
 
+/* Closed to everybody but the queue's user, with a file in it. */
+static void
+make_spool(struct place *p)
+{
+	uid_t uid = UID_BASE + (uid_t)ROLE_QUEUE;
+
+	(void)snprintf(p->spool, sizeof(p->spool), "/tmp/salvaposta-spool-XXXXXX");
+	assert_non_null(mkdtemp(p->spool));
+	make_file(p->spool, uid);
+	if (geteuid() == 0)
+		assert_int_equal(chown(p->spool, uid, uid), 0);
+	assert_int_equal(chmod(p->spool, 0700), 0);
+}
+
 static void
 place_init(struct place *p, uid_t uid)
 {
@@ -268,6 +293,7 @@ place_init(struct place *p, uid_t uid)
 	assert_non_null(mkdtemp(p->other));
 	make_file(p->own, uid);
 	make_file(p->other, uid);
+	make_spool(p);
 	p->own_fd = open(p->own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(p->listener, (struct sockaddr *)&a, len), 0);
@@ -287,6 +313,9 @@ place_fini(struct place *p)
 	(void)unlink(path);
 	(void)snprintf(path, sizeof(path), "%s/file", p->other);
 	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/file", p->spool);
+	(void)unlink(path);
+	assert_int_equal(rmdir(p->spool), 0);
 	assert_int_equal(rmdir(p->own), 0);
 	assert_int_equal(rmdir(p->other), 0);
 }
@@ -299,6 +328,11 @@ check_role(const struct role_ops *ops)
 	place_init(&p, UID_BASE + (unsigned)ops->kind);
 	for (unsigned i = 0; i < TRIES; i++) {
 		bool may = tries[i].always || (ops->needs & tries[i].needs) != 0;
+
+		/* Its owner, and as nobody but us everybody, is let in by the file's mode. */
+		if (tries[i].try == try_spool && (ops->kind == ROLE_QUEUE || (geteuid() != 0 &&
+		    (ops->needs & (SANDBOX_READ | SANDBOX_WRITE)) != 0)))
+			continue;
 		int got = in_sandbox(ops, SANDBOX_REFUSE, i, &p);
 
 		if (got != (may ? ALLOWED : REFUSED) && got != SKIPPED)
@@ -306,10 +340,15 @@ check_role(const struct role_ops *ops)
 			    may ? ALLOWED : REFUSED);
 		/* Without any wall all of it works, so the refusals above mean something. */
 		if (tries[i].try != try_ptrace && tries[i].try != try_raw_socket &&
-		    tries[i].try != try_signal)
+		    tries[i].try != try_signal && tries[i].try != try_spool)
 			assert_true(in_sandbox(ops, SANDBOX_OFF, i, &p) == ALLOWED ||
 			    tries[i].try == try_exec || tries[i].landlock);
 	}
+	/* The spool has a second wall, the user. */
+	for (unsigned i = 0; i < TRIES && geteuid() == 0; i++)
+		if (tries[i].try == try_spool)
+			assert_int_equal(in_sandbox(ops, SANDBOX_OFF, i, &p),
+			    ops->kind == ROLE_QUEUE ? ALLOWED : REFUSED);
 	/* And it does not survive the attempt where that is wanted. */
 	assert_int_equal(in_sandbox(ops, SANDBOX_KILL, 2, &p), 128 + SIGSYS);
 	place_fini(&p);

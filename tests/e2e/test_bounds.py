@@ -198,3 +198,29 @@ def test_the_table_in_the_documentation(world):
         assert counter.strip("`") in known, counter
         assert re.search(r"\b%s\(" % test, tests), test
     relay.stop()
+
+
+def test_lines_without_end_and_nul(world):
+    """Whatever comes instead of a command gets an answer, and takes no memory while it comes."""
+    relay = world.relay(top="relays = 1\ncommand-timeout = 2s\ntarpit-after = 100")
+    pid = relay.roles("relay")[0]["pid"]
+
+    def kib():
+        with open("/proc/%d/status" % pid) as f:
+            return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
+    before = kib()
+    c = Client(relay.port).wait(b"220 ")
+    for _ in range(32):
+        c.sock.sendall(b"x" * 1000000)
+    c.say(b"\r\n", b"500 5.5.2 line too long\r\n")
+    c.say(b"NOOP\r\n", b"250 ")
+    for said, answer in ((b"NO\0OP\r\n", b"500 5.5.2 NUL in a command\r\n"), (b"\0\r\n", b"500 5.5.2 NUL"),
+                         (b"NOOP\n\r\n", b"500 5.5.2 a line ends"), (b"EHLO " + b"a" * 3000 + b"\r\n", b"500 5.5.2"),
+                         (b"\r\n", b"500 5.5.1"), (b" \r\n", b"500 5.5.1"), (b"\x80\xff\r\n", b"500 5.5.1"),
+                         (b"EHLO c\r\n", b"250 8BITMIME\r\n")):
+        c.say(said, answer)
+    assert kib() - before < 1024, (before, kib())
+    c.got = b""
+    c.sock.sendall(b"NOOP")     # and nothing more: it is not a command, and not waited for longer
+    assert b"421 4.4.2" in c.wait(b"").got
+    relay.stop()

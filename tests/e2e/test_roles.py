@@ -270,3 +270,58 @@ def test_the_users_of_the_roles_see_nothing_of_each_other(world):
                                    "--clear-groups", "cat", path], capture_output=True)
             assert (read.returncode == 0) == (r["role"] == owner), (r["role"], path)
     relay.stop()
+
+
+def in_memory(pid, needles):
+    """Which of these byte strings a process has in its memory."""
+    found = set()
+    with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
+        for line in maps:
+            span, modes = line.split()[:2]
+            first, last = (int(x, 16) for x in span.split("-"))
+            if "r" not in modes or "w" not in modes:
+                continue        # keys are written before they are read
+            try:
+                mem.seek(first)
+                text = mem.read(last - first)
+            except (OSError, ValueError, OverflowError):
+                continue
+            found.update(name for name, n in needles.items() if n in text)
+    return found
+
+
+def prime(key_file):
+    """p of an RSA key, as OpenSSL has it in memory: limbs, the lowest first."""
+    text = subprocess.run(["openssl", "rsa", "-in", key_file, "-noout", "-text"], capture_output=True,
+                          text=True, check=True).stdout
+    digits = "".join(text.split("prime1:")[1].split("prime2:")[0].split()).replace(":", "")
+    return int(digits, 16).to_bytes(len(digits) // 2, "big").lstrip(b"\0")[::-1]
+
+
+def test_private_keys_are_in_the_processes_that_use_them_only(world):
+    """P8: the TLS key in the relays, the signing keys and the return-path secret in seal. Neither
+    the numbers nor the files' text are in anybody else's memory, the supervisor's included."""
+    if os.getuid() != 0:
+        pytest.skip("looking into the processes needs root")
+    cert, key = mail.certificate(world.folder, "mx2.relay.example")
+    arc = os.path.join(world.folder, "arc.pem")
+    subprocess.run(["openssl", "genrsa", "-traditional", "-out", arc, "2048"], check=True, capture_output=True)
+    relay = world.relay(top='tls-cert-file = "%s"\ntls-key-file = "%s"' % (cert, key), start=False,
+                        forwarder='arc-selector = "s1"\narc-key-file = "%s"\ndkim-selector = "s1"\n'
+                                  'dkim-key-file = "%s"' % (arc, arc))
+    relay.start()
+    relay.failover("on")
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER), tls=True)[0] == 250
+    assert world.recovery.wait(1)
+    needles = {"tls": prime(key), "seal": prime(arc), "secret": b"correct-horse-battery"}
+    for name, path in (("tls-text", key), ("seal-text", arc)):
+        with open(path, "rb") as f:
+            needles[name] = f.read().splitlines()[3]
+    allowed = {"relay": {"tls"}, "seal": {"seal", "secret"}}
+    seen = set()
+    for r in relay.roles() + [{"role": "supervisor", "pid": relay.process.pid}]:
+        found = in_memory(r["pid"], needles)
+        assert found <= allowed.get(r["role"], set()), (r["role"], found)
+        seen |= found
+    assert {"tls", "seal"} <= seen      # they can be found where they are
+    relay.stop()
