@@ -306,7 +306,7 @@ deliver_start(struct deliver *d, const struct queue_deliver *q, int body_fd)
 
 struct deliver *
 deliver_new(struct loop *l, const struct conf *c, struct dns *dns, struct sts *sts,
-    struct tls_context *tls, deliver_fn *fn, void *arg)
+    struct tls_context *tls, const struct mx_self *own, deliver_fn *fn, void *arg)
 {
 	struct deliver *d = mem_new(sizeof(*d));
 
@@ -317,7 +317,7 @@ deliver_new(struct loop *l, const struct conf *c, struct dns *dns, struct sts *s
 	d->tls = tls;
 	d->fn = fn;
 	d->arg = arg;
-	d->self = mx_self_new(c, NULL);
+	d->self = mx_self_new(c, own);
 	d->work = timer_new(l, deliver_work, d);
 	TAILQ_INIT(&d->all);
 	TAILQ_INIT(&d->dirty);

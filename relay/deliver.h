@@ -19,9 +19,11 @@ struct deliver;
 /* `r` is borrowed until return. May be called from within deliver_start. */
 typedef void deliver_fn(void *arg, const struct queue_delivered *r);
 
-/* tls NULL: no STARTTLS; sts NULL: no MTA-STS. */
+/* tls NULL: no STARTTLS; sts NULL: no MTA-STS. `own`: as `old` of mx_self_new, borrowed
+ * until return; a confined role has to hand it in. */
 struct deliver *deliver_new(struct loop *l, const struct conf *c, struct dns *d,
-    struct sts *sts, struct tls_context *tls, deliver_fn *fn, void *arg);
+    struct sts *sts, struct tls_context *tls, const struct mx_self *own, deliver_fn *fn,
+    void *arg);
 void deliver_reload(struct deliver *d, const struct conf *c);
 /* Copies what it needs of the request, takes the body descriptor. */
 void deliver_start(struct deliver *d, const struct queue_deliver *req, int body_fd);

@@ -310,7 +310,7 @@ probes_running(const struct probes *p)
 
 struct probes *
 probes_new(struct loop *l, const struct conf *c, struct dns *d, struct tls_context *tls,
-    const uint8_t key[CANARY_KEY], probe_fn *fn, void *arg)
+    const struct mx_self *own, const uint8_t key[CANARY_KEY], probe_fn *fn, void *arg)
 {
 	struct probes *p = mem_new(sizeof(*p));
 
@@ -318,7 +318,7 @@ probes_new(struct loop *l, const struct conf *c, struct dns *d, struct tls_conte
 	p->conf = c;
 	p->dns = d;
 	p->tls = tls;
-	p->self = mx_self_new(c, NULL);
+	p->self = mx_self_new(c, own);
 	memcpy(p->key, key, CANARY_KEY);
 	p->fn = fn;
 	p->arg = arg;

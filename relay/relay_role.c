@@ -41,6 +41,7 @@ struct relay {
 	struct smtp_server	*server;
 	struct deliver		*deliver;
 	struct probes		*probes;
+	struct mx_self		*self;		/* the machine's addresses, read before we were confined */
 	struct rechecks		*rechecks;
 	struct phases		*phases;
 	struct routing		*routing;
@@ -91,7 +92,7 @@ static struct deliver *
 relay_deliver_new(struct relay *rl)
 {
 	struct deliver *d = deliver_new(rl->role->loop, rl->role->conf, rl->dns, rl->sts,
-	    rl->tls_client, relay_delivered, rl);
+	    rl->tls_client, rl->self, relay_delivered, rl);
 
 	if (d != NULL)
 		deliver_on_route(d, relay_routed);
@@ -405,6 +406,7 @@ relay_start(struct role *r)
 	rl->ingest = ingest_new(r->loop, r->conf, rl->dns, &links, r->index);
 	rl->server = smtp_server_new(r->loop, r->conf, rl->ingest, rl->tls_server);
 	smtp_server_greylist(rl->server, role_resource(r, "greylist"));
+	rl->self = mx_self_new(r->conf, NULL);
 	rl->deliver = relay_deliver_new(rl);
 	if (rl->deliver == NULL)
 		return -1;
@@ -413,8 +415,8 @@ relay_start(struct role *r)
 	rl->routing = routing_new(r->loop, r->conf, rl->phases);
 	relay_canary_key(r, rl->canary_key);
 	ingest_watch(rl->ingest, rl->phases, rl->canary_key);
-	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->canary_key,
-	    relay_probed, rl);
+	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->self,
+	    rl->canary_key, relay_probed, rl);
 	return relay_listen(rl);
 }
 
@@ -469,8 +471,8 @@ relay_link_down(struct role *r, enum role_kind peer, unsigned index)
 	rl->deliver = relay_deliver_new(rl);
 	CHECK(rl->deliver != NULL);
 	probes_free(&rl->probes);
-	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->canary_key,
-	    relay_probed, rl);
+	rl->probes = probes_new(r->loop, r->conf, rl->dns, rl->tls_client, rl->self,
+	    rl->canary_key, relay_probed, rl);
 }
 
 static void
@@ -520,6 +522,7 @@ relay_drain(void *arg)
 	ingest_free(&rl->ingest);
 	deliver_free(&rl->deliver);
 	probes_free(&rl->probes);
+	mx_self_free(&rl->self);
 	routing_free(&rl->routing);
 	phases_free(&rl->phases);
 	role_done(r);

@@ -352,7 +352,7 @@ bed_open(const struct plan *plan, unsigned n)
 	b->conf.provider = b->provider;
 	b->conf.nprovider = 2;
 	b->dns = dns_new(b->loop, &b->conf, NULL, NULL);
-	b->deliver = deliver_new(b->loop, &b->conf, b->dns, NULL, NULL, on_result, b);
+	b->deliver = deliver_new(b->loop, &b->conf, b->dns, NULL, NULL, NULL, on_result, b);
 	b->guard = timer_new(b->loop, on_guard, b);
 	b->body = mem_str("Subject: x\r\n\r\n.dot\r\n..\r\nlast");
 	b->nbody = strlen(b->body);

@@ -231,7 +231,8 @@ bed_open(struct bed *b, enum mode mode)
 		.idle_timeout_ms = 1000,
 	};
 	b->dns = dns_new(b->loop, &b->conf, NULL, NULL);
-	b->deliver = deliver_new(b->loop, &b->conf, b->dns, NULL, b->client, on_result, b);
+	b->deliver = deliver_new(b->loop, &b->conf, b->dns, NULL, b->client, NULL,
+	    on_result, b);
 	b->guard = timer_new(b->loop, on_guard, b);
 }
 
