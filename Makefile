@@ -7,7 +7,7 @@
 #   make bench   measure against Debian's Postfix
 #   make crash   200 kills, power cuts and faults, the long form
 #   make scale   ten million held messages through the whole relay (SCALE_COUNT=; 12 GB of disk)
-#   make install DESTDIR= PREFIX=/usr
+#   make install DESTDIR= PREFIX=/usr     also the systemd units; make uninstall, likewise
 
 CC	?= gcc
 ifeq ($(origin CC),default)
@@ -15,6 +15,10 @@ CC	= gcc
 endif
 PREFIX	?= /usr/local
 DESTDIR	?=
+# systemd looks into these of /usr and of /usr/local alike.
+UNITDIR	?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+DOCDIR	?= $(PREFIX)/share/doc/salvaposta
 O	?= build
 ifeq ($(SAN),1)
 O	= build-san
@@ -140,11 +144,27 @@ docs: $(O)/salvaposta
 	@sed -i -e '/BEGIN of the list from conf_print_man/r $(O)/keys.man' \
 	    -e '/BEGIN of the list/,/END of the list/{/BEGIN of the list\|END of the list/!d}' docs/relay.conf.5
 
+UNITS	= salvaposta.service salvaposta-refresh.service salvaposta-refresh.timer
+
+# A configuration is never put in place or removed: it is the administrator's.
 install: $(O)/salvaposta
 	install -D -m 755 $(O)/salvaposta $(DESTDIR)$(PREFIX)/sbin/salvaposta
-	install -D -m 644 relay.conf.example $(DESTDIR)$(PREFIX)/share/doc/salvaposta/relay.conf.example
 	install -D -m 644 docs/salvaposta.8 $(DESTDIR)$(PREFIX)/share/man/man8/salvaposta.8
 	install -D -m 644 docs/relay.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/relay.conf.5
+	install -d $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)/etc/salvaposta
+	install -m 644 README.md LICENSE relay.conf.example docs/*.md $(DESTDIR)$(DOCDIR)
+	install -D -m 644 packaging/systemd/salvaposta.sysusers $(DESTDIR)$(SYSUSERSDIR)/salvaposta.conf
+	for u in $(UNITS); do \
+	    f=packaging/systemd/$$u; [ -e $$f ] || f=$$f.in; \
+	    sed 's|@SBINDIR@|$(PREFIX)/sbin|g' $$f >$(DESTDIR)$(UNITDIR)/$$u && \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$u || exit 1; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/salvaposta $(DESTDIR)$(PREFIX)/share/man/man8/salvaposta.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5/relay.conf.5 $(DESTDIR)$(SYSUSERSDIR)/salvaposta.conf \
+	    $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 format:
 	clang-format -i $(LIB_SRC) relay/main.c $(wildcard */*.h base/proto/*.h tests/*/*.c)
@@ -152,6 +172,6 @@ format:
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all bench check clean crash demo docs format fuzz fuzz-replay fuzzers install scale test tests-built tools
+.PHONY: all bench check clean crash demo docs format fuzz fuzz-replay fuzzers install scale test tests-built tools uninstall
 .SECONDARY:
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

@@ -12,7 +12,7 @@ build="gcc libc6-dev make pkg-config libc-ares-dev libevent-dev libconfuse-dev l
  libcurl4-openssl-dev"
 demo="ca-certificates dovecot-core dovecot-lmtpd openssl procps python3 python3-aiosmtpd
  python3-dkim python3-dnspython python3-spf python3-cryptography python3-nacl swaks"
-test="libcmocka-dev curl msmtp s-nail libnet-ssleay-perl clang libclang-rt-14-dev python3-pytest python3-pytest-xdist postfix iproute2 util-linux strace man-db opendkim postsrsd libmail-srs-perl libfaketime rspamd zstd postgresql slapd ldap-utils"
+test="libcmocka-dev curl msmtp s-nail libnet-ssleay-perl clang libclang-rt-14-dev python3-pytest python3-pytest-xdist postfix iproute2 util-linux strace man-db opendkim postsrsd libmail-srs-perl libfaketime rspamd zstd postgresql slapd ldap-utils systemd"
 bench="postfix strace rspamd"
 fuzz="clang libclang-rt-14-dev"
 tls="unbound ldnsutils"	# peers of the TLS tests

@@ -35,7 +35,7 @@ def put_program(relay, text):
 
 def by_the_unit(relay, check=True):
     """What the timer starts: ExecStart of the unit, with our binary and configuration."""
-    with open(os.path.join(UNITS, "salvaposta-refresh.service")) as f:
+    with open(os.path.join(UNITS, "salvaposta-refresh.service.in")) as f:
         (line,) = [x.split("=", 1)[1] for x in f if x.startswith("ExecStart=")]
     words = shlex.split(line)
     assert os.path.basename(words[0]) == "salvaposta", line

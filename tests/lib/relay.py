@@ -53,7 +53,7 @@ class Relay:
         self.conf = os.path.join(self.folder, "relay.conf")
         self.log_file = os.path.join(self.folder, "relay.log")
         self.port = port or free_port()
-        self.process = None
+        self.process, self.prefix = None, []    # prefix: what it is started through
         os.makedirs(self.folder, exist_ok=True)
         if os.getuid() == 0:
             # The roles give root up; they must be able to reach their folders.
@@ -91,7 +91,7 @@ class Relay:
 
     def start(self, wait=True):
         self.log_handle = open(self.log_file, "ab")
-        self.process = subprocess.Popen([BINARY, "run", "-c", self.conf],
+        self.process = subprocess.Popen(self.prefix + [BINARY, "run", "-c", self.conf],
                                         stdout=self.log_handle, stderr=self.log_handle)
         if wait:
             self.wait_ready()
