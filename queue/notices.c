@@ -20,12 +20,19 @@ enum {
 	NOTICE_TEXT_MAX = 64
 };
 
-enum job_state { JOB_NEW, JOB_SEAL, JOB_COMMIT };
+enum job_state {
+	JOB_NEW,	/* to be begun, or begun again */
+	JOB_DISK,	/* a read is under way */
+	JOB_SEAL, JOB_COMMIT
+};
 
 struct notice {
 	struct notices	*notices;	/* NULL: they are gone, only the spool knows it */
 	struct spool_entry e;		/* what it is about */
-	struct spool_ref reminder;	/* DELAYED: to be settled as well */
+	struct spool_entry reminder;	/* DELAYED: to be settled as well */
+	bool		 reminds;	/* DELAYED: `e` is not known before that was read */
+	struct spool_fetch *fetch;	/* JOB_DISK */
+	char		*sender;	/* of the message, owned; NULL before it was read */
 	uint8_t		 action;	/* enum seal_notice */
 	uint8_t		 state;		/* enum job_state */
 	bool		 primary;
@@ -61,6 +68,14 @@ static const char *const action_name[NOTICE_MAX] = { "failed", "delayed", "deliv
 
 static void notices_tick(void *arg);
 static void notice_try(struct notice *j);
+
+static void
+notice_free(struct notice *j)
+{
+	spool_fetch_cancel(&j->fetch);
+	free(j->sender);
+	free(j);
+}
 
 /* ---- life ---- */
 
@@ -100,7 +115,7 @@ notices_free(struct notices **np)
 
 		notice_unlink(j);
 		if (j->state != JOB_COMMIT)
-			free(j);	/* the others when the spool is through with them */
+			notice_free(j);	/* the others when the spool is through with them */
 	}
 	timer_free(&n->timer);
 	free(n);
@@ -136,8 +151,8 @@ notice_new(struct notices *n, const struct spool_entry *e, enum seal_notice acti
 	if (n->all != NULL)
 		n->all->prev = j;
 	n->all = j;
-	n->count++;
-	timer_arm(n->timer, NOTICE_TICK_MS);
+	if (n->count++ == 0)
+		timer_arm(n->timer, NOTICE_TICK_MS);
 	return j;
 }
 
@@ -166,12 +181,12 @@ still_open(struct notices *n, const struct spool_entry *e, struct spool_entry *n
 }
 
 static void
-settle_reminder(struct notices *n, struct spool_ref ref, const char *note)
+settle_reminder(struct notices *n, const struct spool_entry *reminder, const char *note)
 {
 	struct spool_entry r;
 	struct legs_change to;
 
-	if (spool_get(n->queue->spool, ref, &r) < 0)
+	if (spool_get(n->queue->spool, reminder->ref, &r) < 0)
 		return;
 	legs_end(&r, LEG_FORWARD, LEG_SKIPPED, 0, slice_str(note), &to);
 	schedule_write(n->queue->schedule, &r, LEG_FORWARD, &to);
@@ -185,13 +200,13 @@ notice_decided(struct notice *j)
 	struct spool_entry now;
 
 	notice_unlink(j);
-	if (j->action == NOTICE_FAILED && still_open(n, &j->e, &now))
+	if (j->action == NOTICE_FAILED && j->done == NULL && still_open(n, &j->e, &now))
 		schedule_write(n->queue->schedule, &now, LEG_HOLD, &j->to);
 	if (j->action == NOTICE_DELAYED)
-		settle_reminder(n, j->reminder, "told");
+		settle_reminder(n, &j->reminder, "told");
 	if (j->done != NULL)
 		j->done(j->arg);
-	free(j);
+	notice_free(j);
 }
 
 static void
@@ -214,10 +229,12 @@ notice_later(struct notice *j)
 	}
 	log_warn("dsn", "action=%s error=%s", action_name[j->action],
 	    log_escs("cannot be made or kept now, it is tried again"));
-	schedule_again(n->queue->schedule, &j->e, j->action == NOTICE_DELAYED ? LEG_FORWARD :
-	    LEG_HOLD, NOTICE_PATIENCE_MS);
+	if (j->action == NOTICE_DELAYED)
+		schedule_again(n->queue->schedule, &j->reminder, LEG_FORWARD, NOTICE_PATIENCE_MS);
+	else
+		schedule_again(n->queue->schedule, &j->e, LEG_HOLD, NOTICE_PATIENCE_MS);
 	notice_unlink(j);
-	free(j);
+	notice_free(j);
 }
 
 /* ---- keeping ---- */
@@ -230,7 +247,7 @@ notice_kept(void *arg, enum queue_commit_status st, const struct spool_ref *ref,
 	char id[MSGID_TEXT + 1];
 
 	if (n == NULL) {
-		free(j);
+		notice_free(j);
 		return;
 	}
 	if (st != COMMIT_OK || nref != 1) {
@@ -333,35 +350,105 @@ notice_ask(struct notice *j, struct spool_message *m)
 		j->state = JOB_SEAL;
 }
 
+/* NULL: it could not be read now, or not any more; the tick tries again, and gives up. */
+static void
+notice_read(struct notice *j, struct spool_message *m)
+{
+	if (m == NULL)
+		return;
+	if (m->env.mail_from.n == 0) {
+		notice_suppressed(j, SLICE_LIT("null-sender"));
+		return;
+	}
+	free(j->sender);
+	j->sender = slice_dup(m->env.mail_from);
+	notice_ask(j, m);
+}
+
+/* The recipient a reminder is about, if it is still held. */
+static bool
+reminded_of(struct notices *n, const struct spool_entry *e, const struct spool_message *m,
+    struct spool_entry *out)
+{
+	struct envelope_rcpt r;
+	struct spool_ref ref;
+	struct msgid id;
+	uint64_t index = 0;
+
+	return spool_message_rcpt(m, e->rcpt_index, &r) == 0 && r.token.n > MSGID_TEXT + 1 &&
+	    msgid_parse(slice_sub(r.token, 0, MSGID_TEXT), &id) == 0 &&
+	    slice_u64(slice_sub(r.token, MSGID_TEXT + 1, r.token.n), &index) == 0 &&
+	    index <= UINT16_MAX &&
+	    spool_find_rcpt(n->queue->spool, id, (uint16_t)index, RCPT_USER, &ref) == 0 &&
+	    spool_get(n->queue->spool, ref, out) == 0 &&
+	    !leg_settled((enum leg_state)out->leg[LEG_HOLD].state);
+}
+
+static void
+notice_reminded(struct notice *j, struct spool_message *m)
+{
+	struct notices *n = j->notices;
+
+	if (m == NULL)
+		return;
+	if (!reminded_of(n, &j->reminder, m, &j->e)) {
+		settle_reminder(n, &j->reminder, "in-time");
+		notice_unlink(j);
+		notice_free(j);
+		return;
+	}
+	j->reminds = false;
+	notice_try(j);
+}
+
+static void
+notice_got(struct notice *j, struct spool_message *m)
+{
+	j->state = JOB_NEW;
+	if (j->reminds)
+		notice_reminded(j, m);
+	else
+		notice_read(j, m);
+}
+
+static void
+on_notice_fetched(void *arg, int error, struct spool_message *m)
+{
+	struct notice *j = arg;
+
+	j->fetch = NULL;
+	notice_got(j, error == 0 ? m : NULL);
+	if (error == 0)
+		spool_message_fini(m);
+}
+
+/* From the disk off the loop: one that hangs holds up this notification and nothing else. */
 static void
 notice_try(struct notice *j)
 {
+	struct spool *sp = j->notices->queue->spool;
+	struct spool_ref ref = j->reminds ? j->reminder.ref : j->e.ref;
 	struct spool_message m;
 
-	if (spool_read(j->notices->queue->spool, j->e.ref, true, &m) < 0)
+	if (spool_recent(sp, ref, !j->reminds, &m) == 0) {
+		notice_got(j, &m);
+		spool_message_fini(&m);
 		return;
-	if (m.env.mail_from.n == 0)
-		notice_suppressed(j, SLICE_LIT("null-sender"));
-	else
-		notice_ask(j, &m);
-	spool_message_fini(&m);
+	}
+	j->fetch = spool_fetch(sp, ref, !j->reminds, on_notice_fetched, j);
+	if (j->fetch != NULL)
+		j->state = JOB_DISK;
 }
 
 static void
 notice_answered(struct notice *j, const struct seal_notified *a, int fd)
 {
-	struct spool_message m;
-
 	switch ((enum seal_notified_status)a->status) {
 	case NOTIFIED_SUPPRESSED:
 		notice_suppressed(j, a->reason);
 		return;
 	case NOTIFIED_OK:
-		if (fd < 0 || spool_read(j->notices->queue->spool, j->e.ref, false, &m) < 0)
-			break;
-		int rc = notice_keep(j, a->flags & NOTIFIED_FLAGS, m.env.mail_from, fd);
-		spool_message_fini(&m);
-		if (rc < 0)
+		if (fd < 0 || notice_keep(j, a->flags & NOTIFIED_FLAGS, slice_str(j->sender), fd) < 0)
 			break;
 		return;
 	case NOTIFIED_ERROR:
@@ -484,6 +571,25 @@ notices_taken(struct notices *n, const struct spool_entry *e, bool lmtp, notices
 	notice_try(j);
 }
 
+void
+notices_lost(struct notices *n, const struct spool_entry *e, notices_done_fn *done, void *arg)
+{
+	char note[LEGS_NOTE_MAX] = "";
+
+	if (n->count >= NOTICES_MAX) {
+		count_suppressed(n, e, NOTICE_FAILED, SLICE_LIT("unavailable"));
+		done(arg);
+		return;
+	}
+	if (spool_note(n->queue->spool, e->ref, LEG_HOLD, note, sizeof(note)) < 0)
+		note[0] = '\0';
+	struct notice *j = notice_new(n, e, NOTICE_FAILED);
+	j->done = done;
+	j->arg = arg;
+	j->primary = notices_words(note, j->status, j->text);
+	notice_try(j);
+}
+
 /* ---- delayed ---- */
 
 /* Nobody waits for it: without its reminder a sender is not told that it takes long. */
@@ -515,44 +621,21 @@ notices_remind(struct notices *n, const struct spool_entry *e)
 	buf_fini(&env);
 }
 
-/* The recipient a reminder is about, if it is still held. */
-static bool
-reminded_of(struct notices *n, const struct spool_entry *e, struct spool_entry *out)
-{
-	struct envelope_rcpt r;
-	struct spool_message m;
-	struct spool_ref ref;
-	struct msgid id;
-	uint64_t index = 0;
-	bool found;
-
-	if (spool_read(n->queue->spool, e->ref, false, &m) < 0)
-		return false;
-	found = spool_message_rcpt(&m, e->rcpt_index, &r) == 0 && r.token.n > MSGID_TEXT + 1 &&
-	    msgid_parse(slice_sub(r.token, 0, MSGID_TEXT), &id) == 0 &&
-	    slice_u64(slice_sub(r.token, MSGID_TEXT + 1, r.token.n), &index) == 0 &&
-	    index <= UINT16_MAX;
-	spool_message_fini(&m);
-	return found && spool_find_rcpt(n->queue->spool, id, (uint16_t)index, RCPT_USER, &ref) == 0 &&
-	    spool_get(n->queue->spool, ref, out) == 0 &&
-	    !leg_settled((enum leg_state)out->leg[LEG_HOLD].state);
-}
-
 bool
 notices_due(struct notices *n, const struct spool_entry *e)
 {
-	struct spool_entry about;
+	struct notice *j = n->all;
 
+	while (j != NULL && (j->action != NOTICE_DELAYED ||
+	    j->reminder.ref.segment != e->ref.segment || j->reminder.ref.entry != e->ref.entry))
+		j = j->next;
+	if (j != NULL)
+		return true;		/* it is being made */
 	if (n->count >= NOTICES_MAX)
 		return false;
-	if (!reminded_of(n, e, &about)) {
-		settle_reminder(n, e->ref, "in-time");
-		return true;
-	}
-	if (notice_find(n, about.ref, NOTICE_DELAYED) != NULL)
-		return true;
-	struct notice *j = notice_new(n, &about, NOTICE_DELAYED);
-	j->reminder = e->ref;
+	j = notice_new(n, e, NOTICE_DELAYED);
+	j->reminder = *e;
+	j->reminds = true;
 	(void)snprintf(j->status, sizeof(j->status), "4.4.7");
 	notice_try(j);
 	return true;

@@ -12,7 +12,7 @@
  *	delayed    once, delay-notice after it came, and NOTIFY=DELAY: a RCPT_REMINDER,
  *	           kept beside the message when that is committed, waits for the time
  *
- * Both kinds are of the group NOTICE_DOMAIN, so the books of no domain know them.
+ * The disk is read off the loop (spool_fetch). Both kinds are of the group NOTICE_DOMAIN, so the books of no domain know them.
  */
 #ifndef QUEUE_NOTICES_H
 #define QUEUE_NOTICES_H
@@ -40,6 +40,11 @@ bool notices_bounce(struct notices *n, const struct spool_entry *e, const struct
 typedef void notices_done_fn(void *arg);
 void notices_taken(struct notices *n, const struct spool_entry *e, bool lmtp,
     notices_done_fn *done, void *arg);
+/*
+ * The primary refused it for good while somebody had its copy, and now that came back (spec
+ * 2.2.3): nobody has it, so its sender is told after all. `done` as above.
+ */
+void notices_lost(struct notices *n, const struct spool_entry *e, notices_done_fn *done, void *arg);
 /* A recipient with NOTIFY=DELAY was committed. */
 void notices_remind(struct notices *n, const struct spool_entry *e);
 /* A RCPT_REMINDER is due. False: not now. */

@@ -255,6 +255,72 @@ spec_2_3_1_a_reminder_waits_for_its_time(void **state)
 	assert_int_equal(to.leg.state, LEG_FAILED);
 }
 
+static bool
+is_reading(struct house *h, const void *arg)
+{
+	(void)arg;
+	return house_queue(h)->spool->reading > 0;
+}
+
+static void
+a_disk_that_takes_two_seconds_holds_up_nobody_else(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+
+	refused_and_confirmed(h);
+	sp->read_ms = 2000;
+	house_until(h, is_reading, NULL);
+	int64_t begin = clock_mono_ms();
+	for (int i = 0; i < 5; i++)
+		house_committed(h, house_commit(h, &anna, 1, 0, 0), COMMIT_OK);
+	assert_true(clock_mono_ms() - begin < 1500);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_WAITING);
+	struct seal_notify q = asked(h);
+	sp->read_ms = 0;
+	answer(h, q.req, NOTIFIED_OK, "");
+	house_until_leg(h, 0, LEG_HOLD, LEG_FAILED);
+}
+
+static void
+a_disk_that_fails_now_leaves_the_leg_for_later(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+
+	refused_and_confirmed(h);
+	sp->read_ms = 20;
+	sp->read_error = EIO;
+	house_until(h, is_reading, NULL);
+	for (int i = 0; i < 50; i++)
+		house_turn(h);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_WAITING);
+	sp->read_error = 0;
+	answer(h, asked(h).req, NOTIFIED_SUPPRESSED, "notify");
+	house_until_leg(h, 0, LEG_HOLD, LEG_FAILED);
+	sp->read_ms = 0;
+}
+
+static void
+spec_2_3_1_a_reminder_is_read_off_the_loop_too(void **state)
+{
+	struct house *h = *state;
+	struct spool *sp = house_queue(h)->spool;
+	struct seal_notify q;
+
+	h->conf->delay_notice_ms = 100;
+	house_switch(h, "a.example", FAILOVER_ON);
+	house_committed(h, house_commit(h, &anna, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	sp->read_ms = 50;
+	notices_remind(house_queue(h)->notices, house_entry(h, 0));
+	(void)house_next(h, H_SEAL, SEAL_NOTIFY, &seal_notify_wire, &q);
+	assert_int_equal(q.action, NOTICE_DELAYED);
+	sp->read_ms = 0;
+	answer(h, q.req, NOTIFIED_SUPPRESSED, "notify");
+	house_until_leg(h, 1, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, 1, LEG_FORWARD), "told");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, house_setup, house_teardown)
 
 int
@@ -269,6 +335,9 @@ main(void)
 		T(spec_2_3_a_seal_that_dies_is_asked_again),
 		T(spec_2_3_without_room_for_it_the_leg_stays),
 		T(spec_2_3_1_a_reminder_waits_for_its_time),
+		T(a_disk_that_takes_two_seconds_holds_up_nobody_else),
+		T(a_disk_that_fails_now_leaves_the_leg_for_later),
+		T(spec_2_3_1_a_reminder_is_read_off_the_loop_too),
 	};
 
 	return cmocka_run_group_tests_name("queue/notices", tests, NULL, NULL);

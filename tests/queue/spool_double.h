@@ -7,12 +7,14 @@
 #ifndef TESTS_QUEUE_SPOOL_DOUBLE_H
 #define TESTS_QUEUE_SPOOL_DOUBLE_H
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/body.h"
 #include "base/clock.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "queue/spool.h"
 
@@ -48,6 +50,10 @@ struct spool {
 	enum queue_commit_status answer;	/* of commits */
 	uint64_t		 sets, scanned;
 	int64_t			 now_ms, mono_ms, clock_shift;	/* spool_now; not kept */
+	struct loop		*loop;
+	int64_t			 read_ms;	/* how long the disk takes; 0: all is in memory */
+	unsigned		 reading;
+	int			 read_error;	/* errno of fetches; 0: they succeed */
 };
 
 const char *
@@ -96,12 +102,14 @@ struct spool *
 spool_open(struct loop *l, const struct conf *c, const struct store_ops *ops, const char *where,
     bool read_only)
 {
-	(void)l;
+	struct spool *sp = mem_new(sizeof(*sp));
+
 	(void)c;
 	(void)ops;
 	(void)where;
 	(void)read_only;
-	return mem_new(sizeof(struct spool));
+	sp->loop = l;
+	return sp;
 }
 
 static void double_complete(struct spool *sp);
@@ -289,20 +297,59 @@ spool_read(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_
 int
 spool_recent(struct spool *sp, struct spool_ref ref, bool with_body, struct spool_message *out)
 {
-	return spool_read(sp, ref, with_body, out);
+	return sp->read_ms > 0 ? -1 : spool_read(sp, ref, with_body, out);
 }
 
-/* Everything is recent here. */
+struct spool_fetch {
+	struct spool	*sp;
+	spool_fetch_fn	*fn;	/* NULL: cancelled */
+	void		*arg;
+	struct spool_ref ref;
+	bool		 with_body;
+	struct timer	*timer;
+};
+
+static void
+double_fetched(void *arg)
+{
+	struct spool_fetch *f = arg;
+	struct spool *sp = f->sp;
+	struct spool_message m;
+	int error = sp->read_error;
+
+	if (error == 0 && spool_read(sp, f->ref, f->with_body, &m) != 0)
+		error = ENOENT;
+	sp->reading--;
+	if (f->fn != NULL)
+		f->fn(f->arg, error, error == 0 ? &m : NULL);
+	else if (error == 0)
+		spool_message_fini(&m);
+	timer_free(&f->timer);
+	free(f);
+}
+
+/* Without read_ms everything is recent here. */
 struct spool_fetch *
 spool_fetch(struct spool *sp, struct spool_ref ref, bool with_body, spool_fetch_fn *fn, void *arg)
 {
-	(void)sp, (void)ref, (void)with_body, (void)fn, (void)arg;
-	return NULL;
+	if (sp->read_ms == 0 || sp->loop == NULL) {
+		errno = ENOENT;
+		return NULL;
+	}
+	struct spool_fetch *f = mem_new(sizeof(*f));
+	*f = (struct spool_fetch){ .sp = sp, .fn = fn, .arg = arg, .ref = ref,
+	    .with_body = with_body };
+	f->timer = timer_new(sp->loop, double_fetched, f);
+	timer_arm(f->timer, sp->read_ms);
+	sp->reading++;
+	return f;
 }
 
 void
 spool_fetch_cancel(struct spool_fetch **fp)
 {
+	if (*fp != NULL)
+		(*fp)->fn = NULL;
 	*fp = NULL;
 }
 
