@@ -4,8 +4,9 @@
 #include "policy/header.h"
 #include "policy/mime.h"
 
-/* Walks down to the delivery-status part. */
+/* Walks down to the delivery-status part, or to what was returned with it. */
 struct search {
+	bool		returned;	/* the latter */
 	unsigned	parts;		/* seen so far */
 	bool		cut;		/* the message goes on behind what we look at */
 	bool		receipt;	/* a disposition notification (RFC 8098) was found */
@@ -79,6 +80,14 @@ is_status(const struct mime_entity *e)
 	    mime_is(e, "message", "global-delivery-status");	/* RFC 6533 */
 }
 
+/* The message, or its header (RFC 6522 3, RFC 6533 6). */
+static bool
+is_returned(const struct mime_entity *e)
+{
+	return mime_is(e, "text", "rfc822-headers") || mime_is(e, "message", "rfc822") ||
+	    mime_is(e, "message", "global") || mime_is(e, "message", "global-headers");
+}
+
 /* A report of another type may still carry a part that looks like ours: then it is not
  * one. Programs that leave report-type out exist; they mean delivery-status. */
 static bool
@@ -106,7 +115,11 @@ search_entity(struct search *s, struct slice bytes, bool closed, bool report, un
 	struct mime_entity e;
 
 	mime_read(&e, bytes);
-	if (report && is_status(&e)) {
+	if (report && s->returned && is_returned(&e)) {
+		s->found = bytes;
+		return true;
+	}
+	if (report && !s->returned && is_status(&e)) {
 		/* what the limit cut in two might have said something else further on */
 		if (s->cut && !closed)
 			return false;
@@ -212,21 +225,31 @@ read_recipient(struct slice value, struct slice expected)
 	return slice_ieq(a, expected) ? BOUNCE_SAME : BOUNCE_DIFFERENT;
 }
 
+/* What can be a token of ours, or "". */
+static void
+take_token(struct slice s, char out[SRS_TOKEN_LEN + 1])
+{
+	static const char set[] = "0123456789abcdefghijklmnopqrstuv";
+
+	if (s.n != SRS_TOKEN_LEN || slice_cstr(s, out, SRS_TOKEN_LEN + 1) < 0) {
+		out[0] = '\0';
+		return;
+	}
+	bytes_lower(out, s.n);
+	if (strspn(out, set) != s.n)
+		memset(out, 0, SRS_TOKEN_LEN + 1);	/* it is text, then */
+}
+
 static void
 read_envid(struct slice value, const struct bounce_expect *x, struct bounce *out)
 {
-	static const char set[] = "0123456789abcdefghijklmnopqrstuv";
 	struct slice id = slice_trim(value);
 
 	if (id.n == 0 || out->envid != BOUNCE_ABSENT || out->token[0] != '\0')
 		return;
 	if (x->token.n > 0)
 		out->envid = slice_ieq(id, x->token) ? BOUNCE_SAME : BOUNCE_DIFFERENT;
-	if (slice_cstr(id, out->token, sizeof(out->token)) < 0)
-		return;
-	bytes_lower(out->token, id.n);
-	if (id.n != SRS_TOKEN_LEN || strspn(out->token, set) != id.n)
-		memset(out->token, 0, sizeof(out->token));	/* it is text, then */
+	take_token(id, out->token);
 }
 
 /* Fields of one group; the first of each name counts. */
@@ -316,6 +339,41 @@ parse_report(struct slice part, const struct bounce_expect *x, struct bounce *ou
 	return ok && out->nrcpt > 0;
 }
 
+/* "HASH TOKEN.MAC" (policy/forward.h) of the topmost field that has one. The token is sealed:
+ * whether it is true, seal can tell. */
+static void
+read_tag(struct slice header, struct bounce *out)
+{
+	struct header_field f;
+	struct header h;
+
+	header_start(&h, header);
+	while (out->token[0] == '\0' && header_next(&h, &f)) {
+		struct slice v = slice_trim(f.value);
+		size_t dot = slice_rfind(v, '.');
+
+		if (header_is(&f, "X-Fwd-Loop") && dot < v.n && dot > SRS_TOKEN_LEN)
+			take_token(slice_sub(v, dot - SRS_TOKEN_LEN, dot), out->token);
+	}
+}
+
+static void
+read_returned(struct slice msg, struct bounce *out)
+{
+	struct search s = { .returned = true };
+	struct mime_entity e;
+	struct buf text;
+
+	if (!search_entity(&s, msg, false, false, 0))
+		return;
+	mime_read(&e, s.found);
+	e.body = slice_sub(e.body, 0, BOUNCE_STATUS_MAX);
+	buf_init(&text, BOUNCE_STATUS_MAX);
+	if (mime_decode(&e, &text) == 0)
+		read_tag(buf_slice(&text), out);
+	buf_fini(&text);
+}
+
 void
 bounce_parse(struct slice msg, const struct bounce_expect *x, struct bounce *out)
 {
@@ -325,6 +383,8 @@ bounce_parse(struct slice msg, const struct bounce_expect *x, struct bounce *out
 	msg = slice_sub(msg, 0, BOUNCE_SIZE_MAX);
 	if (search_entity(&s, msg, false, false, 0) && parse_report(s.found, x, out)) {
 		out->kind = BOUNCE_REPORT;
+		if (x->token.n == 0 && out->token[0] == '\0')
+			read_returned(msg, out);
 		return;
 	}
 	*out = (struct bounce){ .kind = BOUNCE_OTHER, .sign = find_auto_sign(msg) };

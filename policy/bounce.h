@@ -7,8 +7,8 @@
  * is learned fits in a few numbers, so nothing of the body can be stored or leak (2.2.5).
  * A Final-Recipient, which is the recovery address, is compared here and forgotten.
  *
- * A report is believed only as one: nothing is guessed from human text, nothing from a
- * message that a report carries with it.
+ * A report is believed only as one: nothing is guessed from human text, and of a message
+ * that a report carries with it only our own X-Fwd-Loop is read, for its token.
  */
 #ifndef POLICY_BOUNCE_H
 #define POLICY_BOUNCE_H
@@ -47,7 +47,9 @@ struct bounce {
 	bool		 more;		/* there were more; they did not count */
 	enum bounce_match envid;	/* Original-Envelope-Id against the expected token */
 	char		 token[SRS_TOKEN_LEN + 1];	/* Original-Envelope-Id if it can be one of
-							 * ours, lower case, "" otherwise */
+							 * ours, lower case; else that of our
+							 * X-Fwd-Loop in what came back with the
+							 * report; "" otherwise */
 };
 
 /* What is known from elsewhere, only to be compared (2.2.3); "" when it is not. */

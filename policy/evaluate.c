@@ -48,6 +48,7 @@ struct evaluate {
 	struct slice	*names;		/* owned; scratch for a list of the configuration */
 	size_t		 names_cap;
 	struct buf	 trace, cuts, wants, reply, bounce;
+	char		 token[SRS_TOKEN_LEN + 1];	/* that a report brought */
 };
 
 /* One message on its way through. */
@@ -702,4 +703,8 @@ evaluate_bounce(struct evaluate *e, const struct conf *c, const struct verify_ev
 	}
 	out->bounce = buf_slice(&e->bounce);
 	out->trace = buf_slice(&e->trace);
+	if (in->token.n > 0 || found.kind != BOUNCE_REPORT)
+		return;
+	memcpy(e->token, found.token, sizeof(e->token));
+	out->token = slice_str(e->token);
 }

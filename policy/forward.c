@@ -52,10 +52,13 @@ put_sender(const struct forward_keys *k, const struct forward_request *rq,
 		return 0;
 	if (address_parse(sender, true, &a) == 0 && slice_ieq(a.domain, k->srs.domain))
 		return buf_put_slice(&c->mail_from, sender);	/* 1.1.4 */
-	if (rq->mode == RETURN_SRS) {
+	if (rq->mode == RETURN_SRS && !rq->local) {
 		r = srs_forward(&k->srs, srs_day(rq->now_ms), sender, &c->mail_from);
-		if (r == SRS_OK || r == SRS_UNCHANGED)
+		if (r == SRS_OK || r == SRS_UNCHANGED) {
+			if (slice_cstr(rq->token, c->token, sizeof(c->token)) < 0)
+				c->token[0] = '\0';
 			return 0;
+		}
 	}
 	return put_opaque(k, rq, c);	/* 1.3.2 */
 }

@@ -38,6 +38,7 @@ struct forward_request {
 	const struct envelope_rcpt	*rcpt;
 	struct slice			 content;	/* as kept */
 	enum conf_return_path		 mode;
+	bool				 local;		/* the sender is of a domain we serve */
 	struct slice			 token;		/* of an earlier attempt, "" for a new one */
 	int64_t				 now_ms;	/* wall clock */
 	struct slice			 brand;		/* in From of munged copies, "" for none */
@@ -54,7 +55,8 @@ enum forward_result {
 
 struct forward_copy {
 	const char	*reason;		/* static text, "" when OK */
-	char		 token[SRS_TOKEN_LEN + 1];	/* "" when the return path holds none */
+	char		 token[SRS_TOKEN_LEN + 1];	/* in the return path or, as SRS has no
+							 * room for it, in ENVID; "" none */
 	struct buf	 mail_from;		/* no brackets, empty for the null sender */
 	struct buf	 prefix;		/* to be sent above the content */
 	struct buf	 cuts;			/* to be left out of it; items of struct body_cut */

@@ -16,6 +16,7 @@
 #include "policy/address.h"
 #include "policy/forward.h"
 #include "policy/notify.h"
+#include "policy/return_path.h"
 #include "policy/stop.h"
 #include "policy/token.h"
 #include "base/crypto.h"
@@ -393,6 +394,17 @@ message_id_hash(struct slice content)
 	return 0;
 }
 
+/* Its SRS address could not be taken back: a reversed address must not be of ours (1.2.12). */
+static bool
+sender_is_served(const struct conf *c, struct slice sender)
+{
+	char domain[ADDRESS_DOMAIN_MAX + 1];
+	size_t at = slice_rfind(sender, '@');
+
+	return at < sender.n && address_domain_canonical(slice_sub(sender, at + 1, sender.n),
+	    domain, sizeof(domain)) == 0 && conf_domain_find(c, slice_str(domain)) != NULL;
+}
+
 static enum forward_result
 build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *env, int fd,
     struct forward_copy *c, uint64_t *message_id)
@@ -412,6 +424,7 @@ build_copy(struct role *r, const struct seal_prepare *q, const struct envelope *
 		return copy_refused(c, FORWARD_ERROR, "no-such-recipient");
 	d = conf_domain_find(r->conf, rcpt.domain);
 	rq.mode = d == NULL || q->opaque != 0 ? RETURN_OPAQUE : d->return_path;
+	rq.local = sender_is_served(r->conf, env->mail_from);
 	rq.brand = d == NULL ? SLICE_NONE : slice_str(d->brand);
 	rq.form = form_case(q, d == NULL ? UNSURVIVABLE_AUTO : d->unsurvivable);
 	if (s->keys.domain == NULL && rq.mode != RETURN_NULL)
@@ -601,29 +614,6 @@ on_notify(struct role *r, struct ipc *ch, struct slice body, int fd)
 	dsn_fini(&d);
 }
 
-/* Which leg the token names. All secrets are tried: a new one may sign what an older one
- * sealed. */
-static void
-check_leg(const struct srs *s, struct seal_checked *a)
-{
-	struct token_leg leg;
-
-	if (!slice_eq(a->node, s->node)) {
-		a->leg = BOUNCE_LEG_OTHER_NODE;		/* 1.4.4 */
-		return;
-	}
-	for (size_t i = 0; i < s->nsecret; i++) {
-		if (!token_open(s->secret[i], a->token, &leg))
-			continue;
-		a->leg = BOUNCE_LEG_OURS;
-		a->id = leg.id;
-		a->rcpt_index = leg.rcpt_index;
-		a->attempt = leg.attempt;
-		return;
-	}
-	a->leg = BOUNCE_LEG_UNKNOWN;			/* 1.4.3 */
-}
-
 /* 12.3. */
 static bool
 check_stop(const struct srs *s, unsigned max_age, struct slice address, struct buf *text,
@@ -654,38 +644,6 @@ check_stop(const struct srs *s, unsigned max_age, struct slice address, struct b
 	return true;
 }
 
-/* Opaque first: its form is the narrower one (1.4). `text` holds what the answer borrows. */
-static void
-check_address(const struct srs *s, struct slice address, struct buf *text,
-    struct seal_checked *a)
-{
-	uint32_t day = srs_day(clock_wall_ms());
-	struct slice node, token;
-	enum srs_result res = srs_opaque_check(s, day, address, &node, &token);
-
-	a->status = SEAL_INVALID;
-	if (res == SRS_OK) {
-		/* relays fold case; the journal knows lower case only */
-		if (buf_put_slice(text, node) < 0 || buf_put_slice(text, token) < 0)
-			return;
-		bytes_lower(text->p + text->off, buf_len(text));
-		a->status = SEAL_VALID_OPAQUE;
-		a->node = slice_sub(buf_slice(text), 0, node.n);
-		a->token = slice_sub(buf_slice(text), node.n, node.n + token.n);
-		check_leg(s, a);
-		return;
-	}
-	if (res == SRS_NOT_SRS)
-		res = srs_reverse(s, day, address, text);
-	if (res == SRS_OK) {
-		a->status = SEAL_VALID_SRS;
-		a->leg = BOUNCE_LEG_SRS;
-		a->original = buf_slice(text);
-	} else if (res == SRS_EXPIRED) {
-		a->status = SEAL_EXPIRED;
-	}
-}
-
 static void
 on_check(struct role *r, struct ipc *ch, struct slice body)
 {
@@ -702,12 +660,35 @@ on_check(struct role *r, struct ipc *ch, struct slice body)
 	a.status = SEAL_INVALID;
 	if (s->keys.domain != NULL && !check_stop(&s->keys.fwd.srs, s->keys.stop_max_age, q.address,
 	    &text, &a))
-		check_address(&s->keys.fwd.srs, q.address, &text, &a);
+		return_path_check(&s->keys.fwd.srs, srs_day(clock_wall_ms()), q.address, &text, &a);
 	a.req = q.req;
 	s->checked++;
 	s->invalid += a.status == SEAL_INVALID || a.status == SEAL_EXPIRED;
 	if (ipc_send(ch, SEAL_CHECKED, &seal_checked_wire, &a, -1) < 0)
 		log_error("seal-check", "error=\"no answer could be sent\"");
+	buf_fini(&text);
+}
+
+/* --- what came back to an SRS address, spec 1.2.12 --- */
+
+static void
+on_named(struct role *r, struct ipc *ch, struct slice body)
+{
+	struct seal *s = r->priv;
+	struct seal_named a = { 0 };
+	struct seal_name q;
+	struct buf text;
+
+	if (wire_get(body, &seal_name_wire, &q) < 0) {
+		log_error("seal-name", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	buf_init(&text, 2 * ADDRESS_PATH_MAX);
+	if (s->keys.domain != NULL)
+		return_path_named(&s->keys.fwd.srs, srs_day(clock_wall_ms()), &q, &text, &a);
+	a.req = q.req;
+	if (ipc_send(ch, SEAL_NAMED, &seal_named_wire, &a, -1) < 0)
+		log_error("seal-name", "error=\"no answer could be sent\"");
 	buf_fini(&text);
 }
 
@@ -725,6 +706,8 @@ seal_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch
 		on_notify(r, ch, body, fd);
 	else if (peer == ROLE_QUEUE && type == SEAL_TAG)
 		on_tag(r, ch, body, fd);
+	else if (peer == ROLE_QUEUE && type == SEAL_NAME)
+		on_named(r, ch, body);
 	else if (peer == ROLE_RELAY && type == SEAL_CHECK)
 		on_check(r, ch, body);
 	else

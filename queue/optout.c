@@ -186,7 +186,7 @@ optout_mail(struct queue *q, const struct spool_message *m, uint16_t rcpt_index,
 	char id[MSGID_TEXT + 1];
 
 	if (!is_wish(b)) {
-		q->returned.stop_ignored++;
+		returned_stop(q->returned, false);
 		*note = "stop-ignored";
 		return 1;
 	}
@@ -201,7 +201,7 @@ optout_mail(struct queue *q, const struct spool_message *m, uint16_t rcpt_index,
 		    "raise opt-outs-max and reload" : "mend the disk of state-dir"));
 		return 0;
 	}
-	q->returned.stopped++;
+	returned_stop(q->returned, true);
 	*note = rc > 0 ? "stop" : "stop-again";
 	return 1;
 }

@@ -315,7 +315,8 @@ queue_read(void *arg, const struct spool_entry *e)
 {
 	struct queue *q = arg;
 
-	return e->kind == RCPT_REMINDER ? notices_due(q->notices, e) : returned_read(q, e);
+	return e->kind == RCPT_REMINDER ? notices_due(q->notices, e) :
+	    returned_start(q->returned, e);
 }
 
 static bool
@@ -374,6 +375,7 @@ queue_close(struct queue *q)
 	switch_fini(q);
 	optout_fini(q);
 	timer_free(&q->tick);
+	returned_free(&q->returned);
 	notices_free(&q->notices);
 	if (q->schedule != NULL)
 		schedule_free(&q->schedule);
@@ -450,6 +452,7 @@ queue_start(struct role *r)
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	q->notices = notices_new(q);
+	q->returned = returned_new(q);
 	attempts_bind(q->attempts, q->schedule, q->notices);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
@@ -520,6 +523,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = on_targeted(q, body);
 	else if (peer == ROLE_SEAL && type == SEAL_NOTIFIED)
 		rc = notices_message(q->notices, index, body, fd);
+	else if (peer == ROLE_SEAL && type == SEAL_NAMED)
+		rc = returned_message(q->returned, index, body);
 	else
 		rc = attempts_message(q->attempts, peer, index, type, body);
 	if (fd >= 0)
@@ -553,8 +558,10 @@ queue_link_down(struct role *r, enum role_kind peer, unsigned index)
 		control_directory_down(q->control);
 	if (peer == ROLE_RELAY)
 		lookout_link_down(q->lookout, index);
-	if (peer == ROLE_SEAL)
+	if (peer == ROLE_SEAL) {
 		notices_link_down(q->notices, index);
+		returned_link_down(q->returned, index);
+	}
 	attempts_link_down(q->attempts, peer, index);
 }
 
@@ -580,8 +587,8 @@ queue_stop_tick(void *arg)
 	struct queue *q = arg;
 	struct role *r = q->role;
 
-	if ((schedule_in_flight(q->schedule) > 0 || q->commits != NULL || notices_busy(q->notices)) &&
-	    clock_mono_ms() < q->stop_ms) {
+	if ((schedule_in_flight(q->schedule) > 0 || q->commits != NULL || notices_busy(q->notices) ||
+	    returned_busy(q->returned)) && clock_mono_ms() < q->stop_ms) {
 		timer_arm(q->tick, QUEUE_STOP_TICK_MS);
 		return;
 	}
@@ -608,21 +615,6 @@ queue_stop(struct role *r)
 }
 
 static void
-status_returned(const struct returned_counts *c, struct buf *out)
-{
-	(void)!buf_printf(out, ",\"bounces\":{\"failed\":%llu,\"delayed\":%llu,"
-	    "\"delivered\":%llu,\"auto_reply\":%llu,\"other\":%llu,\"unread\":%llu,"
-	    "\"unknown\":%llu,\"other_node\":%llu,\"srs\":%llu,\"stopped\":%llu,"
-	    "\"stop_ignored\":%llu}",
-	    (unsigned long long)c->failed, (unsigned long long)c->delayed,
-	    (unsigned long long)c->delivered, (unsigned long long)c->auto_reply,
-	    (unsigned long long)c->other, (unsigned long long)c->unread,
-	    (unsigned long long)c->unknown, (unsigned long long)c->other_node,
-	    (unsigned long long)c->srs,
-	    (unsigned long long)c->stopped, (unsigned long long)c->stop_ignored);
-}
-
-static void
 queue_status(struct role *r, struct buf *out)
 {
 	struct queue *q = r->priv;
@@ -638,7 +630,7 @@ queue_status(struct role *r, struct buf *out)
 	    (unsigned long long)q->accepted, (unsigned long long)q->refused,
 	    (unsigned long long)all.held, st.window, st.in_flight,
 	    (unsigned long long)st.started, st.destinations, st.closed);
-	status_returned(&q->returned, out);
+	returned_status(q->returned, out);
 	attempts_status(q->attempts, out);
 	notices_status(q->notices, out);
 	(void)!buf_printf(out, ",\"opted_out\":%u", consent_count(q->consent));

@@ -45,6 +45,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct tally	*tally;
 	struct schedule	*schedule;
 	struct notices	*notices;
+	struct returned	*returned;
 	struct control	*control;
 	struct timer	*tick;
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */
@@ -55,7 +56,6 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
 	uint64_t	 accepted, refused;
-	struct returned_counts returned;
 	struct forecast	 forecast;
 	enum water	 water;
 	int64_t		 measured_ms;	/* monotonic: water was looked at */

@@ -208,6 +208,9 @@ req_lost(struct ingest_req *r)
 	case ASK_NAME:
 		ingest_name_lost(r);
 		return;
+	case ASK_SENDER:
+		ingest_sender_unknown(r);
+		return;
 	case ASK_FILTER:	/* it has no deadline here */
 		return;
 	case ASK_VERIFIER:
@@ -243,6 +246,7 @@ ask_peer(enum ask a)
 	case ASK_COMMIT:
 		return ROLE_QUEUE;
 	case ASK_NAME:
+	case ASK_SENDER:
 	case ASK_FILTER:
 	case ASK_VERIFIER:
 	case ASK_DNS:

@@ -362,12 +362,28 @@ keep_filters_word(const struct ingest_req *r, struct envelope *e, struct buf *tr
 		e->trace = buf_slice(trace);
 }
 
+/* What came to an SRS address has no token but what the report brought (1.2.12): the queue
+ * finds it where that of an opaque address is. Its only recipient, again; "" is as it was. */
+static struct slice
+keep_token(const struct ingest_req *r, struct slice token, struct buf *out)
+{
+	struct slice list = r->mail.rcpts;
+	struct envelope_rcpt rcpt;
+
+	if (r->mail.bounce == NULL || r->mail.bounce->leg != BOUNCE_LEG_SRS || token.n == 0 ||
+	    wire_item_next(&list, &envelope_rcpt_wire, &rcpt) != 1)
+		return r->mail.rcpts;
+	rcpt.token = token;
+	return wire_item_put(out, &envelope_rcpt_wire, &rcpt) == 0 ? buf_slice(out) :
+	    r->mail.rcpts;
+}
+
 static void
 keep_commit(struct ingest_req *r, const struct verify_done *v)
 {
 	const struct ingest_mail *m = &r->mail;
 	bool empty = m->bounce != NULL;
-	struct buf bounce, trace;
+	struct buf bounce, trace, rcpts;
 	struct ingest *g = r->g;
 	struct ipc *ch = g->links.link(g->links.arg, ROLE_QUEUE, 0);
 	struct envelope e = {
@@ -388,12 +404,13 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 		.trace = v->trace,
 		.authres = v->authres,
 		.cuts = v->cuts,
-		.rcpts = m->rcpts,
 		.protocol = m->protocol, .tls = m->tls,
 	};
 
 	buf_init(&bounce, ENVELOPE_BOUNCE_MAX);
 	buf_init(&trace, TRACE_MAX);
+	buf_init(&rcpts, ENVELOPE_MAX);
+	e.rcpts = keep_token(r, v->token, &rcpts);
 	keep_filters_word(r, &e, &trace);
 	if (empty && keep_bounce(r, v, &bounce) != 0)
 		buf_clear(&bounce);	/* then it is one that could not be read */
@@ -406,6 +423,7 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 	int rc = wire_put(&g->scratch, &envelope_wire, &e);
 	buf_fini(&bounce);
 	buf_fini(&trace);
+	buf_fini(&rcpts);
 	if (rc != 0) {
 		log_error("envelope-too-large", "rcpts=%zu trace=%zu cuts=%zu",
 		    e.rcpts.n, v->trace.n, e.cuts.n);

@@ -16,6 +16,7 @@ enum ask {
 	ASK_DIRECTORY,
 	ASK_SEAL,
 	ASK_NAME,
+	ASK_SENDER,	/* DNS: does mail to the sender of an SRS address have a way? */
 	ASK_FILTER,	/* they end in time by themselves */
 	ASK_VERIFIER,	/* there is no verify process now */
 	ASK_VERIFY,
@@ -39,7 +40,7 @@ struct ingest_req {
 	void			*arg;
 	/* of a message only */
 	struct ingest_mail	 mail;
-	struct dns_batch	*batch;		/* owned; in ASK_DNS, ASK_NAME */
+	struct dns_batch	*batch;		/* owned; in ASK_DNS, ASK_NAME, ASK_SENDER */
 	struct buf		 answers;	/* items of struct dns_answer */
 	struct buf		 wants;		/* all names wanted so far, for the memo */
 	int64_t			 dns_end;	/* mono ms; 0 before the first names were wanted */
@@ -84,6 +85,7 @@ struct ingest_req *ingest_req_find(struct ingest *g, uint64_t id, enum ask ask);
 void ingest_dir_found(struct ingest *g, const struct dir_found *f);
 void ingest_seal_checked(struct ingest *g, const struct seal_checked *c);
 void ingest_rcpt_unavailable(struct ingest_req *r);
+void ingest_sender_unknown(struct ingest_req *r);	/* DNS says nothing: no reason to refuse */
 
 /* ingest_keep.c */
 void ingest_verify_done(struct ingest *g, const struct verify_done *v);

@@ -2,7 +2,10 @@
 /* Recipients: of a user the directory knows, of a return path seal does. */
 #include "relay/ingest_priv.h"
 
+#include <string.h>
+
 #include "base/mem.h"
+#include "policy/address.h"
 #include "relay/phases.h"
 
 enum { RCPT_MS = 5 * 1000 };
@@ -83,6 +86,99 @@ ingest_dir_found(struct ingest *g, const struct dir_found *f)
 	rcpt_done(r, &a);
 }
 
+/* -- the sender of an SRS address, 1.2.12 ---------------------------------------- */
+
+static void
+sender_answer(struct ingest_req *r, enum smtp_rcpt_verdict v)
+{
+	const struct smtp_rcpt_answer a = {
+		.verdict = v, .return_path = true,
+		.bounce = { .kind = BOUNCE_UNREAD, .leg = BOUNCE_LEG_SRS }
+	};
+
+	rcpt_done(r, &a);
+}
+
+void
+ingest_sender_unknown(struct ingest_req *r)
+{
+	sender_answer(r, SMTP_RCPT_KNOWN);
+}
+
+/* A null MX (RFC 7505) is a way that does not exist. */
+static bool
+has_way(const struct dns_answer *a)
+{
+	struct slice rrs = a->rrs;
+	struct dns_rr rr;
+
+	return wire_item_next(&rrs, &dns_rr_wire, &rr) == 1 && rr.data.n > 0;
+}
+
+static bool
+has_records(const struct dns_answer *a)
+{
+	return a->status == DNS_OK && a->rrs.n > 0;
+}
+
+/* MX, A, AAAA, in the order they were asked for. Doubt refuses nothing. */
+static bool
+sender_resolves(struct slice answers)
+{
+	struct dns_answer a;
+	bool any = false;
+
+	while (wire_item_next(&answers, &dns_answer_wire, &a) == 1) {
+		if (a.status == DNS_FAIL)
+			return true;
+		if (a.type == DNS_MX && has_records(&a))
+			return has_way(&a);
+		any = any || has_records(&a);
+	}
+	return any;
+}
+
+static void
+on_sender_resolved(void *arg, struct slice answers)
+{
+	struct ingest_req *r = arg;
+
+	r->batch = NULL;
+	sender_answer(r, sender_resolves(answers) ? SMTP_RCPT_KNOWN : SMTP_RCPT_UNKNOWN);
+}
+
+/* The hash does not tell where the host ends and the local part begins, so what it holds for
+ * must at least be an address that mail can go to, and not one of ours. */
+static void
+sender_check(struct ingest_req *r, struct slice original)
+{
+	static const uint16_t type[] = { DNS_MX, DNS_A, DNS_AAAA };
+	const struct conf *c = r->g->conf;
+	size_t at = slice_rfind(original, '@');
+	char name[DNS_NAME_MAX + 2];
+	struct buf wants;
+
+	if (at >= original.n || address_domain_canonical(slice_sub(original, at + 1, original.n),
+	    name, sizeof(name)) != 0 || conf_domain_find(c, slice_str(name)) != NULL ||
+	    (c->forwarder.domain != NULL && strcmp(name, c->forwarder.domain) == 0)) {
+		sender_answer(r, SMTP_RCPT_UNKNOWN);
+		return;
+	}
+	if (r->g->dns == NULL) {
+		ingest_sender_unknown(r);
+		return;
+	}
+	buf_init(&wants, 4 * DNS_NAME_MAX);
+	for (size_t i = 0; i < sizeof(type) / sizeof(type[0]); i++) {
+		const struct dns_want w = { .type = type[i], .name = slice_str(name) };
+
+		(void)!wire_item_put(&wants, &dns_want_wire, &w);
+	}
+	ingest_req_ask(r, ASK_SENDER, 2 * RCPT_MS);
+	r->batch = dns_ask_all(r->g->dns, buf_slice(&wants), RCPT_MS, on_sender_resolved, r);
+	buf_fini(&wants);
+}
+
 void
 ingest_seal_checked(struct ingest *g, const struct seal_checked *c)
 {
@@ -95,8 +191,11 @@ ingest_seal_checked(struct ingest *g, const struct seal_checked *c)
 
 	if (r == NULL)
 		return;
-	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_SRS ||
-	    c->status == SEAL_VALID_STOP)
+	if (c->status == SEAL_VALID_SRS) {
+		sender_check(r, c->original);
+		return;
+	}
+	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_STOP)
 		a.verdict = SMTP_RCPT_KNOWN;
 	rcpt_done(r, &a);
 }

@@ -109,6 +109,23 @@ static const struct wire_field tagged_f[] = {
 };
 const struct wire_desc seal_tagged_wire = WIRE_DESC("seal_tagged", struct seal_tagged, tagged_f);
 
+static const struct wire_field seal_name_f[] = {
+	WIRE_U64(struct seal_name, req),
+	WIRE_STR(struct seal_name, address, 512),
+	WIRE_STR(struct seal_name, token, 64),
+};
+const struct wire_desc seal_name_wire = WIRE_DESC("seal_name", struct seal_name, seal_name_f);
+
+static const struct wire_field seal_named_f[] = {
+	WIRE_U64(struct seal_named, req),
+	WIRE_U8(struct seal_named, named, 1),
+	WIRE_RAW(struct seal_named, id),
+	WIRE_U16(struct seal_named, rcpt_index, UINT16_MAX),
+	WIRE_U16(struct seal_named, attempt, UINT16_MAX),
+	WIRE_STR(struct seal_named, sender, 512),
+};
+const struct wire_desc seal_named_wire = WIRE_DESC("seal_named", struct seal_named, seal_named_f);
+
 static const struct wire_field name_f[] = {
 	WIRE_U8(struct super_name, peer, UINT8_MAX),
 	WIRE_U16(struct super_name, index, UINT16_MAX),

@@ -6,7 +6,8 @@
 
 #include "base/envelope.h"
 
-enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED, SEAL_TAG, SEAL_TAGGED };
+enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED, SEAL_TAG, SEAL_TAGGED,
+	SEAL_NAME, SEAL_NAMED };
 
 struct seal_prepare {
 	uint64_t	req;
@@ -104,5 +105,21 @@ struct seal_tagged {
 	uint16_t	rcpt_index;
 };
 extern const struct wire_desc seal_tagged_wire;
+
+/* A report came back to this SRS address and brought this token: which leg is it about? */
+struct seal_name {
+	uint64_t	req;
+	struct slice	address, token;
+};
+extern const struct wire_desc seal_name_wire;
+
+struct seal_named {
+	uint64_t	req;
+	uint8_t		named;		/* 0: address or token are not ours, the rest is not set */
+	struct msgid	id;
+	uint16_t	rcpt_index, attempt;
+	struct slice	sender;		/* the address reversed; its case may be folded */
+};
+extern const struct wire_desc seal_named_wire;
 
 #endif

@@ -57,6 +57,7 @@ static const struct wire_field done_f[] = {
 	WIRE_STR(D, cuts, 4096),
 	WIRE_STR(D, wants, 64 * 1024),
 	WIRE_STR(D, bounce, ENVELOPE_BOUNCE_MAX),
+	WIRE_STR(D, token, 64),
 };
 #undef D
 const struct wire_desc verify_done_wire = WIRE_DESC("verify_done", struct verify_done, done_f);

@@ -50,6 +50,8 @@ struct verify_done {
 	struct slice	cuts;
 	struct slice	wants;		/* items of struct dns_want */
 	struct slice	bounce;		/* struct envelope_bounce, encoded; its leg is not set */
+	struct slice	token;		/* of a report to an address without one (SRS): what it
+					 * brought that can be a token, "" otherwise */
 };
 extern const struct wire_desc verify_done_wire;
 

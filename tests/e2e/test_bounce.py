@@ -164,6 +164,131 @@ def test_spec_14_4_case_8_a_vacation_notice_to_the_token(world):
     assert len(world.recovery.messages) == 1 and world.store.messages == []
 
 
+def srs_report(path, envid=None, copy=None, rcpt=RECOVERY):
+    """A report as above; with our ENVID, or with the header of the copy it is about."""
+    data = report(path, rcpt=rcpt)
+    if envid is not None:
+        data = data.replace(b"Reporting-MTA:", b"Original-Envelope-Id: " + envid.encode() +
+                            b"\r\nReporting-MTA:")
+    if copy is not None:
+        data = data.replace(b"\r\n--=b--\r\n", b"\r\n--=b\r\nContent-Type: text/rfc822-headers\r\n\r\n" +
+                            copy.split(b"\r\n\r\n")[0] + b"\r\n\r\n--=b--\r\n")
+    return data
+
+
+def envid_of(copy):
+    return copy.options.split("ENVID=")[1].split()[0].strip("'\",]")
+
+
+@pytest.fixture
+def srs(world):
+    """An outage in return-path = srs; the sender's MX, and that of a name one letter shorter,
+    are a sink of their own."""
+    from tests.lib.sink import Sink
+    inbox = Sink(host="127.0.0.7", port=world.recovery.port)
+    world.recovery.extensions = world.recovery.extensions + ["DSN"]
+    for name in ("example.com", "example.co"):
+        world.dns.set(name, {"MX": ["10 mx.sender.example."], "TXT": ["v=spf1 ip4:127.0.0.5 -all"]})
+    world.dns.set("mx.sender.example", {"A": ["127.0.0.7"]})
+    world.inbox = inbox
+    yield world
+    inbox.close()
+
+
+def srs_forwarded(world):
+    relay = world.relay(in_domain="return-path = srs")
+    world.down()
+    relay.failover("on")
+    assert mail.send(relay.port, "mario@example.com", USER,
+                     mail.message("mario@example.com", USER))[0] == 250
+    copy = world.recovery.wait(1)[0]
+    relay.wait_balance(received=1, held=1, forwarded=1)
+    assert copy.mail_from.split("=")[3:] == ["example.com", "mario@fwd.relay.example"]
+    return relay, copy
+
+
+@pytest.mark.parametrize("by", ["envid", "header"])
+def test_spec_1_2_12_a_bounce_to_an_srs_address_fails_its_leg(srs, by):
+    """The leg is found by the token that the report brought; nothing goes to the sender."""
+    relay, copy = srs_forwarded(srs)
+    assert len(envid_of(copy)) == 24            # 2.3.3: ENVID is the token here, too
+    data = srs_report(copy.mail_from, envid_of(copy) if by == "envid" else None,
+                      copy.data if by == "header" else None)
+    assert mail.send(relay.port, "", copy.mail_from, data)[0] == 250
+    relay.wait_balance(received=1, held=1, forward_failed=1)
+    assert legs(relay)["forward"]["note"] == "bounced 5.1.1"
+    assert legs(relay)["hold"]["state"] == "parked"
+    assert bounces(relay)["failed"] == 1 and bounces(relay)["srs"] == 0
+    # and never as a general relay
+    assert srs.inbox.messages == [] and len(srs.recovery.messages) == 1
+    assert mail.send(relay.port, "x@sender.example", copy.mail_from, b"Subject: x\r\n\r\n")[0] == 550
+    assert "recovery.example" not in relay.log()
+
+
+def test_spec_1_2_12_and_14_1_the_boundary_shift(srs):
+    """The hash of example.com/mario holds for example.co/mmario as well (14.1): the address is
+    taken, and nothing is delivered to it or believed of it."""
+    relay, copy = srs_forwarded(srs)
+    shifted = copy.mail_from.replace("=example.com=mario@", "=example.co=mmario@")
+    assert shifted != copy.mail_from
+    data = srs_report(shifted, envid_of(copy), copy.data)
+    assert mail.send(relay.port, "", shifted, data)[0] == 250
+    world_wait(lambda: bounces(relay)["srs"] == 1)
+    assert legs(relay)["forward"]["state"] == "delivered"
+    # without a token nothing is known: counted, and gone
+    assert mail.send(relay.port, "", copy.mail_from, report(copy.mail_from))[0] == 250
+    world_wait(lambda: bounces(relay)["srs"] == 2)
+    assert legs(relay)["forward"]["state"] == "delivered"
+    assert bounces(relay)["failed"] == 0 and srs.inbox.messages == []
+    nowhere_on_disk(relay, b"No such user")
+
+
+def test_spec_1_2_12_what_it_names_has_to_resolve_and_not_be_ours(srs):
+    srs.dns.set("null.example", {"MX": ["0 ."], "A": ["127.0.0.7"]})
+    srs.dns.set("away.example", "SERVFAIL")
+    srs.dns.set("shop.example", {"TXT": ["v=spf1 ip4:127.0.0.5 -all"], "A": ["127.0.0.1"]})
+    relay, _ = srs_forwarded(srs)
+    # away: a DNS that does not answer refuses nothing
+    for host, answer in (("nowhere.example", 550), ("null.example", 550), ("shop.example", 550),
+                         ("example.co", 250), ("away.example", 250)):
+        address = relay.command("srs", "encode", "mario@" + host)["answer"]
+        code, text = mail.send(relay.port, "", address, report(address))
+        assert code == answer and (code == 250 or text[:5] == b"5.1.1"), (host, text)
+    # so a sender of a domain of ours gets a token in place of SRS
+    assert mail.send(relay.port, "anna@shop.example", USER,
+                     mail.message("anna@shop.example", USER, subject="two"))[0] == 250
+    assert srs.recovery.wait(2)[1].mail_from.split("=")[3] == "n1"
+
+
+def test_spec_2_1_2_and_2_3_9_told_only_when_nobody_has_it(srs):
+    """Taken by the recovery host, refused for good by the primary, and then the copy bounces:
+    the sender is told after all, in words of ours (leak checklist)."""
+    from tests.e2e.test_dsn import no_secret, parts, store_refuses, until
+    relay, copy = srs_forwarded(srs)
+    srs.up(script=store_refuses)
+    relay.failover("off")
+    until(lambda: "primary-refused" in relay.log())
+    relay.command("queue", "bounce", "--domain", "shop.example", "--reason", "x")
+    relay.wait_balance(bounced=1, held=0)
+    assert srs.inbox.messages == []             # 2.3.1: a copy was taken
+    data = srs_report(copy.mail_from, envid_of(copy), copy.data)
+    assert mail.send(relay.port, "", copy.mail_from, data)[0] == 250
+    dsn = srs.inbox.wait(1, timeout=20)[0]
+    assert dsn.mail_from == "" and dsn.rcpts == ["mario@example.com"]
+    no_secret(dsn.data + dsn.options.encode())
+    top, _, status, header = parts(dsn.data)
+    assert b"Final-Recipient: rfc822; mario@shop.example" in status.as_bytes()
+    assert b"Remote-MTA" not in dsn.data and b"No such user" not in dsn.data
+    for name in ("X-Actual-Recipient", "Delivered-To", "X-Forwarded-To", "X-Original-To"):
+        assert name.encode() not in dsn.data
+    assert b"X-Fwd-Loop" not in header.as_bytes()
+    b = relay.wait_balance(received=1, bounced=1, forward_failed=1)
+    # once
+    assert mail.send(relay.port, "", copy.mail_from, data)[0] == 250
+    until(lambda: bounces(relay)["failed"] == 2)
+    assert len(srs.inbox.messages) == 1 and b["held"] == 0
+
+
 def came_back(relay, n):
     """The messages held or dropped, oldest first: (hold, forward) of each."""
     ids = [m["id"] for m in relay.command("queue", "list", "--domain", "shop.example", "--state",

@@ -476,6 +476,48 @@ not_believed(void **state)
 	}
 }
 
+/* To an SRS address: the token is in ENVID, or in our field of what came back. */
+static void
+spec_1_2_12_the_token_of_what_was_returned(void **state)
+{
+#define BODY	TEXT STATUS "Reporting-MTA: dns; x\r\n\r\nFinal-Recipient: rfc822; a@b\r\nAction: failed\r\n"
+#define HASH	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define MAC	"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define PART(t)	"\r\n--B1\r\nContent-Type: " t "\r\n\r\n"
+	static const struct { const char *msg, *token; } t[] = {
+		{ REPORT BODY PART("text/rfc822-headers") "X-Fwd-Loop: " HASH "\r\n\t" TOKEN "." MAC
+		  "\r\nSubject: x\r\n\r\n--B1--\r\n", TOKEN },
+		{ REPORT BODY PART("message/rfc822") "A: b\r\nX-Fwd-Loop: " HASH " " TOKEN "." MAC
+		  "\r\n\r\nX-Fwd-Loop: " HASH " x.y\r\n--B1--\r\n", TOKEN },
+		/* ENVID is first */
+		{ REPORT TEXT STATUS MESSAGE "Final-Recipient: rfc822; a@b\r\nAction: failed\r\n"
+		  PART("message/rfc822") "X-Fwd-Loop: " HASH " vvvvvvvvvvvvvvvvvvvvvvvv." MAC
+		  "\r\n\r\n--B1--\r\n", TOKEN },
+		/* the topmost that has one; no other field, part or place */
+		{ REPORT BODY PART("message/rfc822") "X-Fwd-Loop: " HASH "\r\nX-Fwd-Loop: " HASH " "
+		  TOKEN "." MAC "\r\n\r\n--B1--\r\n", TOKEN },
+		{ REPORT BODY PART("text/plain") "X-Fwd-Loop: " HASH " " TOKEN "." MAC
+		  "\r\n\r\n--B1--\r\n", "" },
+		{ REPORT BODY PART("message/rfc822") "A: b\r\n\r\nX-Fwd-Loop: " HASH " " TOKEN "." MAC
+		  "\r\n\r\n--B1--\r\n", "" },
+		{ REPORT BODY PART("message/rfc822") "X-Fwd-Loop: " HASH " short." MAC
+		  "\r\n\r\n--B1--\r\n", "" },
+		{ REPORT BODY PART("message/rfc822") "X-Fwd-Loop: .\r\n\r\n--B1--\r\n", "" },
+		{ HEAD "X-Fwd-Loop: " HASH " " TOKEN "." MAC "\r\n\r\nno report\r\n", "" },
+	};
+	const struct bounce_expect none = { SLICE_NONE, SLICE_NONE };
+	struct bounce b;
+
+	(void)state;
+	for (size_t i = 0; i < N(t); i++) {
+		print_message("%zu\n", i);
+		bounce_parse(slice_str(t[i].msg), &none, &b);
+		assert_string_equal(b.token, t[i].token);
+	}
+	bounce_parse(slice_str(t[0].msg), &known, &b);	/* to a token: it is known already */
+	assert_string_equal(b.token, "");
+}
+
 /* Cut at each octet, and with each octet changed, a report does no harm and claims no more
  * than it said. */
 static void
@@ -519,6 +561,7 @@ main(void)
 		cmocka_unit_test(habits),
 		cmocka_unit_test(auto_replies_2_2_4),
 		cmocka_unit_test(not_believed),
+		cmocka_unit_test(spec_1_2_12_the_token_of_what_was_returned),
 		cmocka_unit_test(mangled),
 	};
 

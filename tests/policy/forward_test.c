@@ -233,8 +233,10 @@ expect_sender(struct bench *b, enum conf_return_path mode, const char *from,
     const char *token, const char *want, const char *want_token)
 {
 	struct forward_copy c;
+	bool local = b->rq.local;
 
 	reset(b, SLICE_LIT(PLAIN));
+	b->rq.local = local;
 	b->env.mail_from = slice_str(from);
 	b->rq.mode = mode;
 	b->rq.token = slice_str(token);
@@ -260,7 +262,10 @@ sender_1_1(void **state)
 	/* 1.1.3 */
 	expect_sender(b, RETURN_OPAQUE, sender, TOKEN, OPAQUE, TOKEN);
 	expect_sender(b, RETURN_SRS, sender, TOKEN,
-	    "SRS0=VuiGMUce=RA=example.com=mario.rossi@fwd.example.it", "");
+	    "SRS0=VuiGMUce=RA=example.com=mario.rossi@fwd.example.it", TOKEN);	/* for ENVID */
+	b->rq.local = true;		/* 1.2.12: it could not be taken back */
+	expect_sender(b, RETURN_SRS, sender, TOKEN, OPAQUE, TOKEN);
+	b->rq.local = false;
 	expect_sender(b, RETURN_NULL, sender, TOKEN, "", "");
 	/* 1.1.4 */
 	expect_sender(b, RETURN_OPAQUE, "x@FWD.example.it", TOKEN, "x@FWD.example.it", "");

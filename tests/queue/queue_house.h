@@ -437,6 +437,7 @@ struct house_rcpt {
 };
 
 static struct envelope_bounce *house_bounce;	/* of the next commits; NULL: ordinary mail */
+static const char *house_token = "";		/* likewise, of its recipients */
 
 /* Sends a commit; `flags` ENV_*. Returns the request's number. */
 static uint64_t __attribute__((unused))
@@ -460,7 +461,8 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 	for (size_t i = 0; i < n; i++) {
 		const struct envelope_rcpt er = { .kind = (uint8_t)r[i].kind,
 			.address = slice_str(r[i].address), .user = slice_str(r[i].address),
-			.domain = slice_str(r[i].domain), .shard = slice_str(r[i].shard) };
+			.domain = slice_str(r[i].domain), .shard = slice_str(r[i].shard),
+			.token = slice_str(house_token) };
 		assert_int_equal(wire_item_put(&rcpts, &envelope_rcpt_wire, &er), 0);
 	}
 	v.rcpts = buf_slice(&rcpts);

@@ -97,6 +97,15 @@ comes_back(struct house *h, struct envelope_bounce b, const char *note)
 	assert_string_equal(house_note(h, n, LEG_HOLD), note);
 }
 
+static struct returned_counts
+counts(struct house *h)
+{
+	struct returned_counts c;
+
+	returned_counts(house_queue(h)->returned, &c);
+	return c;
+}
+
 static void
 spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else(void **state)
 {
@@ -111,9 +120,9 @@ spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else(void **state)
 	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].code, 550);
 	assert_string_equal(house_note(h, 0, LEG_FORWARD), "bounced 5.1.1");
 	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);	/* 0.1 */
-	assert_int_equal(house_queue(h)->returned.failed, 1);
+	assert_int_equal(counts(h).failed, 1);
 	comes_back(h, b, "bounce-read");	/* again: no harm */
-	assert_int_equal(house_queue(h)->returned.failed, 2);
+	assert_int_equal(counts(h).failed, 2);
 	/* 8.4 NOUSER: that address is written to no more, another is */
 	for (int i = 0; i < 2; i++)
 		house_target(h, TARGET_OK, "berta@recovery.example", "");
@@ -133,7 +142,6 @@ spec_1_4_3_what_names_no_leg_is_counted_and_gone(void **state)
 	struct house *h = *state;
 	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
 		.leg = BOUNCE_LEG_OURS };
-	const struct returned_counts *c = &house_queue(h)->returned;
 
 	forwarded(h);
 	comes_back(h, b, "bounce-unknown");		/* no such message */
@@ -147,9 +155,9 @@ spec_1_4_3_what_names_no_leg_is_counted_and_gone(void **state)
 	comes_back(h, b, "bounce-other-node");		/* 1.4.4 */
 	b.leg = BOUNCE_LEG_SRS;
 	comes_back(h, b, "bounce-srs");
-	assert_int_equal(c->unknown, 3);
-	assert_int_equal(c->other_node, 1);
-	assert_int_equal(c->srs, 1);
+	assert_int_equal(counts(h).unknown, 3);
+	assert_int_equal(counts(h).other_node, 1);
+	assert_int_equal(counts(h).srs, 1);
 	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
 }
 
@@ -158,7 +166,6 @@ spec_2_2_4_automatic_answers_are_counted_and_gone(void **state)
 {
 	struct house *h = *state;
 	struct envelope_bounce b = { .kind = BOUNCE_AUTO_REPLY, .leg = BOUNCE_LEG_OURS };
-	const struct returned_counts *c = &house_queue(h)->returned;
 
 	forwarded(h);
 	b.id = house_entry(h, 0)->id;
@@ -167,10 +174,179 @@ spec_2_2_4_automatic_answers_are_counted_and_gone(void **state)
 	comes_back(h, b, "not-a-bounce");
 	b.kind = BOUNCE_UNREAD;
 	comes_back(h, b, "bounce-unread");
-	assert_int_equal(c->auto_reply, 1);
-	assert_int_equal(c->other, 1);
-	assert_int_equal(c->unread, 1);
+	assert_int_equal(counts(h).auto_reply, 1);
+	assert_int_equal(counts(h).other, 1);
+	assert_int_equal(counts(h).unread, 1);
 	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
+}
+
+/* ---- to an SRS address ---- */
+
+static const char token[] = "0123456789abcdefghijklmn";
+
+static void
+srs_comes_back(struct house *h, const char *sender, bool named, const char *note)
+{
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
+		.subject = 1, .detail = 1, .code = 550, .leg = BOUNCE_LEG_SRS };
+	size_t n = house_queue(h)->spool->n;
+	struct seal_name q;
+
+	house_bounce = &b;
+	house_token = token;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	house_bounce = NULL;
+	house_token = "";
+	(void)house_next(h, H_SEAL, SEAL_NAME, &seal_name_wire, &q);
+	assert_true(slice_eq(q.address, slice_str(path.address)));
+	assert_true(slice_eq(q.token, slice_str(token)));
+	const struct seal_named a = { .req = q.req, .named = named, .id = house_entry(h, 0)->id,
+		.sender = slice_str(sender) };
+	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_NAMED, &seal_named_wire, &a, -1), 0);
+	house_until_leg(h, n, LEG_HOLD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, n, LEG_HOLD), note);
+}
+
+static void
+spec_1_2_12_an_srs_address_counts_for_its_own_sender_only(void **state)
+{
+	struct house *h = *state;
+
+	forwarded(h);
+	srs_comes_back(h, "", false, "bounce-srs");	/* no token of ours */
+	srs_comes_back(h, "obob@sender.exampl", true, "bounce-srs");	/* the boundary shifted */
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
+	assert_int_equal(counts(h).srs, 2);
+	srs_comes_back(h, "BOB@sender.example", true, "bounce-read");	/* case may be folded */
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_FAILED);
+	assert_int_equal(counts(h).failed, 1);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_PARKED);
+}
+
+static void
+spec_1_2_12_a_seal_that_dies_is_asked_again(void **state)
+{
+	struct house *h = *state;
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .leg = BOUNCE_LEG_SRS };
+	struct seal_name q;
+
+	forwarded(h);
+	size_t n = house_queue(h)->spool->n;
+	house_bounce = &b;
+	house_token = token;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	house_bounce = NULL;
+	house_token = "";
+	(void)house_next(h, H_SEAL, SEAL_NAME, &seal_name_wire, &q);
+	house_unlink(h, H_SEAL);
+	house_link(h, H_SEAL);
+	(void)house_next(h, H_SEAL, SEAL_NAME, &seal_name_wire, &q);
+	const struct seal_named a = { .req = q.req };
+	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_NAMED, &seal_named_wire, &a, -1), 0);
+	house_until_leg(h, n, LEG_HOLD, LEG_SKIPPED);
+}
+
+/* ---- nobody has it any more ---- */
+
+static void
+spec_2_1_2_the_sender_is_told_when_nobody_has_it_any_more(void **state)
+{
+	struct house *h = *state;
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
+		.subject = 1, .detail = 1, .code = 550, .leg = BOUNCE_LEG_OURS };
+	struct legs_change to;
+	struct seal_notify q;
+
+	forwarded(h);
+	b.id = house_entry(h, 0)->id;
+	/* refused by the primary while somebody had it: nobody was told (2.3.1) */
+	legs_end(house_entry(h, 0), LEG_HOLD, LEG_FAILED, 550, SLICE_LIT("bounced"), &to);
+	schedule_write(house_queue(h)->schedule, house_entry(h, 0), LEG_HOLD, &to);
+	house_bounce = &b;
+	size_t n = house_queue(h)->spool->n;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	(void)house_next(h, H_SEAL, SEAL_NOTIFY, &seal_notify_wire, &q);
+	assert_int_equal(q.action, NOTICE_FAILED);
+	assert_true(slice_eq(q.status, SLICE_LIT("5.4.7")));	/* nothing of the report */
+	/* until that is kept, the report is not settled: a crash reads it again */
+	assert_int_equal(house_entry(h, n)->leg[LEG_HOLD].state, LEG_WAITING);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
+	const struct seal_notified a = { .req = q.req, .status = NOTIFIED_OK };
+	int fd = body_make(SLICE_LIT("Subject: sorry\r\n\r\nno\r\n"));
+	assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_NOTIFIED, &seal_notified_wire, &a, fd),
+	    0);
+	close(fd);
+	house_until_leg(h, n, LEG_HOLD, LEG_SKIPPED);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_FAILED);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_HOLD].state, LEG_FAILED);
+	assert_int_equal(house_entry(h, n + 1)->kind, RCPT_NOTICE);
+	struct queue_deliver d;
+	(void)house_delivery(h, &d, NULL);
+	assert_true(slice_eq(d.rcpt, SLICE_LIT("bob@sender.example")));
+	/* once: the same report again finds a leg that has failed */
+	size_t again = house_queue(h)->spool->n;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	house_bounce = NULL;
+	house_until_leg(h, again, LEG_HOLD, LEG_SKIPPED);
+	assert_int_equal(house_queue(h)->spool->n, again + 1);
+}
+
+/* ---- the disk ---- */
+
+static bool
+is_reading(struct house *h, const void *arg)
+{
+	(void)arg;
+	return house_queue(h)->spool->reading > 0;
+}
+
+static void
+a_disk_that_takes_two_seconds_holds_up_nobody_else(void **state)
+{
+	struct house *h = *state;
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
+		.subject = 1, .detail = 1, .leg = BOUNCE_LEG_OURS };
+	struct spool *sp = house_queue(h)->spool;
+
+	forwarded(h);
+	b.id = house_entry(h, 0)->id;
+	sp->read_ms = 2000;
+	house_bounce = &b;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	house_bounce = NULL;
+	house_until(h, is_reading, NULL);
+	int64_t begin = clock_mono_ms();
+	for (int i = 0; i < 5; i++)
+		house_committed(h, house_commit(h, &berta, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	assert_true(clock_mono_ms() - begin < 1500);
+	assert_int_equal(house_entry(h, 1)->leg[LEG_HOLD].state, LEG_WAITING);
+	house_until_leg(h, 0, LEG_FORWARD, LEG_FAILED);
+	sp->read_ms = 0;
+}
+
+static void
+a_disk_that_fails_now_is_asked_again(void **state)
+{
+	struct house *h = *state;
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
+		.leg = BOUNCE_LEG_OURS };
+	struct spool *sp = house_queue(h)->spool;
+
+	forwarded(h);
+	b.id = house_entry(h, 0)->id;
+	sp->read_ms = 20;
+	sp->read_error = EIO;
+	house_bounce = &b;
+	house_committed(h, house_commit(h, &path, 1, ENV_HOLD_ONLY, 0), COMMIT_OK);
+	house_bounce = NULL;
+	house_until(h, is_reading, NULL);
+	while (returned_busy(house_queue(h)->returned))
+		house_turn(h);
+	assert_int_equal(house_entry(h, 1)->leg[LEG_HOLD].state, LEG_WAITING);
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
+	sp->read_ms = 0;
+	sp->read_error = 0;
+	house_until_leg(h, 0, LEG_FORWARD, LEG_FAILED);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, house_setup, house_teardown)
@@ -184,6 +360,11 @@ main(void)
 		T(spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else),
 		T(spec_1_4_3_what_names_no_leg_is_counted_and_gone),
 		T(spec_2_2_4_automatic_answers_are_counted_and_gone),
+		T(spec_1_2_12_an_srs_address_counts_for_its_own_sender_only),
+		T(spec_1_2_12_a_seal_that_dies_is_asked_again),
+		T(spec_2_1_2_the_sender_is_told_when_nobody_has_it_any_more),
+		T(a_disk_that_takes_two_seconds_holds_up_nobody_else),
+		T(a_disk_that_fails_now_is_asked_again),
 	};
 
 	return cmocka_run_group_tests_name("queue/returned", tests, NULL, NULL);

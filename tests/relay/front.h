@@ -113,7 +113,18 @@ dns_ask_all(struct dns *d, struct slice wants, int64_t timeout_ms, dns_batch_fn 
 	while (wire_item_next(&wants, &dns_want_wire, &w) == 1) {
 		struct dns_answer a = { .name = w.name, .type = w.type,
 			.status = DNS_NXDOMAIN };
+		/* the one domain with mail: that of the sender of SRS0=srs= (1.2.12) */
+		const struct dns_rr mx = { .pref = 10, .data = SLICE_LIT("mx.example.com") };
+		struct buf rrs;
+
+		buf_init(&rrs, 512);
+		if (w.type == DNS_MX && slice_eq(w.name, SLICE_LIT("example.com"))) {
+			CHECK(wire_item_put(&rrs, &dns_rr_wire, &mx) == 0);
+			a.status = DNS_OK;
+			a.rrs = buf_slice(&rrs);
+		}
 		CHECK(wire_item_put(&b->answers, &dns_answer_wire, &a) == 0);
+		buf_fini(&rrs);
 	}
 	b->fn = fn;
 	b->arg = arg;
@@ -188,7 +199,15 @@ front_seal(struct front_peer *p, struct slice body)
 		a.rcpt_index = 7;
 	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=srs="))) {
 		a.status = SEAL_VALID_SRS;
-		a.original = SLICE_LIT("someone@example.net");
+		a.original = SLICE_LIT("someone@example.com");
+		a.leg = BOUNCE_LEG_SRS;
+	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=lost="))) {
+		a.status = SEAL_VALID_SRS;
+		a.original = SLICE_LIT("someone@nowhere.example");
+		a.leg = BOUNCE_LEG_SRS;
+	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=own="))) {
+		a.status = SEAL_VALID_SRS;
+		a.original = SLICE_LIT("someone@Example.IT");
 		a.leg = BOUNCE_LEG_SRS;
 	} else if (slice_istarts(q.address, SLICE_LIT("SRS0=old="))) {
 		a.status = SEAL_EXPIRED;
