@@ -32,6 +32,7 @@ static const char users_help[] =
     "          aliases      further addresses, separated by spaces or ';'\n"
     "          language     it, en, ... for notices\n"
     "          verified_at  2026-11-22 or 2026-11-22T20:36:00Z\n"
+    "          baseline     yes: a share of the mail is copied in peace time, too\n"
     "        Each bad row is named with line, column and reason; then nothing is imported.\n"
     "        With --ldif the file is LDIF, as ldapsearch -LLL or slapcat writes it; the keys\n"
     "        ldif-... of the configuration name the attributes\n"
@@ -101,6 +102,7 @@ static json_t *
 user_json(struct directory *d, const struct conf *c, const struct directory_user *u)
 {
 	const char *refusal = directory_refusal(c, u);
+	bool baseline = directory_baseline(d, c, u);
 	json_t *names = json_array();
 	char when[40] = "";
 	json_t *o;
@@ -119,6 +121,7 @@ user_json(struct directory *d, const struct conf *c, const struct directory_user
 	if (directory_names(d, u->line, add_text, names) != 0)
 		fprintf(stderr, "salvaposta users: the names could not be read\n");
 	json_object_set_new(o, "names", names);
+	json_object_set_new(o, "baseline", json_boolean(baseline));
 	json_object_set_new(o, "generation",
 	    json_integer((json_int_t)directory_info(d)->generation));
 	return o;
@@ -144,6 +147,8 @@ print_user(const json_t *o)
 		printf("%-12s %s, by %s; users optin undoes it\n", "opted out",
 		    json_string_value(json_object_get(out, "time")),
 		    json_string_value(json_object_get(out, "by")));
+	printf("%-12s %s\n", "baseline", json_is_true(json_object_get(o, "baseline")) ?
+	    "yes: a share of the mail is copied in peace time, too" : "no");
 	printf("%-12s", "names");
 	json_array_foreach(json_object_get(o, "names"), i, name)
 		printf(" %s", json_string_value(name));
@@ -257,6 +262,7 @@ users_audit(const struct cli *cli, const struct conf *c)
 {
 	struct directory *d = open_present(c, "users audit");
 	const struct directory_info *i;
+	uint64_t baseline = 0;
 	struct audit a;
 	char when[40];
 	json_t *o;
@@ -273,7 +279,8 @@ users_audit(const struct cli *cli, const struct conf *c)
 	a.domains = json_object_get(o, "domains");
 	a.states = json_object_get(o, "states");
 	a.reasons = json_object_get(o, "not_forwarded");
-	rc = directory_audit(d, audit_row, &a);
+	rc = directory_audit(d, audit_row, &a) | directory_baselines(d, &baseline);
+	json_object_set_new(o, "baseline", json_integer((json_int_t)baseline));
 	if (rc != 0) {
 		fprintf(stderr, "salvaposta users audit: the directory is damaged; import the "
 		    "users again\n");
@@ -286,6 +293,7 @@ users_audit(const struct cli *cli, const struct conf *c)
 		print_counts("by domain", a.domains);
 		print_counts("by state", a.states);
 		print_counts("not forwarded, by reason", a.reasons);
+		printf("\ncopies in peace time, too         %14s\n", users_number(baseline));
 	}
 	json_decref(o);
 	directory_close(&d);

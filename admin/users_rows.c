@@ -11,11 +11,12 @@
 
 enum column {
 	COL_ADDRESS, COL_RECOVERY, COL_STATE, COL_SHARD, COL_ALIASES, COL_LANGUAGE,
-	COL_VERIFIED_AT, COL_MAX
+	COL_VERIFIED_AT, COL_BASELINE, COL_MAX
 };
 
 static const char *const column_names[COL_MAX] = {
-	"address", "recovery", "state", "shard", "aliases", "language", "verified_at"
+	"address", "recovery", "state", "shard", "aliases", "language", "verified_at",
+	"baseline"
 };
 
 struct users_rows {
@@ -60,10 +61,12 @@ member(struct snapshot_row *row, enum column i)
 	case COL_LANGUAGE:
 		return &row->language;
 	case COL_VERIFIED_AT:
+		return &row->verified_at;
+	case COL_BASELINE:
 	case COL_MAX:
 		break;
 	}
-	return &row->verified_at;
+	return &row->baseline;
 }
 
 static int
@@ -98,7 +101,7 @@ read_header(struct users_rows *r, const struct csv_record *rec)
 		snprintf(hint, sizeof(hint), " (is it LDIF? --ldif or refresh-format = ldif)");
 	if (r->at[COL_ADDRESS] < 0)
 		return fail(r, "header: column \"address\" is missing; the first line names the "
-		    "columns: address,recovery[,state,shard,aliases,language,verified_at]%s", hint);
+		    "columns: address,recovery[,state,shard,aliases,language,verified_at,baseline]%s", hint);
 	if (r->at[COL_RECOVERY] < 0)
 		return fail(r, "header: column \"recovery\" is missing%s", hint);
 	r->nfield = rec->n;
@@ -256,6 +259,7 @@ users_rows_ldif(const struct conf *c, const struct users_sink *sink)
 	r->attribute[COL_ALIASES] = c->ldif_aliases;
 	r->attribute[COL_LANGUAGE] = c->ldif_language;
 	r->attribute[COL_VERIFIED_AT] = c->ldif_verified_at;
+	r->attribute[COL_BASELINE] = c->ldif_baseline;
 	r->ldif = ldif_new(r->attribute, COL_MAX, on_entry, r);
 	return r;
 }

@@ -187,7 +187,7 @@ struct conf {
 	bool	 refresh_ldif;		/* refresh-format = csv | ldif */
 	/* attributes of an LDIF import; address is always there, the others may be NULL */
 	char	*ldif_address, *ldif_recovery, *ldif_state, *ldif_shard, *ldif_aliases;
-	char	*ldif_language, *ldif_verified_at;
+	char	*ldif_language, *ldif_verified_at, *ldif_baseline;
 
 	/* for front servers (relay/routing.h) */
 	char	**routing_listen;	size_t nrouting_listen;	/* "ip:port" */

@@ -284,6 +284,7 @@ check_ldif(const struct check *k)
 		{ "ldif-aliases", c->ldif_aliases }, { "ldif-state", c->ldif_state },
 		{ "ldif-shard", c->ldif_shard }, { "ldif-language", c->ldif_language },
 		{ "ldif-verified-at", c->ldif_verified_at },
+		{ "ldif-baseline", c->ldif_baseline },
 	};
 	const size_t n = sizeof(map) / sizeof(map[0]);
 	char path[64];

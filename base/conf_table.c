@@ -228,6 +228,10 @@ const struct conf_key conf_keys[] = {
 	  .def_words = "none", .example = "mailRecoveryVerified",
 	  .help = "The attribute with the time when the recovery address was last proved: as in "
 	    "CSV, or a generalized time like 20261122203600Z." },
+	{ .name = "ldif-baseline", ROOT(ldif_baseline), .type = CONF_ATTRIBUTE,
+	  .def_words = "none", .example = "mailRecoveryBaseline",
+	  .help = "The attribute that says whether a share of the user's mail may be copied to the "
+	    "recovery address in peace time, too (baseline-share): TRUE or yes, FALSE or no." },
 
 	/* front servers */
 	{ .name = "trusted-relay", NETWORKS(trusted_relay, ntrusted_relay),

@@ -434,6 +434,21 @@ directory_refusal(const struct conf *c, const struct directory_user *u)
 	return NULL;
 }
 
+bool
+directory_baseline(struct directory *d, const struct conf *c, const struct directory_user *u)
+{
+	bool yes = false;
+
+	return directory_refusal(c, u) == NULL &&
+	    snapdb_baseline(d->db, u->line, &yes) == SNAPDB_OK && yes;
+}
+
+int
+directory_baselines(struct directory *d, uint64_t *users)
+{
+	return snapdb_baselines(d->db, users) == SNAPDB_OK ? 0 : -1;
+}
+
 int
 directory_names(struct directory *d, uint64_t line, directory_name_fn *fn, void *arg)
 {

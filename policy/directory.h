@@ -92,6 +92,11 @@ const char *directory_refusal(const struct conf *c, const struct directory_user 
  * is canonical. Replaces what is in `out`; 0 or -1. */
 int directory_key(struct slice local, bool fold, struct slice domain, struct buf *out);
 
+/* Does the user want a share of his mail copied in peace time, too (spec 8.11)? Never who is
+ * refused above. What is in doubt is no. `u` stays valid. */
+bool directory_baseline(struct directory *d, const struct conf *c,
+    const struct directory_user *u);
+
 /* For the administrator's eyes; these scan the whole file. 0 or -1. */
 typedef void directory_name_fn(void *arg, struct slice name);
 int directory_names(struct directory *d, uint64_t line, directory_name_fn *fn, void *arg);
@@ -105,6 +110,7 @@ struct directory_count {
 	uint64_t	users;
 };
 typedef void directory_count_fn(void *arg, const struct directory_count *n);
+int directory_baselines(struct directory *d, uint64_t *users);
 int directory_audit(struct directory *d, directory_count_fn *fn, void *arg);
 
 #endif

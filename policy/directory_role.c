@@ -253,6 +253,8 @@ answer_target(struct role *r, struct ipc *ch, struct slice body)
 	switch (directory_find(p->now, r->conf, in.user, false, &u)) {
 	case DIRECTORY_FOUND:
 		refusal = directory_refusal(r->conf, &u);
+		if (refusal == NULL && in.baseline && !directory_baseline(p->now, r->conf, &u))
+			refusal = TARGET_NO_BASELINE;
 		out.status = refusal == NULL ? TARGET_OK : TARGET_NONE;
 		out.reason = slice_str(refusal);
 		out.language = u.language;

@@ -260,8 +260,19 @@ parse_time(struct slice s, int64_t *ms)
 	return 0;
 }
 
+/* Consent: what is none of the two words is neither, or a typing error sends mail abroad. */
 static int
-check_small(struct snapshot *s, const struct snapshot_row *row, struct directory_user *u)
+parse_yes(struct slice s, bool *yes)
+{
+	*yes = slice_ieq(s, SLICE_LIT("yes")) || slice_ieq(s, SLICE_LIT("true")) ||
+	    slice_eq(s, SLICE_LIT("1"));
+	return *yes || s.n == 0 || slice_ieq(s, SLICE_LIT("no")) ||
+	    slice_ieq(s, SLICE_LIT("false")) || slice_eq(s, SLICE_LIT("0")) ? 0 : -1;
+}
+
+static int
+check_small(struct snapshot *s, const struct snapshot_row *row, struct directory_user *u,
+    bool *baseline)
 {
 	enum directory_state state = DIRECTORY_REGISTERED;
 
@@ -281,6 +292,8 @@ check_small(struct snapshot *s, const struct snapshot_row *row, struct directory
 		    "2026-11-22T20:36:00Z (UTC)");
 	if (u->verified_ms > clock_wall_ms() + DAY_MS)
 		return row_bad(s, "verified_at", "lies in the future");
+	if (parse_yes(row->baseline, baseline) != 0)
+		return row_bad(s, "baseline", "is neither yes nor no");
 	return 0;
 }
 
@@ -316,6 +329,7 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 {
 	struct directory_user u = { .line = s->line };
 	struct mailbox user, recovery;
+	bool baseline;
 	int r;
 
 	if (row->address.n == 0)
@@ -332,15 +346,17 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 		return r;
 	if (row->recovery.n != 0 && check_recovery(s, row->recovery, &recovery, &u) != 0)
 		return -1;
-	if (check_small(s, row, &u) != 0)
+	if (check_small(s, row, &u, &baseline) != 0)
 		return -1;
-	if (snapdb_put_user(s->db, (unsigned)(user.served - s->conf->domain), &u) != SNAPDB_OK) {
+	if (snapdb_put_user(s->db, (unsigned)(user.served - s->conf->domain), &u) != SNAPDB_OK ||
+	    (baseline && snapdb_put_baseline(s->db, u.line) != SNAPDB_OK)) {
 		explain(s, why);
 		return -2;
 	}
 	s->n.users++;
 	s->n.names += s->nadded;
 	s->n.no_recovery += u.recovery.n == 0;
+	s->n.baseline += baseline;
 	s->n.chain += u.flag == DIRECTORY_CHAIN;
 	s->n.unknown_shard += !shard_known(user.served, u.shard);
 	s->domain_users[user.served - s->conf->domain]++;
@@ -362,6 +378,7 @@ snapshot_add(struct snapshot *s, const struct snapshot_row *row, char *why)
 	r.shard = slice_trim(r.shard);
 	r.language = slice_trim(r.language);
 	r.verified_at = slice_trim(r.verified_at);
+	r.baseline = slice_trim(r.baseline);
 	s->line = r.line;
 	s->nadded = 0;
 	s->n.rows++;

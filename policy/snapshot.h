@@ -27,6 +27,7 @@ enum {
 struct snapshot_row {	/* as in the source; "" where there is nothing */
 	uint64_t	line;	/* ascending */
 	struct slice	address, recovery, state, shard, language, verified_at;
+	struct slice	baseline;	/* "yes", "no" */
 	struct slice	aliases;	/* separated by spaces or ';'; without '@' in the
 					 * address's domain */
 };
@@ -50,6 +51,7 @@ struct snapshot_totals {
 	uint64_t	users, names;	/* in the snapshot */
 	uint64_t	before;		/* users of the present snapshot, 0 for none */
 	uint64_t	no_recovery, chain;	/* users that are not forwarded because of it */
+	uint64_t	baseline;	/* users with copies in peace time */
 	uint64_t	shared, shared_addresses;
 	uint64_t	unknown_shard;	/* users of a shard the configuration has not */
 	unsigned	domains_empty;	/* served, but without a user */

@@ -13,24 +13,27 @@ enum {
 };
 
 enum snapdb_stmt {
-	STMT_PUT_USER, STMT_PUT_NAME, STMT_OWNER, STMT_DROP_NAME, STMT_PUT_META,
-	STMT_GET, STMT_META, STMT_MAX
+	STMT_PUT_USER, STMT_PUT_BASELINE, STMT_PUT_NAME, STMT_OWNER, STMT_DROP_NAME, STMT_PUT_META,
+	STMT_GET, STMT_BASELINE, STMT_META, STMT_MAX
 };
 
 static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_PUT_USER] = "INSERT INTO users VALUES(?,?,?,?,?,?,?,?,?)",
+	[STMT_PUT_BASELINE] = "INSERT INTO baseline VALUES(?)",
 	[STMT_PUT_NAME] = "INSERT INTO names VALUES(?,?)",
 	[STMT_OWNER] = "SELECT user FROM names WHERE name=?",
 	[STMT_DROP_NAME] = "DELETE FROM names WHERE name=?",
 	[STMT_PUT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
 	[STMT_GET] = ("SELECT u.id,u.address,u.recovery,u.shard,u.language,u.state,u.flag,u.verified"
 	    " FROM names n JOIN users u ON u.id=n.user WHERE n.name=?"),
+	[STMT_BASELINE] = "SELECT count(*) FROM baseline WHERE user=?",
 	[STMT_META] = "SELECT value FROM meta WHERE key=?",
 };
 
 struct snapdb {
 	sqlite3		*db;		/* owned */
 	sqlite3_stmt	*stmt[STMT_MAX];	/* prepared at first use */
+	bool		 no_baseline;	/* made before there was that table */
 	char		 why[256];	/* of the last failure */
 };
 
@@ -41,6 +44,7 @@ static const char snapdb_schema[] =
     "CREATE TABLE users(id INTEGER PRIMARY KEY, domain INTEGER NOT NULL, address TEXT NOT NULL,"
     " recovery TEXT NOT NULL, shard TEXT NOT NULL, language TEXT NOT NULL,"
     " state INTEGER NOT NULL, flag INTEGER NOT NULL, verified INTEGER NOT NULL);"
+    "CREATE TABLE baseline(user INTEGER PRIMARY KEY);"
     "CREATE TABLE names(name TEXT PRIMARY KEY, user INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE confirmed(recovery TEXT PRIMARY KEY) WITHOUT ROWID;";
 
@@ -174,6 +178,17 @@ snapdb_put_user(struct snapdb *db, unsigned domain, const struct directory_user 
 	sqlite3_bind_int(st, 7, u->state);
 	sqlite3_bind_int(st, 8, u->flag);
 	sqlite3_bind_int64(st, 9, u->verified_ms);
+	return snapdb_step(db, st);
+}
+
+enum snapdb_result
+snapdb_put_baseline(struct snapdb *db, uint64_t line)
+{
+	sqlite3_stmt *st = snapdb_stmt(db, STMT_PUT_BASELINE);
+
+	if (st == NULL)
+		return SNAPDB_FAIL;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)line);
 	return snapdb_step(db, st);
 }
 
@@ -326,7 +341,7 @@ snapdb_map(const void *p, size_t n, char *why, size_t cap)
 {
 	sqlite3 *raw = NULL;
 	struct snapdb *db;
-	uint64_t magic, version;
+	uint64_t magic, version, tables;
 	/* read-only: SQLite never writes to it, its interface just does not say const */
 	unsigned char *bytes = (unsigned char *)(uintptr_t)p;
 	int rc = sqlite3_open_v2(":memory:", &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
@@ -342,7 +357,10 @@ snapdb_map(const void *p, size_t n, char *why, size_t cap)
 	} else if (snapdb_exec(db, "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
 	    "PRAGMA query_only=ON; PRAGMA mmap_size=1099511627776;") == SNAPDB_OK &&
 	    snapdb_count(db, "PRAGMA application_id", &magic) == SNAPDB_OK &&
-	    snapdb_count(db, "PRAGMA user_version", &version) == SNAPDB_OK) {
+	    snapdb_count(db, "PRAGMA user_version", &version) == SNAPDB_OK &&
+	    snapdb_count(db, "SELECT count(*) FROM sqlite_schema WHERE name='baseline'",
+	    &tables) == SNAPDB_OK) {
+		db->no_baseline = tables == 0;
 		if (magic == SNAPDB_MAGIC && version == SNAPDB_VERSION)
 			return db;
 		snprintf(db->why, sizeof(db->why), magic != SNAPDB_MAGIC ?
@@ -379,6 +397,32 @@ snapdb_get(struct snapdb *db, struct slice key, struct directory_user *u)
 	u->flag = (uint8_t)sqlite3_column_int(st, 6);
 	u->verified_ms = sqlite3_column_int64(st, 7);
 	return SNAPDB_OK;
+}
+
+enum snapdb_result
+snapdb_baseline(struct snapdb *db, uint64_t line, bool *yes)
+{
+	sqlite3_stmt *st = db->no_baseline ? NULL : snapdb_stmt(db, STMT_BASELINE);
+	enum snapdb_result r = SNAPDB_OK;
+
+	*yes = false;
+	if (st == NULL)
+		return db->no_baseline ? SNAPDB_OK : SNAPDB_FAIL;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)line);
+	if (sqlite3_step(st) == SQLITE_ROW)
+		*yes = sqlite3_column_int(st, 0) != 0;
+	else
+		r = snapdb_fail(db);
+	sqlite3_reset(st);
+	return r;
+}
+
+enum snapdb_result
+snapdb_baselines(struct snapdb *db, uint64_t *users)
+{
+	*users = 0;
+	return db->no_baseline ? SNAPDB_OK :
+	    snapdb_count(db, "SELECT count(*) FROM baseline", users);
 }
 
 static enum snapdb_result

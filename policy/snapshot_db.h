@@ -6,6 +6,8 @@
  *	meta(key, value)		users, names, generation, created, source
  *	domains(id, name, fold, users)	the served domains at import
  *	users(id, ...)			id is the line of the import file
+ *	baseline(user)			users.id of those with copies in peace time; files of
+ *					earlier releases have no such table
  *	names(name, user)		key of each address and alias -> users.id
  *	confirmed(recovery)		addresses that may be shared by many users
  *
@@ -34,6 +36,7 @@ struct snapdb *snapdb_create(const char *path, char *why, size_t cap);
 enum snapdb_result snapdb_put_domain(struct snapdb *db, unsigned id, struct slice name, bool fold);
 enum snapdb_result snapdb_put_user(struct snapdb *db, unsigned domain,
     const struct directory_user *u);
+enum snapdb_result snapdb_put_baseline(struct snapdb *db, uint64_t line);
 /* TAKEN: *owner is the line that has it (which may be the same line). */
 enum snapdb_result snapdb_put_name(struct snapdb *db, struct slice key, uint64_t line,
     uint64_t *owner);
@@ -50,6 +53,8 @@ enum snapdb_result snapdb_finish(struct snapdb *db);
 /* Reading. `p` is borrowed until snapdb_free. */
 struct snapdb *snapdb_map(const void *p, size_t n, char *why, size_t cap);
 enum snapdb_result snapdb_get(struct snapdb *db, struct slice key, struct directory_user *u);
+enum snapdb_result snapdb_baseline(struct snapdb *db, uint64_t line, bool *yes);
+enum snapdb_result snapdb_baselines(struct snapdb *db, uint64_t *users);
 enum snapdb_result snapdb_number(struct snapdb *db, const char *key, uint64_t *value);
 enum snapdb_result snapdb_text(struct snapdb *db, const char *key, char *out, size_t cap);
 

@@ -7,6 +7,7 @@
 static const struct wire_field target_f[] = {
 	WIRE_U64(struct dir_target, req),
 	WIRE_STR(struct dir_target, user, 512),
+	WIRE_U8(struct dir_target, baseline, 1),
 };
 const struct wire_desc dir_target_wire = WIRE_DESC("dir_target", struct dir_target, target_f);
 

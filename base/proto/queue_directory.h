@@ -11,8 +11,11 @@ enum { DIR_TARGET = 0x500, DIR_TARGETED, DIR_RELOAD, DIR_RELOADED };
 struct dir_target {
 	uint64_t	req;
 	struct slice	user;		/* envelope_rcpt.user */
+	uint8_t		baseline;	/* of those only who want copies in peace time (8.11) */
 };
 extern const struct wire_desc dir_target_wire;
+
+#define TARGET_NO_BASELINE	"no-baseline"	/* TARGET_NONE: the user does not want them */
 
 enum dir_target_status {
 	TARGET_OK,

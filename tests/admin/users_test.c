@@ -349,9 +349,49 @@ add_to_conf(struct desk *d, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* Copies in peace time: by a word of the user's own, never by default, never for who is not
+ * forwarded at all. */
+static void
+test_spec_8_11_baseline_consent(void **state)
+{
+	static const struct { const char *word, *state; bool want; } rows[] = {
+		{ "yes", "", true }, { " YES ", "", true }, { "1", "opted-in", true },
+		{ "true", "", true }, { "no", "", false }, { "", "", false }, { "0", "", false },
+		{ "yes", "opted-out", false }, { "yes", "unverified", false },
+	};
+	const size_t n = sizeof(rows) / sizeof(rows[0]);
+	struct desk *d = *state;
+	char text[1024] = "address,recovery,state,baseline\n", address[32];
+	json_t *o;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t at = strlen(text);
+
+		(void)snprintf(text + at, sizeof(text) - at, "u%zu@example.it,u%zu@mail.example.com,%s,"
+		    "%s\n", i, i, rows[i].state, rows[i].word);
+	}
+	put_csv(d, text);
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_OK);
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(address, sizeof(address), "u%zu@example.it", i);
+		assert_int_equal(call(d, W("show"), address, W("--json"), NULL), CLI_OK);
+		o = output(d);
+		if (json_is_true(json_object_get(o, "baseline")) != rows[i].want)
+			fail_msg("\"%s\" %s", rows[i].word, rows[i].state);
+		json_decref(o);
+	}
+	assert_int_equal(call(d, W("audit"), W("--json"), NULL), CLI_OK);
+	o = output(d);
+	assert_int_equal(json_integer_value(json_object_get(o, "baseline")), 6);
+	json_decref(o);
+	put_csv(d, "address,recovery,baseline\na@example.it,a@mail.example.com,maybe\n");
+	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_FAILED);
+	assert_non_null(strstr(d->err, ":2: baseline: is neither yes nor no"));
+}
+
 #define LDIF_MAP "ldif-recovery = \"mailRecovery\"\nldif-aliases = mailAlternate\n" \
 	"ldif-state = recoveryState\nldif-shard = storeGroup\nldif-language = preferredLanguage\n" \
-	"ldif-verified-at = recoveryVerified\n"
+	"ldif-verified-at = recoveryVerified\nldif-baseline = recoveryBaseline\n"
 
 /* Every column from its attribute; entries that are no users are left aside and counted. */
 static void
@@ -362,7 +402,7 @@ test_ldif(void **state)
 	    "dn: uid=mario,dc=example,dc=it\nmail: mario@example.it\nmailrecovery: m@mail.\n"
 	    " example.com\nmailAlternate: m.rossi\nmailAlternate:: bXI=\nrecoveryState: opted-in\n"
 	    "storeGroup: s1\npreferredLanguage: it-IT, en;q=0.5\n"
-	    "recoveryVerified: 20221122203600.5Z\njpegPhoto:: AAECAwQ=\n\n"
+	    "recoveryBaseline: TRUE\nrecoveryVerified: 20221122203600.5Z\njpegPhoto:: AAECAwQ=\n\n"
 	    "dn: uid=anna,dc=example,dc=it\nmail: anna@example.it\nrecoveryState: opted-out\n"
 	    "recoveryVerified: 2022-11-22\n";
 	struct desk *d = *state;
@@ -387,6 +427,7 @@ test_ldif(void **state)
 	assert_string_equal(json_string_value(json_object_get(o, "language")), "it-IT");
 	assert_non_null(strstr(json_string_value(json_object_get(o, "verified_at")),
 	    "2022-11-22T20:36:00"));
+	assert_true(json_is_true(json_object_get(o, "baseline")));
 	assert_int_equal(json_integer_value(json_object_get(o, "line")), 7);
 	json_decref(o);
 	assert_int_equal(call(d, W("show"), W("anna@example.it"), NULL), CLI_OK);
@@ -508,7 +549,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_import_show_audit), T(test_json), T(test_bad_rows), T(test_bad_files),
 		T(test_usage), T(test_row_count_guard), T(test_rollback),
-		T(test_ldif), T(test_ldif_bad_entries), T(test_refresh),
+		T(test_spec_8_11_baseline_consent), T(test_ldif), T(test_ldif_bad_entries),
+		T(test_refresh),
 	};
 
 	return cmocka_run_group_tests_name("admin/users", tests, NULL, NULL);

@@ -191,14 +191,20 @@ lookup(const char *address)
 }
 
 static enum dir_target_status
-target(const char *user)
+target_for(const char *user, bool baseline)
 {
-	struct dir_target m = { 8, slice_str(user) };
+	struct dir_target m = { 8, slice_str(user), baseline };
 
 	ask(ROLE_QUEUE, DIR_TARGET, &dir_target_wire, &m);
 	assert_int_equal(house.type, DIR_TARGETED);
 	assert_int_equal(house.targeted.req, 8);
 	return (enum dir_target_status)house.targeted.status;
+}
+
+static enum dir_target_status
+target(const char *user)
+{
+	return target_for(user, false);
 }
 
 static bool
@@ -229,11 +235,31 @@ test_answers(void **state)
 	assert_int_equal(target("nobody@example.it"), TARGET_UNKNOWN);
 }
 
+/* 8.11: copies in peace time go to those who asked for them, and to nobody else. */
+static void
+test_spec_8_11_baseline_needs_consent(void **state)
+{
+	(void)state;
+	import(one);
+	assert_int_equal(directory_ops.start(&house.role), 0);
+	assert_int_equal(target_for("mario@example.it", true), TARGET_NONE);
+	assert_string_equal(house.text, TARGET_NO_BASELINE);
+	assert_int_equal(target("mario@example.it"), TARGET_OK);
+	house.f->baseline = true;
+	import(one);
+	assert_true(reload());
+	assert_int_equal(target_for("mario@example.it", true), TARGET_OK);
+	assert_string_equal(house.text, "mario@mail.example.com");
+	assert_int_equal(target_for("out@example.it", true), TARGET_NONE);
+	assert_string_equal(house.text, "opted-out");
+	assert_int_equal(target_for("nobody@example.it", true), TARGET_UNKNOWN);
+}
+
 /* P4: a relay is told no recovery address, whatever it asks. */
 static void
 test_p4_relay_cannot_ask_for_targets(void **state)
 {
-	struct dir_target m = { 8, SLICE_LIT("Mario@example.it") };
+	struct dir_target m = { 8, SLICE_LIT("Mario@example.it"), 0 };
 	struct dir_lookup l = { 8, SLICE_LIT("Mario@example.it") };
 
 	(void)state;
@@ -366,8 +392,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_answers), T(test_p4_relay_cannot_ask_for_targets), T(test_empty_then_import),
-		T(test_reload), T(test_damaged_reload_keeps_the_old),
+		T(test_answers), T(test_spec_8_11_baseline_needs_consent),
+		T(test_p4_relay_cannot_ask_for_targets), T(test_empty_then_import), T(test_reload),
+		T(test_damaged_reload_keeps_the_old),
 		T(test_damaged_start_falls_back), T(test_status_and_stop), T(test_no_folder),
 	};
 

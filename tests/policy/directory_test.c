@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "base/crypto.h"
 #include "base/log.h"
+#include "policy/snapshot_db.h"
 
 static const struct fixture_row users[] = {
 	{ 2, "Mario@example.it", "mario@mail.example.com", "", "s1", "m.rossi mr@tags.example",
@@ -307,6 +309,41 @@ test_bit_rot(void **state)
 	free(p);
 }
 
+/* A directory of an earlier release has no table of consents: nobody has consented. */
+static void
+test_without_baseline_table(void **state)
+{
+	struct fixture *f = *state;
+	struct directory_user u;
+	struct directory *d;
+	uint64_t count = 7;
+	size_t n, body, hits = 0;
+	char *p = read_users(f, &n);
+
+	body = n - SNAPDB_TRAILER;
+	for (size_t i = 0; i + 8 <= body; i++)
+		if (memcmp(p + i, "baseline", 8) == 0) {
+			memcpy(p + i, "bygone__", 8);
+			hits++;
+		}
+	assert_true(hits >= 2);
+	memset(p + body, ' ', SNAPDB_TRAILER);
+	int len = snprintf(p + body, SNAPDB_TRAILER, "salvaposta-users 1 %016zx %08x", body,
+	    crc32c(0, p, body));
+	p[body + (size_t)len] = ' ';
+	write_users(f, p, n);
+	free(p);
+	d = open_ok(f);
+	assert_int_equal(directory_verify(d, UINT64_MAX), 0);
+	assert_int_equal(directory_find(d, f->conf, SLICE_LIT("mario@example.it"), false, &u),
+	    DIRECTORY_FOUND);
+	assert_false(directory_baseline(d, f->conf, &u));
+	assert_true(slice_eq(u.address, SLICE_LIT("mario@example.it")));
+	assert_int_equal(directory_baselines(d, &count), 0);
+	assert_int_equal(count, 0);
+	directory_close(&d);
+}
+
 static void
 test_fall_back(void **state)
 {
@@ -394,7 +431,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_find), T(test_row), T(test_refusals), T(test_other_configuration),
-		T(test_domain_without_users), T(test_cut_short), T(test_bit_rot), T(test_fall_back),
+		T(test_domain_without_users), T(test_cut_short), T(test_bit_rot),
+		T(test_without_baseline_table), T(test_fall_back),
 		T(test_not_a_file), T(test_audit),
 	};
 

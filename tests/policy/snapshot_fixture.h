@@ -19,6 +19,7 @@
 #include "policy/snapshot.h"
 
 struct fixture {
+	bool		 baseline;	/* all rows that are imported consent to it */
 	char		 dir[64];	/* state-dir */
 	int		 dirfd;		/* state-dir/directory; -1 before the first import */
 	struct conf	*conf;
@@ -121,6 +122,7 @@ fixture_import_as(struct fixture *f, const struct fixture_row *row,
 			.state = slice_str(row->state), .shard = slice_str(row->shard),
 			.aliases = slice_str(row->aliases), .language = slice_str(row->language),
 			.verified_at = slice_str(row->verified_at),
+			.baseline = f->baseline ? SLICE_LIT("yes") : SLICE_NONE,
 		};
 
 		assert_int_equal(snapshot_add(s, &in, f->why), 0);
