@@ -78,6 +78,7 @@ struct conf_domain {		/* domain "example.it" { } */
 	enum conf_failover	 failover;
 	struct conf_probe	 probe;
 	bool			 standby_defer;	/* standby = relay | defer */
+	unsigned		 baseline_share;	/* percent of the mail in standby (8.11) */
 	enum conf_return_path	 return_path;
 	enum conf_unsurvivable	 unsurvivable;
 	char			*brand;		/* in From of munged copies, NULL: the name */

@@ -234,6 +234,23 @@ check_reference(const struct check *k)
 }
 
 static void
+check_baseline(const struct check *k, const struct conf_domain *d, const char *path)
+{
+	char full[800];
+
+	if (d->baseline_share == 0)
+		return;
+	(void)snprintf(full, sizeof(full), "%s/baseline-share", path);
+	if (d->standby_defer)
+		conf_error(k->err, k->c->file, line_of(k, full), "baseline-share", "finds no mail while "
+		    "standby is defer: in peace time this relay takes none; write standby = relay, or "
+		    "keep the addresses warm with `salvaposta drill`");
+	if (k->c->forwarder.domain == NULL && line_of(k, "forwarder") == 0)
+		conf_error(k->err, k->c->file, line_of(k, full), "baseline-share",
+		    "needs a forwarder section: add one");
+}
+
+static void
 check_domain(const struct check *k, const struct conf_domain *d)
 {
 	char path[400], full[800];
@@ -247,6 +264,7 @@ check_domain(const struct check *k, const struct conf_domain *d)
 	    line_of(k, "forwarder") == 0)
 		conf_error(k->err, k->c->file, line_of(k, full), "return-path",
 		    "needs a forwarder section: add one, or write return-path = null");
+	check_baseline(k, d, path);
 	check_pair(k, path, "dkim-selector", d->dkim_selector, "dkim-key-file", d->dkim_key_file);
 	check_route(k, &d->primary, path);
 	check_probe(k, d, path);

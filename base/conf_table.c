@@ -585,6 +585,12 @@ const struct conf_key conf_keys[] = {
 	    "better MX, which keeps those away who look for a back door. Users the directory "
 	    "does not know are refused either way. defer is for domains whose failover is auto or "
 	    "switched in time: while it is off, nothing is taken." },
+	{ .name = "baseline-share", DOMAIN(baseline_share), COUNT("0", 0, 50),
+	  .help = "Of a hundred ordinary messages that come in peace time for users who have agreed "
+	    "to it (column baseline of the directory), so many are copied to the recovery address "
+	    "as well. A receiver that sees a little mail every day does not take the flood of an "
+	    "outage for an attack. Never mail of class 0 or 3, nor what did not prove its author. "
+	    "0: none." },
 	{ .name = "return-path", DOMAIN(return_path), .type = CONF_CHOICE, .def = "opaque",
 	  .choices = return_paths,
 	  .help = "Sender of the forwarded copies: a token that only this relay can resolve, "

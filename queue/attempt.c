@@ -509,8 +509,8 @@ attempt_count(struct attempts *a, const struct item *it, const struct queue_deli
 {
 	int64_t now = clock_wall_ms();
 
-	if (it->e.kind != RCPT_USER)
-		return;
+	if (it->e.kind != RCPT_USER || attempt_in_peace(a, it))
+		return;		/* the tally is of incidents */
 	if (m->outcome == DELIVER_OK)
 		tally_delivered(a->tally, it->e.group, (enum leg_kind)it->leg, it->e.triage,
 		    schedule_now(a->schedule) - (it->e.received_ms + it->e.shift_ms), now);

@@ -13,6 +13,7 @@
 #include "base/proto/queue_directory.h"
 #include "base/proto/queue_seal.h"
 #include "queue/attempt_priv.h"
+#include "queue/baseline.h"
 #include "queue/optout.h"
 
 enum { DAY_MS = 24 * 3600 * 1000, HOUR_MS = 3600 * 1000, VOLUME_DAYS = 2 };
@@ -43,6 +44,13 @@ static int64_t
 spread(int64_t ms)
 {
 	return ms <= 0 ? 0 : (int64_t)(attempt_random() % (uint64_t)ms);
+}
+
+bool
+attempt_in_peace(const struct attempts *a, const struct item *it)
+{
+	return it->leg == LEG_FORWARD && baseline_runs(a->role->conf,
+	    failover_find(a->failover, it->e.group), &it->e);
 }
 
 /* ---- the directory's answer ---- */
@@ -119,7 +127,8 @@ attempt_resolve_message(struct attempts *a, struct work *w)
 		return;
 	}
 	work_ask(a, w, ROLE_DIRECTORY, index, ATTEMPT_ASK_MAX_MS);
-	const struct dir_target q = { .req = w->req, .user = rcpt.user };
+	const struct dir_target q = { .req = w->req, .user = rcpt.user,
+		.baseline = attempt_in_peace(a, it) };
 	int rc = ipc_send(ch, DIR_TARGET, &dir_target_wire, &q, -1);
 	work_drop_message(w);
 	if (rc < 0)
@@ -355,6 +364,10 @@ directory_found(struct attempts *a, struct work *w, struct slice recovery)
 	if (mailbox_stops(a, w))
 		return;
 	d = conf_domain_find(c, slice_str(w->domain));
+	if (d != NULL && attempt_in_peace(a, w->item)) {	/* that warms nothing */
+		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT(TARGET_NO_BASELINE));
+		return;
+	}
 	if (d != NULL) {
 		place_direct(a, w, d);
 		return;
@@ -407,7 +420,11 @@ attempt_directory_answer(struct attempts *a, unsigned index, struct slice body)
 		directory_found(a, w, m.recovery);
 		return 0;
 	case TARGET_NONE:
-		attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
+		/* failover came on meanwhile: then it needs no consent of that kind */
+		if (slice_eq(m.reason, SLICE_LIT(TARGET_NO_BASELINE)) && !attempt_in_peace(a, w->item))
+			attempt_later(a, w->item, 0);
+		else
+			attempt_skip(a, w->item, LEG_SKIPPED, m.reason);
 		return 0;
 	case TARGET_UNKNOWN:
 		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("user-unknown"));

@@ -118,6 +118,7 @@ void attempt_remember(struct attempts *a, const struct work *w, const struct que
     enum reply_class class, const struct legs_change *to);
 
 /* attempt_forward.c */
+bool attempt_in_peace(const struct attempts *a, const struct item *it);	/* queue/baseline.h */
 void attempt_forward_start(struct attempts *a, struct work *w);
 int attempt_directory_answer(struct attempts *a, unsigned index, struct slice body);
 int attempt_route_answer(struct attempts *a, unsigned index, struct slice body);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/proto/queue_directory.h"
 #include "queue/attempt.h"
+#include "queue/baseline.h"
 #include "queue/control_priv.h"
 #include "queue/legs_forward.h"
 #include "queue/report.h"
@@ -108,6 +109,7 @@ static const struct { const char *note, *words; } note_words[] = {
 	{ "no-recovery", "the user has no recovery address" },
 	{ "opted-out", "the user has opted out" },
 	{ "unverified", "the recovery address is not verified" },
+	{ TARGET_NO_BASELINE, "in peace time only those get copies who agreed to it (baseline)" },
 	{ "not-opted-in", "the user has not opted in, and forward-to asks for that" },
 	{ "shared", "too many users have this recovery address" },
 	{ "mailbox-day-max", "the recovery mailbox got its mailbox-day-max already" },
@@ -175,6 +177,8 @@ say_waiting(json_t *words, const struct conf *c, const struct spool_entry *e, co
 	char t[40], u[40];
 
 	forward_note_read(note, &n);
+	if (baseline_leg(e))
+		say(words, "copy: one of the share that keeps our addresses warm (baseline-share)");
 	say(words, "copy: %u tries so far, next %s, given up %s", l->attempts,
 	    l->next_ms <= clock_wall_ms() ? "now, in its turn" : when(l->next_ms, t),
 	    when(forward_ends_ms(c, e), u));

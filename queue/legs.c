@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/proto/queue_directory.h"
+#include "queue/baseline.h"
 
 enum { LEGS_BULK_CLASS = 3 /* spec 10.2 */ };
 enum { LEGS_QUOTA_RETRY_MS = 3600 * 1000 };	/* spec 11.2: over quota, hourly */
@@ -275,16 +277,18 @@ admit_forward(const struct conf *c, struct failover *f, const struct spool_entry
 {
 	const struct spool_leg *l = &e->leg[LEG_FORWARD];
 	const struct failover_group *g = failover_find(f, e->group);
+	bool peace = baseline_runs(c, g, e);
 
 	if (l->state != LEG_WAITING)
 		return LEGS_PASS;
-	if (leg_settled(e->leg[LEG_HOLD].state)) {
+	if (leg_settled(e->leg[LEG_HOLD].state) &&
+	    !(peace && e->leg[LEG_HOLD].state == LEG_DELIVERED)) {
 		legs_end(e, LEG_FORWARD, LEG_SKIPPED, l->code, SLICE_LIT("settled"), to);
 		return LEGS_SETTLE;
 	}
 	if (g == NULL || !g->served || c->forwarder.domain == NULL)
 		return LEGS_PASS;
-	if (g->phase != PHASE_ACTIVE) {
+	if (g->phase != PHASE_ACTIVE && !peace) {
 		legs_end(e, LEG_FORWARD, LEG_SKIPPED, l->code, SLICE_LIT(LEGS_NOTE_OFF), to);
 		return LEGS_SETTLE;
 	}
@@ -472,7 +476,8 @@ legs_switch_on(const struct conf *c, const struct spool_entry *e, enum leg_kind 
 		return false;
 	if (e->leg[LEG_FORWARD].state == LEG_ABSENT)
 		return forward_start(e, now, to);
-	if (e->leg[LEG_FORWARD].state == LEG_SKIPPED && strcmp(note, LEGS_NOTE_OFF) == 0)
+	if (e->leg[LEG_FORWARD].state == LEG_SKIPPED && (strcmp(note, LEGS_NOTE_OFF) == 0 ||
+	    strcmp(note, TARGET_NO_BASELINE) == 0))
 		return forward_start(e, now, to);
 	return false;
 }

@@ -21,6 +21,8 @@
  *	         DROPPED (reason)	by an operator; came-back: a copy of ours that came back
  *					while its original was known here (9.1)
  *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;
+ *	         WAITING, code 3	of the share in peace time (queue/baseline.h), whatever
+ *					its destination said
  *	         PARKED only by an operator, together with its hold leg
  *
  * No result of a forward leg ever touches the hold leg (0.1).
@@ -35,7 +37,8 @@
 enum { LEGS_NOTE_MAX = 97, LEGS_TOKEN_LEN = 24,
 	/* no reply codes: */
 	LEGS_CODE_OPERATOR = 1,	/* PARKED by an operator */
-	LEGS_CODE_BOUNCE = 2	/* hold, WAITING: an operator confirmed the primary's refusal */ };
+	LEGS_CODE_BOUNCE = 2,	/* hold, WAITING: an operator confirmed the primary's refusal */
+	LEGS_CODE_BASELINE = 3	/* forward, WAITING: in peace time */ };
 
 #define LEGS_NOTE_EXPIRED "expired"	/* FAILED: its time is over */
 #define LEGS_NOTE_CAME_BACK "came-back"	/* hold, DROPPED: a copy of a message that is here */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "queue/baseline.h"
+
 /* ---- the note ---- */
 
 static const uint8_t note_classes[] = { REPLY_AUTH, REPLY_STRUCTURE, REPLY_ADDR };
@@ -91,7 +93,8 @@ tried(const struct forward_reply *f, struct legs_change *to)
 {
 	if (to->leg.attempts < UINT16_MAX)
 		to->leg.attempts++;
-	to->leg.code = f->r->code;
+	if (to->leg.state != LEG_WAITING || !baseline_leg(f->e))
+		to->leg.code = f->r->code;
 }
 
 /* "refused nouser 5.1.1": a class and codes, never the text (12.4). */
@@ -121,12 +124,19 @@ again(const struct forward_reply *f, const struct forward_note *n, int64_t until
 	return LEGS_RETRY;
 }
 
+static bool
+switched_off(const struct forward_reply *f)
+{
+	return f->group != NULL && f->group->phase != PHASE_ACTIVE &&
+	    !baseline_runs(f->conf, f->group, f->e);
+}
+
 static enum legs_after
 later(const struct forward_reply *f, struct legs_change *to)
 {
 	unsigned n = f->e->leg[LEG_FORWARD].attempts + 1u;
 
-	if (f->group != NULL && f->group->phase != PHASE_ACTIVE) {
+	if (switched_off(f)) {
 		legs_end(f->e, LEG_FORWARD, LEG_SKIPPED, f->r->code, SLICE_LIT(LEGS_NOTE_OFF), to);
 		return LEGS_DONE;
 	}
@@ -198,7 +208,7 @@ forward_result(const struct forward_reply *f, struct legs_change *to)
 		return by_class(f, to);
 	case DELIVER_TEMP:
 	case DELIVER_PERM:
-		if (f->group != NULL && f->group->phase != PHASE_ACTIVE && !f->verdict.closed)
+		if (switched_off(f) && !f->verdict.closed)
 			return later(f, to);
 		if (host_failed(f) && (f->r->outcome == DELIVER_TEMP || f->r->code != 0))
 			return f->now > forward_ends_ms(f->conf, f->e) ? later(f, to) : LEGS_HOST;

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/proto/queue_directory.h"
 #include "queue/alarm.h"
+#include "queue/baseline.h"
 #include "queue/control.h"
 #include "queue/legs_forward.h"
 #include "queue/lookout.h"
@@ -79,6 +80,7 @@ struct commit {
 	struct spool_birth	*birth;		/* owned, one per recipient */
 	uint8_t			*notify;	/* owned, likewise: NOTIFY_* */
 	bool			 recheck;	/* ENV_RECHECK */
+	bool			 ordinary;	/* baseline_ordinary */
 	struct commit		*next, *prev;
 };
 
@@ -164,6 +166,18 @@ commit_put_off(struct queue *q, struct spool_ref ref)
 	schedule_write(q->schedule, &e, LEG_FORWARD, &to);
 }
 
+/* 8.11: not before the commit, whose format on disk knows nothing of it. */
+static void
+commit_baseline(struct queue *q, struct spool_ref ref)
+{
+	struct spool_entry e;
+	struct legs_change to;
+
+	if (spool_get(q->spool, ref, &e) == 0 && baseline_start(q->role->conf,
+	    failover_find(q->failover, e.group), &e, schedule_now(q->schedule), &to))
+		schedule_write(q->schedule, &e, LEG_FORWARD, &to);
+}
+
 /* The only place that says COMMIT_OK, and the spool is the only one that calls it. */
 static void
 commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref, size_t nref)
@@ -177,6 +191,8 @@ commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref,
 		commit_catch_up(q, ref[i]);
 		if (c->recheck)
 			commit_put_off(q, ref[i]);
+		if (c->ordinary)
+			commit_baseline(q, ref[i]);
 		if ((c->notify[i] & NOTIFY_DELAY) != 0)
 			commit_remind(q, ref[i]);
 		schedule_fresh(q->schedule, ref[i]);
@@ -239,6 +255,7 @@ commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int 
 	c->relay = relay;
 	c->link = q->link[relay];
 	c->recheck = (e.flags & ENV_RECHECK) != 0;
+	c->ordinary = baseline_ordinary(&e);
 	c->next = q->commits;
 	if (c->next != NULL)
 		c->next->prev = c;

@@ -83,7 +83,7 @@ report_leg(struct spool *sp, const struct spool_entry *e, enum leg_kind leg)
 	return json_pack("{s:s, s:i, s:o, s:i, s:o}", "state",
 	    leg_state_name((enum leg_state)l->state), "attempts", (int)l->attempts, "next",
 	    l->state == LEG_WAITING ? report_time(l->next_ms) : json_null(), "code",
-	    legs_on_hold(l) ? 0 : (int)l->code, "note", report_text(slice_str(note)));
+	    l->code <= LEGS_CODE_BASELINE ? 0 : (int)l->code, "note", report_text(slice_str(note)));
 }
 
 static void

@@ -62,6 +62,7 @@ struct house {
 	unsigned	 closes;	/* QUEUE_CLOSE seen by all relays */
 	const char	*enhanced, *text;	/* of house_deliver_answer, unless NULL */
 	uint8_t		 triage;	/* of house_commit; 2 at first */
+	uint8_t		 dmarc;		/* likewise; AUTH_UNSET at first */
 	uint64_t	 message_id;	/* of house_prepare */
 	const char	*authres;	/* of house_commit, unless NULL */
 	struct timer	*patience;
@@ -446,7 +447,7 @@ house_commit(struct house *h, const struct house_rcpt *r, size_t n, uint32_t fla
 	static uint64_t req;
 	static const char content[] = "Subject: hello\r\n\r\nthe body\r\n";
 	struct envelope v = { .version = ENVELOPE_VERSION, .id = msgid_new(0),
-		.received_ms = (uint64_t)clock_wall_ms(), .flags = flags, .triage = h->triage,
+		.received_ms = (uint64_t)clock_wall_ms(), .flags = flags, .triage = h->triage, .dmarc = h->dmarc,
 		.body_size = sizeof(content) - 1 + (uint64_t)size_off,
 		.client_ip = SLICE_LIT("192.0.2.7"), .helo = SLICE_LIT("client.example"),
 		.mail_from = SLICE_LIT("bob@sender.example"),
