@@ -199,6 +199,12 @@ static const struct bad {
 	  "f:4: return-path: needs a forwarder section" },
 	{ DOM "domain b.it { primary = smtp://MX.it:25 }\n",
 	  "f:3: primary: leads back into this relay" },
+	{ DOM "domain b.it { primary = mx\nbaseline-share = 5 }\n",
+	  "f:4: baseline-share: needs a forwarder section" },
+	{ DOM "forwarder { domain = f.it secret-file = /s }\ndomain b.it { primary = mx\n"
+	  "baseline-share = 5 standby = defer }\n",
+	  "f:5: baseline-share: finds no mail while standby is defer" },
+	{ DOM "domain b.it { primary = mx\nbaseline-share = 51 }\n", "write a number, 0 to 50" },
 	{ DOM "retry-min = 2h\n", "f:3: retry-min: is greater than retry-max" },
 	{ DOM "message-size-max = 300M\n", "f:3: message-size-max: is greater than "
 	  "body-memory-max" },
