@@ -151,57 +151,72 @@ print_domains(const json_t *list)
 		print_evidence(d);
 }
 
-static int
-show(const struct cli *cli, const char *domain)
+/* Asks (takes q; NULL: it was no text) and answers with --json. The reply when people are
+ * still to be told of it, owned by the caller; else NULL and the exit status. */
+static json_t *
+ask(const struct cli *cli, json_t *q, int *status)
 {
-	json_t *q = json_pack("{s:s, s:s*}", "cmd", "failover-show", "domain", domain);
-	json_t *r = control_call(cli, q);
+	json_t *r;
 
-	if (r == NULL)
-		return CLI_FAILED;
-	if (cli->json)
+	if (q == NULL) {
+		*status = cli_usage("failover", "domain, shard and reason must be UTF-8 text");
+		return NULL;
+	}
+	r = control_call(cli, q);
+	*status = r == NULL ? CLI_FAILED : CLI_OK;
+	if (r != NULL && cli->json) {
 		control_print(r);
-	else
-		print_domains(json_object_get(r, "domains"));
+		json_decref(r);
+		r = NULL;
+	}
+	return r;
+}
+
+/* What `cmd` lists under `member`, of one domain or (NULL) of all. */
+static int
+list(const struct cli *cli, const char *cmd, const char *domain, const char *member,
+    void (*print)(const json_t *list))
+{
+	int status;
+	json_t *r = ask(cli, json_pack("{s:s, s:s*}", "cmd", cmd, "domain", domain), &status);
+
+	if (r != NULL)
+		print(json_object_get(r, member));
 	json_decref(r);
-	return CLI_OK;
+	return status;
 }
 
 static int
 set(const struct cli *cli, const char *mode, const struct wish *w)
 {
 	int64_t until = 0, now = clock_wall_ms();
+	json_t *q, *r;
+	int status;
 
 	if (w->until != NULL && wish_time("until", w->until, now, &until) != 0)
 		return CLI_USAGE;
-	json_t *q = json_pack("{s:s, s:s, s:s, s:s, s:s*}", "cmd", "failover-set", "domain",
-	    w->domain, "mode", mode, "reason", w->reason, "shard", w->shard);
-	if (q == NULL)
-		return cli_usage("failover", "domain, shard and reason must be UTF-8 text");
-	if (until != 0)
+	q = json_pack("{s:s, s:s, s:s, s:s, s:s*}", "cmd", "failover-set", "domain", w->domain,
+	    "mode", mode, "reason", w->reason, "shard", w->shard);
+	if (q != NULL && until != 0)
 		json_object_set_new(q, "until_ms", json_integer((json_int_t)until));
-	json_t *r = control_call(cli, q);
+	r = ask(cli, q, &status);
 	if (r == NULL)
-		return CLI_FAILED;
-	if (cli->json) {
-		control_print(r);
-	} else {
-		text_print(stdout, w->domain);
-		if (w->shard != NULL) {
-			printf(", shard ");
-			text_print(stdout, w->shard);
-		}
-		printf(": failover is %s, phase ", mode);
-		text_print(stdout, member_text(r, "phase"));
-		if (member_time(r, "until") != 0) {
-			printf(", until ");
-			print_time(member_text(r, "until"));
-			printf(", then %s", member_text(r, "then"));
-		}
-		printf("\n");
+		return status;
+	text_print(stdout, w->domain);
+	if (w->shard != NULL) {
+		printf(", shard ");
+		text_print(stdout, w->shard);
 	}
+	printf(": failover is %s, phase ", mode);
+	text_print(stdout, member_text(r, "phase"));
+	if (member_time(r, "until") != 0) {
+		printf(", until ");
+		print_time(member_text(r, "until"));
+		printf(", then %s", member_text(r, "then"));
+	}
+	printf("\n");
 	json_decref(r);
-	return CLI_OK;
+	return status;
 }
 
 /* ---- windows ---- */
@@ -237,67 +252,44 @@ print_windows(const json_t *list)
 }
 
 static int
-windows(const struct cli *cli, const char *domain)
-{
-	json_t *q = json_pack("{s:s, s:s*}", "cmd", "failover-windows", "domain", domain);
-	json_t *r = control_call(cli, q);
-
-	if (r == NULL)
-		return CLI_FAILED;
-	if (cli->json)
-		control_print(r);
-	else
-		print_windows(json_object_get(r, "windows"));
-	json_decref(r);
-	return CLI_OK;
-}
-
-static int
 schedule(const struct cli *cli, const struct wish *w)
 {
 	int64_t from, until;
+	json_t *r;
+	int status;
 
 	if (wish_time("from", w->from, clock_wall_ms(), &from) != 0 ||
 	    wish_time("until", w->until, from, &until) != 0)
 		return CLI_USAGE;
-	json_t *q = json_pack("{s:s, s:s, s:s, s:s*, s:I, s:I}", "cmd", "failover-schedule",
+	r = ask(cli, json_pack("{s:s, s:s, s:s, s:s*, s:I, s:I}", "cmd", "failover-schedule",
 	    "domain", w->domain, "reason", w->reason, "shard", w->shard, "from_ms",
-	    (json_int_t)from, "until_ms", (json_int_t)until);
-	if (q == NULL)
-		return cli_usage("failover", "domain, shard and reason must be UTF-8 text");
-	json_t *r = control_call(cli, q);
+	    (json_int_t)from, "until_ms", (json_int_t)until), &status);
 	if (r == NULL)
-		return CLI_FAILED;
-	if (cli->json) {
-		control_print(r);
-	} else {
-		printf("window %lld: failover goes on at ", (long long)member_int(r, "window"));
-		print_time(member_text(r, "from"));
-		printf(" and back at ");
-		print_time(member_text(r, "until"));
-		printf("\n");
-	}
+		return status;
+	printf("window %lld: failover goes on at ", (long long)member_int(r, "window"));
+	print_time(member_text(r, "from"));
+	printf(" and back at ");
+	print_time(member_text(r, "until"));
+	printf("\n");
 	json_decref(r);
-	return CLI_OK;
+	return status;
 }
 
 static int
 cancel(const struct cli *cli, const char *id, const char *reason)
 {
 	uint64_t n;
+	json_t *r;
+	int status;
 
 	if (slice_u64(slice_str(id), &n) != 0)
 		return cli_usage("failover", "%.64s is not the number of a window", id);
-	json_t *r = control_call(cli, json_pack("{s:s, s:I, s:s*}", "cmd", "failover-cancel",
-	    "window", (json_int_t)n, "reason", reason));
-	if (r == NULL)
-		return CLI_FAILED;
-	if (cli->json)
-		control_print(r);
-	else
+	r = ask(cli, json_pack("{s:s, s:I, s:s*}", "cmd", "failover-cancel", "window",
+	    (json_int_t)n, "reason", reason), &status);
+	if (r != NULL)
 		printf("window %llu is cancelled\n", (unsigned long long)n);
 	json_decref(r);
-	return CLI_OK;
+	return status;
 }
 
 /* ---- */
@@ -314,7 +306,7 @@ run_schedule(const struct cli *cli, int argc, const struct wish *w)
 	if (argc > 3)
 		return cli_usage("failover", "schedule takes one domain");
 	if (w->from == NULL && w->until == NULL)
-		return windows(cli, w->domain);
+		return list(cli, "failover-windows", w->domain, "windows", print_windows);
 	if (w->domain == NULL || w->from == NULL || w->until == NULL || blank(w->reason))
 		return cli_usage("failover", "schedule needs a domain, --from, --until and --reason");
 	return schedule(cli, w);
@@ -352,7 +344,7 @@ cmd_failover(int argc, char **argv)
 	if (strcmp(verb, "list") == 0 || strcmp(verb, "show") == 0) {
 		if (argc > 3)
 			return cli_usage("failover", "%s takes one domain", verb);
-		return show(&cli, w.domain);
+		return list(&cli, "failover-show", w.domain, "domains", print_domains);
 	}
 	if (strcmp(verb, "schedule") == 0)
 		return run_schedule(&cli, argc, &w);

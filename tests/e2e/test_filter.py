@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.lib import mail
-from tests.lib.rspamd_milter import GTUBE, SPAM, RspamdMilter
+from tests.lib.rspamd import GTUBE, SPAM, RspamdMilter
 
 SENDER, USER = "news@sender.example", "mario@shop.example"
 MILTER = """milter "rspamd" {
