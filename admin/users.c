@@ -50,7 +50,7 @@ static const char users_help[] =
     "  --reason TEXT       of optout and optin, for the audit log\n"
     "  --force             keep users whose recovery address is in a served domain (they\n"
     "                      are not forwarded); import also with less than 80 % of the\n"
-    "                      present rows\n"
+    "                      present rows, or of the present users who opted out\n"
     "  --skip-bad          leave bad rows out and import the rest\n"
     "  --ldif              the file is LDIF, not CSV\n"
     "  --separator C       fields are separated by C instead of a comma\n"

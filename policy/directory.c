@@ -450,6 +450,12 @@ directory_baselines(struct directory *d, uint64_t *users)
 }
 
 int
+directory_opt_outs(struct directory *d, uint64_t *users)
+{
+	return snapdb_opt_outs(d->db, users) == SNAPDB_OK ? 0 : -1;
+}
+
+int
 directory_names(struct directory *d, uint64_t line, directory_name_fn *fn, void *arg)
 {
 	return snapdb_names_of(d->db, line, fn, arg) == SNAPDB_OK ? 0 : -1;

@@ -111,6 +111,7 @@ struct directory_count {
 };
 typedef void directory_count_fn(void *arg, const struct directory_count *n);
 int directory_baselines(struct directory *d, uint64_t *users);
+int directory_opt_outs(struct directory *d, uint64_t *users);	/* of state opted-out */
 int directory_audit(struct directory *d, directory_count_fn *fn, void *arg);
 
 #endif

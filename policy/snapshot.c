@@ -355,6 +355,7 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 	}
 	s->n.users++;
 	s->n.names += s->nadded;
+	s->n.opted_out += u.state == DIRECTORY_OPTED_OUT;
 	s->n.no_recovery += u.recovery.n == 0;
 	s->n.baseline += baseline;
 	s->n.chain += u.flag == DIRECTORY_CHAIN;
@@ -446,6 +447,23 @@ snapshot_begin(const struct conf *c, const struct snapshot_options *o,
 	return NULL;
 }
 
+/* An export that lost its states says of nobody that he opted out, and is a good export in
+ * every other way. */
+static enum snapshot_result
+guard_opt_outs(const struct snapshot *s, char *why)
+{
+	uint64_t now = s->n.opted_out, before = 0;
+
+	if (s->before == NULL || directory_opt_outs(s->before, &before) != 0 ||
+	    before <= now + SNAPSHOT_OPT_OUTS_LOST ||
+	    now * 100 >= before * SNAPSHOT_GUARD_PERCENT)
+		return SNAPSHOT_OK;
+	snprintf(why, SNAPSHOT_WHY, "%llu users are opted-out where the present directory has %llu: "
+	    "did the export lose the states? nothing was imported (--force does it)",
+	    (unsigned long long)now, (unsigned long long)before);
+	return SNAPSHOT_GUARDED;
+}
+
 static enum snapshot_result
 guard(const struct snapshot *s, char *why)
 {
@@ -469,7 +487,7 @@ guard(const struct snapshot *s, char *why)
 		    SNAPSHOT_GUARD_PERCENT);
 		return SNAPSHOT_GUARDED;
 	}
-	return SNAPSHOT_OK;
+	return guard_opt_outs(s, why);
 }
 
 static enum snapdb_result

@@ -4,7 +4,7 @@
  *
  * Life: snapshot_begin makes state-dir/directory.import (one import at a time, guarded
  * by a lock), snapshot_add checks and stores rows, snapshot_finish looks at the whole
- * (row-count guard, shared recovery addresses), syncs, and renames it to
+ * (guards of rows and of opt-outs, shared recovery addresses), syncs, and renames it to
  * state-dir/directory/users.db; the former ones become users.1.db and users.2.db.
  * Until that rename the directory in use is untouched, and a crash at any instant
  * leaves either the old or the new one. With any bad row nothing is put in place,
@@ -20,7 +20,8 @@
 enum {
 	SNAPSHOT_ALIASES_MAX = 100,	/* of one user */
 	SNAPSHOT_SHARED_MAX = 5,	/* users of one recovery address (spec 9.3) */
-	SNAPSHOT_GUARD_PERCENT = 80,	/* of the present rows, at least */
+	SNAPSHOT_GUARD_PERCENT = 80,	/* of the present rows, and opt-outs, at least */
+	SNAPSHOT_OPT_OUTS_LOST = 2,	/* so many opt-outs may go in any case */
 	SNAPSHOT_WHY = 512
 };
 
@@ -33,7 +34,7 @@ struct snapshot_row {	/* as in the source; "" where there is nothing */
 };
 
 struct snapshot_options {
-	bool		force;		/* chain rows are kept, not forwarded; no row-count guard */
+	bool		force;		/* chain rows are kept, not forwarded; no guards */
 	bool		skip_bad;	/* bad rows are left out */
 	unsigned	shared_max;	/* 0: SNAPSHOT_SHARED_MAX */
 	const char	*source;	/* file name, kept in the snapshot */
@@ -50,6 +51,7 @@ struct snapshot_totals {
 	uint64_t	bad;		/* reported bad */
 	uint64_t	users, names;	/* in the snapshot */
 	uint64_t	before;		/* users of the present snapshot, 0 for none */
+	uint64_t	opted_out;
 	uint64_t	no_recovery, chain;	/* users that are not forwarded because of it */
 	uint64_t	baseline;	/* users with copies in peace time */
 	uint64_t	shared, shared_addresses;

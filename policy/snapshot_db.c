@@ -425,6 +425,17 @@ snapdb_baselines(struct snapdb *db, uint64_t *users)
 	    snapdb_count(db, "SELECT count(*) FROM baseline", users);
 }
 
+enum snapdb_result
+snapdb_opt_outs(struct snapdb *db, uint64_t *users)
+{
+	char sql[96];
+
+	*users = 0;
+	(void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM users WHERE state=%d",
+	    DIRECTORY_OPTED_OUT);
+	return snapdb_count(db, sql, users);
+}
+
 static enum snapdb_result
 snapdb_meta(struct snapdb *db, const char *key, sqlite3_stmt **out)
 {

@@ -55,6 +55,7 @@ struct snapdb *snapdb_map(const void *p, size_t n, char *why, size_t cap);
 enum snapdb_result snapdb_get(struct snapdb *db, struct slice key, struct directory_user *u);
 enum snapdb_result snapdb_baseline(struct snapdb *db, uint64_t line, bool *yes);
 enum snapdb_result snapdb_baselines(struct snapdb *db, uint64_t *users);
+enum snapdb_result snapdb_opt_outs(struct snapdb *db, uint64_t *users);
 enum snapdb_result snapdb_number(struct snapdb *db, const char *key, uint64_t *value);
 enum snapdb_result snapdb_text(struct snapdb *db, const char *key, char *out, size_t cap);
 

@@ -52,6 +52,8 @@ TABLE = """CREATE TABLE users (address text PRIMARY KEY, recovery text, state te
     aliases text, language text);
 INSERT INTO users SELECT 'u' || i || '@shop.example', 'u' || i || '@recovery.example', 'opted-in'
     FROM generate_series(1, 20) i;
+INSERT INTO users SELECT 'o' || i || '@shop.example', 'o' || i || '@recovery.example', 'opted-out'
+    FROM generate_series(1, 4) i;
 INSERT INTO users VALUES ('out@shop.example', 'out@recovery.example', 'opted-out', NULL, NULL, 'it');
 INSERT INTO users VALUES ('"a, b"@shop.example', NULL, NULL, NULL, 'quoted; "c,d"@shop.example', NULL);
 """
@@ -91,7 +93,7 @@ def test_users_from_postgresql_come_and_go_by_schedule(world, database, monkeypa
     assert rcpt(relay, "u1@shop.example") == 451, "no directory yet: never a 550"
     by_the_unit(relay)
     first = generation(relay)
-    assert relay.command("users", "audit")["users"] == 22
+    assert relay.command("users", "audit")["users"] == 26
     assert rcpt(relay, "u1@shop.example") == 250 and rcpt(relay, "new@shop.example") == 550
     database.sql("DELETE FROM users WHERE address = 'u2@shop.example';"
                  "INSERT INTO users VALUES ('new@shop.example', 'new@recovery.example', 'opted-in');"
@@ -118,6 +120,7 @@ FAULTS = {
     # name -> (what happens to the database, what the refresh says)
     "shrunk": ("DELETE FROM users WHERE address LIKE 'u1%';", "--force"),
     "empty": ("DELETE FROM users;", "no user in it"),
+    "states gone": ("UPDATE users SET state = NULL;", "0 users are opted-out where the present directory has 5"),
     "table gone": ("ALTER TABLE users RENAME TO users_v2;", "failed with status"),
     "column gone": ("ALTER TABLE users DROP COLUMN recovery;", "failed with status"),
     "a bad row": ("INSERT INTO users VALUES ('no-at-sign', NULL);", "address"),
@@ -160,7 +163,7 @@ def test_a_bad_refresh_is_rolled_back(world, database, monkeypatch):
     by_the_unit(relay)
     assert rcpt(relay, "u3@shop.example") == 550
     back = relay.command("users", "rollback")
-    assert back["ok"] and back["relay"] == "reloaded" and back["users"] == 22, back
+    assert back["ok"] and back["relay"] == "reloaded" and back["users"] == 26, back
     assert rcpt(relay, "u3@shop.example") == 250
     bad = generation(relay) + 1
     database.sql("INSERT INTO users VALUES ('u3@shop.example', 'u3@recovery.example', 'opted-in'),"
@@ -252,7 +255,8 @@ def utf8(ldif):
 
 @pytest.fixture
 def ldap(world):
-    people = "".join(person("u%d" % i) for i in range(1, 31)) + person("out", state="opted-out") + person(
+    people = "".join(person("u%d" % i) for i in range(1, 31)) + "".join(
+        person(n, state="opted-out") for n in ("out", "o1", "o2", "o3", "o4")) + person(
         "marò", "mailAlternateAddress: m1@shop.example\nmailAlternateAddress: m2@shop.example\n"
         "preferredLanguage: it-IT, en;q=0.5\n").replace("mail: marò", "mail: maro").replace(
         "Address: marò", "Address: maro")
@@ -287,7 +291,7 @@ def test_users_from_ldap_come_and_go_by_schedule(world, ldap, monkeypatch):
     relay = from_ldap(world, ldap, monkeypatch)
     by_the_unit(relay)
     first = generation(relay)
-    assert relay.command("users", "audit")["users"] == 32
+    assert relay.command("users", "audit")["users"] == 36
     u = relay.command("users", "show", "m2@shop.example")
     assert u["address"] == "maro@shop.example" and u["language"] == "it-IT", u
     assert sorted(u["names"]) == ["m1@shop.example", "m2@shop.example", "maro@shop.example"], u
@@ -322,6 +326,7 @@ def test_no_fault_of_ldap_takes_a_user_away(world, ldap, monkeypatch):
     fails("failed with status 49", ("/ldap.password", "/secret"))
     fails("failed with status 32", ("ou=people", "ou=gone"))
     fails("failed with status", ("'(mail=*)'", "'(mail=*'"))
+    fails("0 users are opted-out where the present directory has 5", ("mailRecoveryState", ""))
     fails("no user in it", ("(mail=*)", "(mail=nobody)"))
     fails("--force", ("(mail=*)", "(mail=u1*)"))
     fails("take what it writes with -LLL", ("-LLL ", ""))

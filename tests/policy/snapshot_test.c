@@ -197,6 +197,41 @@ test_row_count_guard(void **state)
 	assert_int_equal(import_many(f, 0, true), SNAPSHOT_OK);
 }
 
+/* The first `out` of ten users are opted out. */
+static enum snapshot_result
+import_opted_out(struct fixture *f, unsigned out, bool force)
+{
+	struct snapshot_options o = { .force = force };
+	struct fixture_row row[11] = { 0 };
+	char text[10][32];
+
+	for (unsigned i = 0; i < 10; i++) {
+		snprintf(text[i], sizeof(text[i]), "u%u@example.it", i);
+		row[i] = (struct fixture_row){ i + 2, text[i], "", i < out ? "opted-out" : "", "", "",
+		    "", "" };
+	}
+	return fixture_import_as(f, row, &o);
+}
+
+/* Opt-outs survive an export that lost its states: a fifth may go, and two in any case. */
+static void
+test_opt_out_guard(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(import_opted_out(f, 10, false), SNAPSHOT_OK);
+	assert_int_equal(f->n.opted_out, 10);
+	assert_int_equal(import_opted_out(f, 0, false), SNAPSHOT_GUARDED);
+	assert_non_null(strstr(f->why, "0 users are opted-out where the present directory has 10"));
+	assert_non_null(strstr(f->why, "--force"));
+	assert_int_equal(import_opted_out(f, 7, false), SNAPSHOT_GUARDED);
+	assert_int_equal(import_opted_out(f, 8, false), SNAPSHOT_OK);
+	assert_int_equal(import_opted_out(f, 2, true), SNAPSHOT_OK);
+	assert_int_equal(import_opted_out(f, 0, false), SNAPSHOT_OK);
+	assert_int_equal(import_opted_out(f, 3, false), SNAPSHOT_OK);
+	assert_int_equal(import_opted_out(f, 0, false), SNAPSHOT_GUARDED);
+}
+
 static void
 test_generations(void **state)
 {
@@ -469,7 +504,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_rows), T(test_all_or_nothing), T(test_skipped_row_holds_no_name),
-		T(test_row_count_guard), T(test_generations), T(test_damaged_is_not_kept),
+		T(test_row_count_guard), T(test_opt_out_guard), T(test_generations),
+		T(test_damaged_is_not_kept),
 		T(test_rollback), T(test_rollback_refused), T(test_rollback_of_damaged),
 		T(test_one_at_a_time), T(test_leftover), T(test_killed_before_rename),
 		T(test_no_state_dir), T(test_shared), T(test_totals),
