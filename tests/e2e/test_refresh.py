@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e.test_consent import stop_address, until, wish
 from tests.lib import mail
 from tests.lib.postgres import Postgres
 from tests.lib.recipe import adapt, recipe
@@ -191,6 +192,60 @@ def test_opt_outs_survive_refreshes_from_postgresql(world, database, monkeypatch
     why = relay.command("why", "out@shop.example", json_out=False)
     assert "opted" in why, why
     assert len(world.recovery.messages) == 1
+    relay.stop()
+
+
+def stopped(relay, user):
+    u = relay.command("users", "show", user)
+    return not u["forwarded"] and u["reason"] == "opted-out"
+
+
+def test_spec_12_3_own_opt_outs_survive_every_refresh(world, database, monkeypatch):
+    """What a user wished by mail, and an operator for one, is not in the provider's table and
+    outlives what comes from there: the same rows again, changed ones, a user who was away for an
+    import, a rollback, kill -9 and a restart."""
+    relay = from_sql(world, database, monkeypatch)
+    by_the_unit(relay)
+    stop = stop_address("u1@shop.example")
+    assert mail.send(relay.port, "u1@recovery.example", stop, wish(stop, "u1@recovery.example"))[0] == 250
+    relay.command("users", "optout", "u2@shop.example", "--reason", "a letter")
+
+    def both(when):
+        until(lambda: stopped(relay, "u1@shop.example"))
+        assert stopped(relay, "u2@shop.example"), when
+        assert relay.command("users", "show", "u3@shop.example")["forwarded"], when
+
+    both("now")
+    for when, sql in (
+            ("the same rows", "SELECT 1;"),
+            ("another recovery address and state", "UPDATE users SET recovery = 'x' || recovery, state = 'registered',"
+             " aliases = 'm' || address WHERE address LIKE 'u_@%';"),
+            ("written otherwise", "UPDATE users SET address = upper(address) WHERE address LIKE 'u_@%';")):
+        database.sql(sql)
+        by_the_unit(relay)
+        both(when)
+    database.sql("DELETE FROM users WHERE address LIKE 'U1@%' OR address LIKE 'U2@%';")
+    by_the_unit(relay)
+    assert rcpt(relay, "u1@shop.example") == 550
+    relay.kill()
+    relay.start()
+    database.sql("INSERT INTO users SELECT 'u' || i || '@shop.example', 'u' || i || '@recovery.example', 'opted-in'"
+                 " FROM generate_series(1, 2) i;")
+    by_the_unit(relay)
+    both("back again")
+    relay.command("users", "rollback")
+    relay.command("users", "rollback")
+    both("rollback")
+    relay.stop()
+    relay.start()
+    world.down()
+    relay.failover("on")
+    for user in ("u1", "u2", "u3"):
+        assert rcpt(relay, user + "@shop.example") == 250
+    (copy,) = world.recovery.wait(1)
+    assert copy.rcpts == ["xu3@recovery.example"]
+    b = relay.wait_balance(received=3, held=3, forwarded=1)
+    assert b["forward_skipped"] == 2, b
     relay.stop()
 
 
