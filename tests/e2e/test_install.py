@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -185,3 +186,19 @@ def test_the_names_of_sysusers_are_those_of_the_roles(world, installed):
     assert {names[uid].rsplit(" ", 1)[1]: uid for uid in names} == {k: v for k, v in uids.items()}
     assert len(children(relay.process.pid)) >= 5
     relay.stop()
+
+
+def test_type_notify_is_told_when_all_roles_are_ready(world, monkeypatch):
+    """As systemd hears it: READY=1 not before, STOPPING=1 at the stop."""
+    unit = os.path.join(ROOT, "packaging", "systemd", "salvaposta.service.in")
+    assert settings(unit, "Type") == ["notify"]
+    path = os.path.join(world.folder, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(path)
+        s.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        relay = world.relay(start=False).start(wait=False)
+        assert b"READY=1" in s.recv(4096).splitlines()
+        assert all(r["ready"] for r in relay.roles())
+        relay.stop()
+        assert b"STOPPING=1" in s.recv(4096).splitlines()
