@@ -34,6 +34,7 @@ enum bounce_leg {		/* what the return path itself says */
 	BOUNCE_LEG_OTHER_NODE,	/* of a relay that shares the domain (1.4.4) */
 	BOUNCE_LEG_SRS,		/* the form of 1.2: names a sender, no leg */
 	BOUNCE_LEG_STOP,	/* of a notice (12.3): id is the user, as queue/consent.h has it */
+	BOUNCE_LEG_NODE,	/* likewise, and its relay is known: handed to it */
 	BOUNCE_LEG_MAX
 };
 
@@ -48,6 +49,9 @@ struct envelope_bounce {
 	uint16_t	rcpt_index, attempt;
 };
 extern const struct wire_desc envelope_bounce_wire;
+
+/* On what one node hands to another (1.4.4). */
+#define BOUNCE_NODE_FIELD "X-Fwd-Node"
 
 enum { ENVELOPE_BOUNCE_MAX = 64 /* bytes encoded */ };
 

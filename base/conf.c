@@ -682,6 +682,26 @@ conf_domain_find(const struct conf *c, struct slice name)
 	return NULL;
 }
 
+int
+conf_node_route(const struct conf *c, struct slice node, struct slice *host, uint16_t *port)
+{
+	for (size_t i = 0; i < c->forwarder.nnode_route; i++) {
+		struct slice r = slice_str(c->forwarder.node_route[i]);
+		size_t eq = slice_find(r, '='), colon = slice_rfind(r, ':');
+		uint64_t n;
+
+		if (!slice_eq(slice_sub(r, 0, eq), node) || colon <= eq ||
+		    slice_u64(slice_sub(r, colon + 1, r.n), &n) != 0 || n == 0 || n > UINT16_MAX)
+			continue;
+		*host = slice_sub(r, eq + 1, colon);
+		if (host->n > 2 && host->p[0] == '[')
+			*host = slice_sub(*host, 1, host->n - 1);
+		*port = (uint16_t)n;
+		return 0;
+	}
+	return -1;
+}
+
 const struct conf_route *
 conf_primary(const struct conf_domain *d, struct slice shard)
 {

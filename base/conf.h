@@ -94,6 +94,8 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	char		*domain;		/* return-path domain, lower case */
 	char		*secret_file;		/* one secret a line, first signs */
 	char		*node;			/* 1-8 of [a-z0-9] */
+	char		**node_route;		/* "n2=host:port", of the other relays; see below */
+	size_t		 nnode_route;
 	char		*dkim_selector;		/* NULL: copies are not signed by us */
 	char		*dkim_key_file;
 	bool		 arc;			/* seal copies, if there is a key for it */
@@ -284,6 +286,8 @@ struct conf *conf_load(const char *file, struct conf_errors *e);
 void conf_free(struct conf **cp);
 
 /* The served domain of that name (case-blind), or NULL. Borrowed. */
+/* The relay of another node, borrowed. 0, or -1: it has none here. */
+int conf_node_route(const struct conf *c, struct slice node, struct slice *host, uint16_t *port);
 const struct conf_domain *conf_domain_find(const struct conf *c, struct slice name);
 /* Where mail for that shard goes; an unknown shard goes to the domain's primary. */
 const struct conf_route *conf_primary(const struct conf_domain *d, struct slice shard);

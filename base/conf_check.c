@@ -149,6 +149,13 @@ check_forwarder(const struct check *k)
 		conf_error(k->err, k->c->file, line_of(k, "forwarder/arc"), "arc",
 		    "needs a key: add arc-selector and arc-key-file, or dkim-selector and "
 		    "dkim-key-file");
+	for (size_t i = 0; i < f->nnode_route; i++) {
+		struct slice r = slice_str(f->node_route[i]);
+
+		if (slice_eq(slice_sub(r, 0, slice_find(r, '=')), slice_str(f->node)))
+			conf_error(k->err, k->c->file, line_of(k, "forwarder/node-route"),
+			    "node-route", "names this relay's own node: list the others");
+	}
 	if (f->hash_min > f->hash_length)
 		conf_error(k->err, k->c->file,
 		    line_of_either(k, "forwarder/hash-min", "forwarder/hash-length"), "hash-min",

@@ -264,6 +264,7 @@ json_value(const struct conf_key *k, const void *base, struct buf *b)
 		return;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_NODE_ROUTES:
 	case CONF_NETWORKS:
 	case CONF_HOSTS: {
 		char *const *list = *(char *const *const *)(const void *)at;

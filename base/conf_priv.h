@@ -35,6 +35,7 @@ enum conf_type {
 	CONF_ADDRESS,		/* char *: ip:port */
 	CONF_ADDRESSES,		/* char ** with a size_t at `count`: list of ip[:port] */
 	CONF_NAMES,		/* likewise, of domain names in lower case */
+	CONF_NODE_ROUTES,	/* likewise, of "node=host:port" in lower case */
 	CONF_NETWORKS,		/* likewise, of address/bits */
 	CONF_HOSTS,		/* likewise, of host:port */
 };
@@ -60,6 +61,7 @@ static inline bool
 conf_key_is_list(const struct conf_key *k)
 {
 	return k->type == CONF_ADDRESSES || k->type == CONF_NAMES ||
+	    k->type == CONF_NODE_ROUTES ||
 	    k->type == CONF_NETWORKS || k->type == CONF_HOSTS;
 }
 

@@ -529,6 +529,12 @@ const struct conf_key conf_keys[] = {
 	{ .name = "node", FORWARDER(node), .type = CONF_NODE, .def = "a",
 	  .help = "This relay's own word in its return paths: 1 to 8 of a-z and 0-9, different "
 	    "on each relay that shares the domain." },
+	{ .name = "node-route", FORWARDER(node_route), .type = CONF_NODE_ROUTES,
+	  .count = offsetof(struct conf_forwarder, nnode_route),
+	  .def_words = "none; what comes back for other nodes is counted and gone",
+	  .example = "{ \"n2=10.0.0.2:25\" }",
+	  .help = "Where the other relays that share the domain are: a bounce that came here and "
+	    "names another node is handed to its relay. Each lists the others." },
 	{ .name = "dkim-selector", FORWARDER(dkim_selector), .type = CONF_SELECTOR,
 	  .def_words = "none; copies are not signed by us", .example = "s2026",
 	  .help = "Selector of the key that signs forwarded copies in the name of the "

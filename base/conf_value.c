@@ -279,6 +279,7 @@ set_string(const struct conf_key *k, char **at, const char *text)
 	case CONF_COUNT: case CONF_PORT: case CONF_SIZE: case CONF_TIME: case CONF_DAYS:
 	case CONF_BOOL: case CONF_CHOICE: case CONF_CHOICE_BOOL: case CONF_CHOICE_STR:
 	case CONF_ROUTE: case CONF_ADDRESS: case CONF_ADDRESSES: case CONF_NAMES:
+	case CONF_NODE_ROUTES:
 	case CONF_NETWORKS: case CONF_HOSTS:
 		CHECK(k->type == CONF_HOSTNAME);
 	}
@@ -452,6 +453,35 @@ add_host(const struct conf_key *k, void *base, const char *text)
 	return NULL;
 }
 
+/* Likewise: "n2=host:port", blanks around '=' allowed. */
+static const char *
+add_node_route(const struct conf_key *k, void *base, const char *text)
+{
+	char ***list = (char ***)((char *)base + k->offset), norm[300];
+	size_t *n = (size_t *)((char *)base + k->count), eq = slice_find(slice_str(text), '=');
+	struct slice node = slice_trim(slice_sub(slice_str(text), 0, eq)), host = SLICE_NONE;
+	struct slice to = slice_trim(slice_sub(slice_str(text), eq + 1, strlen(text)));
+	uint16_t port = 0;
+
+	text += strspn(text, " \t");
+
+	if (*n >= 64)
+		return "are more than 64: remove some";
+	if (node.n < 1 || node.n > 8 || strspn(text, LOWER_DIGITS) < node.n || split_host_port(to, &host, &port) != 0 || port == 0 || to.n == 0 ||
+	    (to.p[0] == '[' ? !is_ip(host, AF_INET6) : !conf_hostname_ok(host)) ||
+	    node.n + to.n + 2 > sizeof(norm))
+		return "is not a node and its relay: write n2=mx3.example.net:25, n2=192.0.2.1:25 "
+		    "or n2=[2001:db8::1]:25";
+	(void)snprintf(norm, sizeof(norm), "%.*s=%.*s", SLICE_FMT(node), SLICE_FMT(to));
+	bytes_lower(norm, strlen(norm));
+	for (size_t i = 0; i < *n; i++)
+		if (strncmp((*list)[i], norm, node.n + 1) == 0)
+			return "names a node twice: one node, one relay";
+	*list = mem_resize(*list, *n + 1, sizeof(char *));
+	(*list)[(*n)++] = mem_str(norm);
+	return NULL;
+}
+
 const char *
 conf_value_set(const struct conf_key *k, void *base, const char *text, char *why, size_t cap)
 {
@@ -491,6 +521,8 @@ conf_value_set(const struct conf_key *k, void *base, const char *text, char *why
 		return add_network(k, base, text);
 	case CONF_HOSTS:
 		return add_host(k, base, text);
+	case CONF_NODE_ROUTES:
+		return add_node_route(k, base, text);
 	}
 	return "has a type unknown to us";
 }
@@ -526,6 +558,7 @@ conf_value_free(const struct conf_key *k, void *base)
 		break;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_NODE_ROUTES:
 	case CONF_HOSTS:
 	case CONF_NETWORKS: {
 		char **list = *(char ***)at;
@@ -637,6 +670,7 @@ conf_value_print(const struct conf_key *k, const void *base, struct buf *out)
 		break;
 	case CONF_ADDRESSES:
 	case CONF_NAMES:
+	case CONF_NODE_ROUTES:
 	case CONF_HOSTS:
 	case CONF_NETWORKS:
 		put_list(out, *(char *const *const *)at,
@@ -718,6 +752,9 @@ conf_value_range(const struct conf_key *k, struct buf *out)
 		break;
 	case CONF_HOSTS:
 		put(out, "list of host:port");
+		break;
+	case CONF_NODE_ROUTES:
+		put(out, "list of node=host:port");
 		break;
 	}
 }

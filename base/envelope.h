@@ -104,7 +104,8 @@ struct envelope_rcpt {
 	struct slice	domain;		/* served domain, lower case */
 	struct slice	shard;		/* "" for none */
 	struct slice	orcpt;		/* as given */
-	struct slice	token;		/* RCPT_RETURN_PATH: the leg's token; NOTICE, REMINDER:
+	struct slice	token;		/* RCPT_RETURN_PATH: the leg's token, or what a report
+					 * to an SRS address brought, or (BOUNCE_LEG_NODE) the node; NOTICE, REMINDER:
 					 * which recipient it is about, "ID/INDEX" */
 };
 extern const struct wire_desc envelope_rcpt_wire;

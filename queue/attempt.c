@@ -465,6 +465,8 @@ deliver(struct attempts *a, struct work *w)
 		hold_start(a, w);
 	else if (w->item->e.kind == RCPT_NOTICE)
 		attempt_notice_start(a, w);
+	else if (w->item->e.kind == RCPT_RETURN_PATH)
+		attempt_node_start(a, w);
 	else if (attempt_recheck_needed(w))
 		attempt_recheck_start(a, w);
 	else
@@ -565,6 +567,8 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	if (it->leg == LEG_FORWARD) {
 		if (it->e.kind == RCPT_NOTICE)
 			attempt_notice_reply(a, w, &m);
+		else if (it->e.kind == RCPT_RETURN_PATH)
+			attempt_node_reply(a, w, &m);
 		else
 			attempt_forward_reply(a, w, &m);
 		return 0;

@@ -109,6 +109,10 @@ attempt_resolve_message(struct attempts *a, struct work *w)
 		attempt_notice_place(a, w, rcpt.address);
 		return;
 	}
+	if (rcpt.kind == RCPT_RETURN_PATH) {
+		attempt_node_place(a, w, &rcpt);
+		return;
+	}
 	if ((w->msg.env.flags & ENV_TAGGED) != 0 && !w->tag_read) {
 		attempt_tag_start(a, w);	/* before the mark: each copy is looked at */
 		return;

@@ -146,6 +146,11 @@ void attempt_notice_place(struct attempts *a, struct work *w, struct slice addre
 void attempt_notice_start(struct attempts *a, struct work *w);
 void attempt_notice_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 
+/* attempt_node.c: what came back for another node of ours, to its relay (1.4.4) */
+void attempt_node_place(struct attempts *a, struct work *w, const struct envelope_rcpt *rcpt);
+void attempt_node_start(struct attempts *a, struct work *w);
+void attempt_node_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
+
 /* attempt_reply.c */
 void attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 const char *attempt_group_name(const struct attempts *a, const char *group);

@@ -12,12 +12,25 @@ enum { LEGS_QUOTA_RETRY_MS = 3600 * 1000 };	/* spec 11.2: over quota, hourly */
 
 /* ---- birth ---- */
 
+static bool
+is_for_node(const struct envelope *e)
+{
+	struct envelope_bounce b;
+
+	return wire_get(e->bounce, &envelope_bounce_wire, &b) == 0 && b.leg == BOUNCE_LEG_NODE;
+}
+
 void
 legs_birth(const struct conf *c, const struct failover_group *g, const struct envelope *e,
     const struct envelope_rcpt *r, struct spool_birth *out)
 {
 	out->hold = LEG_PARKED;
 	out->forward = LEG_ABSENT;
+	if (r->kind == RCPT_RETURN_PATH && is_for_node(e)) {
+		out->hold = LEG_ABSENT;
+		out->forward = LEG_WAITING;
+		return;
+	}
 	if ((r->kind == RCPT_POSTMASTER && c->postmaster != NULL) || r->kind == RCPT_RETURN_PATH)
 		out->hold = LEG_WAITING;
 	if (r->kind != RCPT_USER || g == NULL || !g->served)
@@ -299,7 +312,8 @@ admit_forward(const struct conf *c, struct failover *f, const struct spool_entry
 	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
 }
 
-/* A notification of ours to a sender: no failover, no hold leg, the TTL of other copies. */
+/* A notification of ours to a sender, or a report for another node: no failover, no hold leg,
+ * the TTL of other copies. The latter was never mail of a user: nothing bounces. */
 static enum legs_verdict
 admit_notice(const struct conf *c, const struct spool_entry *e, int64_t now,
     struct legs_change *to)
@@ -309,7 +323,8 @@ admit_notice(const struct conf *c, const struct spool_entry *e, int64_t now,
 	if (l->state != LEG_WAITING)
 		return LEGS_PASS;
 	if (age(e, now) > c->forward_ttl_ms) {
-		legs_end(e, LEG_FORWARD, LEG_FAILED, l->code, SLICE_LIT(LEGS_NOTE_EXPIRED), to);
+		legs_end(e, LEG_FORWARD, e->kind == RCPT_NOTICE ? LEG_FAILED : LEG_SKIPPED, l->code,
+		    SLICE_LIT(LEGS_NOTE_EXPIRED), to);
 		return LEGS_SETTLE;
 	}
 	return leg_due(c, l, now) ? LEGS_RUN : LEGS_WAIT;
@@ -340,7 +355,7 @@ legs_admit(const struct conf *c, struct failover *f, const struct spool_entry *e
 {
 	if (legs_on_hold(&e->leg[leg]))
 		return LEGS_PASS;
-	if (leg == LEG_FORWARD && e->kind == RCPT_NOTICE)
+	if (leg == LEG_FORWARD && (e->kind == RCPT_NOTICE || e->kind == RCPT_RETURN_PATH))
 		return admit_notice(c, e, now, to);
 	if (leg == LEG_FORWARD && e->kind == RCPT_REMINDER)
 		return admit_reminder(c, e, now, to);

@@ -18,6 +18,7 @@
  *	         DELIVERED		the primary has it
  *	         FAILED			bounced: the sender was told, or may not be
  *	         SKIPPED (reason)	a bounce to a return path that was read
+ *	         ABSENT			a bounce for another node: it has a forward leg
  *	         DROPPED (reason)	by an operator; came-back: a copy of ours that came back
  *					while its original was known here (9.1)
  *	forward  WAITING, DELIVERED, FAILED (reason), SKIPPED (reason), ABSENT;

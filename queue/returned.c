@@ -441,6 +441,7 @@ job_report(struct job *j, const struct spool_message *m)
 		return;
 	case BOUNCE_LEG_UNKNOWN:
 	case BOUNCE_LEG_STOP:		/* not here: job_stop */
+	case BOUNCE_LEG_NODE:		/* nor this: it has no hold leg */
 	case BOUNCE_LEG_MAX:
 		break;
 	}

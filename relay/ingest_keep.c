@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "policy/address.h"
 #include "policy/canary.h"
+#include "policy/header.h"
 #include "policy/received.h"
 #include "relay/ingest_memo.h"
 
@@ -312,13 +313,35 @@ ingest_keep_verify_lost(struct ingest_req *r)
 		ingest_keep_unevaluated(r, SLICE_NONE);
 }
 
+/* 1.4.4: for another node, whose relay we know. What was handed to us already does not go on:
+ * two relays that each take the other for that node would never end. */
+static bool
+keep_hands_over(const struct ingest_req *r)
+{
+	const struct ingest_mail *m = &r->mail;
+	char head[CANARY_HEAD];
+	struct header_field f;
+	struct header h;
+
+	if (m->bounce == NULL || m->bounce->leg != BOUNCE_LEG_NODE)
+		return false;
+	ssize_t n = pread(m->body_fd, head, sizeof(head), 0);
+	header_start(&h, slice_make(head, n > 0 ? (size_t)n : 0));
+	while (header_next(&h, &f))
+		if (header_is(&f, BOUNCE_NODE_FIELD))
+			return false;
+	return n >= 0;
+}
+
 /* Of what came to a return path only numbers are kept (2.2.5): which leg it is about, of
  * seal, and what it says, of verify. 0 or -1; `out` becomes the envelope's. */
 static int
-keep_bounce(const struct ingest_req *r, const struct verify_done *v, struct buf *out)
+keep_bounce(const struct ingest_req *r, const struct verify_done *v, bool hand, struct buf *out)
 {
 	struct envelope_bounce b = *r->mail.bounce, said;
 
+	if (b.leg == BOUNCE_LEG_NODE && !hand)
+		b.leg = BOUNCE_LEG_OTHER_NODE;
 	if (v->bounce.n > 0) {
 		if (wire_get(v->bounce, &envelope_bounce_wire, &said) != 0)
 			return -1;
@@ -382,7 +405,7 @@ static void
 keep_commit(struct ingest_req *r, const struct verify_done *v)
 {
 	const struct ingest_mail *m = &r->mail;
-	bool empty = m->bounce != NULL;
+	bool hand = keep_hands_over(r), empty = m->bounce != NULL && !hand;
 	struct buf bounce, trace, rcpts;
 	struct ingest *g = r->g;
 	struct ipc *ch = g->links.link(g->links.arg, ROLE_QUEUE, 0);
@@ -412,9 +435,11 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 	buf_init(&rcpts, ENVELOPE_MAX);
 	e.rcpts = keep_token(r, v->token, &rcpts);
 	keep_filters_word(r, &e, &trace);
-	if (empty && keep_bounce(r, v, &bounce) != 0)
+	if (m->bounce != NULL && keep_bounce(r, v, hand, &bounce) != 0)
 		buf_clear(&bounce);	/* then it is one that could not be read */
 	e.bounce = buf_slice(&bounce);
+	if (hand && (e.flags & ENV_BODY_8BIT) != 0)
+		e.flags |= ENV_HAS_8BIT;	/* verify did not look */
 	r->spf = v->spf;
 	r->dkim = v->dkim;
 	ingest_req_ask(r, ASK_COMMIT, g->conf->commit_timeout_ms);

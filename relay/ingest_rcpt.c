@@ -188,12 +188,18 @@ ingest_seal_checked(struct ingest *g, const struct seal_checked *c)
 		.bounce = { .kind = BOUNCE_UNREAD, .leg = c->leg, .id = c->id,
 			.rcpt_index = c->rcpt_index, .attempt = c->attempt }
 	};
+	struct slice host;
+	uint16_t port;
 
 	if (r == NULL)
 		return;
 	if (c->status == SEAL_VALID_SRS) {
 		sender_check(r, c->original);
 		return;
+	}
+	if (c->leg == BOUNCE_LEG_OTHER_NODE && conf_node_route(g->conf, c->node, &host, &port) == 0) {
+		a.bounce.leg = BOUNCE_LEG_NODE;		/* 1.4.4 */
+		a.token = c->node;
 	}
 	if (c->status == SEAL_VALID_OPAQUE || c->status == SEAL_VALID_STOP)
 		a.verdict = SMTP_RCPT_KNOWN;

@@ -132,6 +132,70 @@ def test_spec_1_4_3_an_old_token_and_spec_1_4_4_another_nodes(world):
     assert relay.balance()["dropped"] == 1
 
 
+def node(world, name, routes=()):
+    """One more relay of the same return-path domain and secret."""
+    relay = world.relay(users=None, start=False, forwarder="node-route = { %s }" % ", ".join(
+        '"%s"' % r for r in routes))
+    conf = open(relay.conf).read().replace('node = "n1"', 'node = "%s"' % name)
+    open(relay.conf, "w").write(conf)
+    relay.import_users(world.USERS)
+    return relay
+
+
+def test_spec_1_4_4_another_nodes_bounce_is_handed_to_its_relay(world):
+    relay, path = forwarded(world)
+    other = node(world, "n2", ["n1 = 127.0.0.1:%d" % relay.port])
+    other.start()
+    data = report(path, extra=b"X-Mark: " + b"\xc3\xa9 8bit\r\n")
+    assert mail.send(other.port, "", path, data)[0] == 250
+    relay.wait_balance(received=1, held=1, forward_failed=1)
+    assert legs(relay)["forward"]["note"] == "bounced 5.1.1"
+    assert bounces(relay)["failed"] == 1 and bounces(other)["other_node"] == 0
+    world_wait(lambda: "bounce-handed-over" in other.log())
+    # to that node only; a token nobody made goes nowhere
+    forged = path[:5] + ("A" if path[5] != "A" else "B") + path[6:]
+    assert mail.send(other.port, "", forged, data)[0] == 550
+    assert mail.send(other.port, "x@sender.example", path, data)[0] == 550
+
+
+def test_spec_1_4_4_a_relay_that_is_away_gets_it_later(world):
+    relay, path = forwarded(world)
+    other = node(world, "n2", ["n1=127.0.0.1:%d" % relay.port])
+    other.start()
+    relay.stop()
+    assert mail.send(other.port, "", path, report(path))[0] == 250
+    world_wait(lambda: "bounce-not-handed-over" in other.log())
+    other.kill()                # it is on disk until then
+    other.start()
+    relay.start()
+    relay.wait_balance(received=1, held=1, forward_failed=1)
+
+
+def test_spec_1_4_4_two_relays_that_name_each_other_do_not_loop(world):
+    """Neither is n1, each believes that the other is: it goes once from one to the other."""
+    _, path = forwarded(world)
+    second, third = node(world, "n2"), node(world, "n3")
+    for a, b in ((second, third), (third, second)):
+        conf = open(a.conf).read().replace("node-route = {  }", 'node-route = { "n1=127.0.0.1:%d" }' % b.port)
+        open(a.conf, "w").write(conf)
+        a.start()
+    assert mail.send(second.port, "", path, report(path))[0] == 250
+    world_wait(lambda: bounces(third)["other_node"] == 1)
+    world_wait(lambda: "bounce-handed-over" in second.log())
+    assert bounces(second)["other_node"] == 0 and "handed-over" not in third.log()
+    nowhere_on_disk(third, b"No such user")         # 2.2.5
+
+
+def test_spec_1_4_4_check_explains_a_wrong_route(world):
+    for routes, words in ((["n1=127.0.0.1:25"], "own node"), (["n2=nowhere"], "n2=mx3.example.net:25"),
+                          (["N2=127.0.0.1:25"], "n2=mx3.example.net:25"),
+                          (["n2=127.0.0.1:25", "n2=127.0.0.2:25"], "twice")):
+        relay = world.relay(users=None, start=False, forwarder="node-route = { %s }" % ", ".join(
+            '"%s"' % r for r in routes))
+        r = relay.command("check", check=False, json_out=False)
+        assert r.returncode != 0 and words in r.stdout + r.stderr, (routes, r)
+
+
 @pytest.mark.parametrize("data", [
     b"", b"\r\n", b"Content-Type: multipart/report; report-type=delivery-status\r\n\r\n",
     b"Subject: hi\r\n\r\nnothing of interest\r\n",
