@@ -203,6 +203,36 @@ print_balance(const json_t *list)
 	table_print(&t, stdout);
 }
 
+/* Copies of today; nothing for a relay that has sent none. */
+static void
+print_volumes(const json_t *list)
+{
+	static const char *const head[] = { "PROVIDER", "#TODAY", "#ALLOWED", "#LARGEST", "DAY ENDS",
+	    NULL };
+	struct table t;
+	const json_t *d;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	table_init(&t, head);
+	json_array_foreach((json_t *)(uintptr_t)list, i, d) {
+		char until[32];
+
+		time_words(1000 * member_int(d, "until"), until, sizeof(until));
+		table_cell(&t, member_text(d, "provider"));
+		table_cellf(&t, "%lld", (long long)member_int(d, "today"));
+		if (json_is_null(json_object_get(d, "allowed")))
+			table_cell(&t, "-");
+		else
+			table_cellf(&t, "%lld", (long long)member_int(d, "allowed"));
+		table_cellf(&t, "%lld", (long long)member_int(d, "largest"));
+		table_cell(&t, until);
+	}
+	printf("\n");
+	table_print(&t, stdout);
+}
+
 static void
 print_failover(const json_t *list)
 {
@@ -291,6 +321,8 @@ cmd_status(int argc, char **argv)
 		print_roles(json_object_get(r, "roles"));
 		print_queue(json_object_get(r, "queue"));
 		print_balance(json_object_get(r, "domains"));
+		json_array_foreach(json_object_get(r, "roles"), i, d)
+			print_volumes(json_object_get(d, "volumes"));
 		print_failover(json_object_get(r, "failover"));
 		print_alarms(json_object_get(r, "alarms"));
 	}

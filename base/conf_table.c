@@ -413,11 +413,11 @@ const struct conf_key conf_keys[] = {
 	    "the primary only." },
 	{ .name = "volume-start", ROOT(volume_start), COUNT("20000", 0, 1000000000),
 	  .help = "Copies sent to one provider on the first day; on the next ones volume-factor "
-	    "times what the day before saw, but never less than this. Addresses that were silent "
-	    "and suddenly send a lot are blocked. Urgent mail (class 0) is sent all the same. 0: "
-	    "no bound." },
+	    "times the largest day of the last one to two weeks, but never less than this. "
+	    "Addresses that were silent and suddenly send a lot are blocked. What is more waits for "
+	    "the next day; urgent mail (class 0) is sent all the same. 0: no bound." },
 	{ .name = "volume-factor", ROOT(volume_factor), COUNT("2", 1, 100),
-	  .help = "How much more than the day before a provider gets." },
+	  .help = "How many times the largest day of the last one to two weeks a provider gets in a day." },
 	{ .name = "mailbox-full-pause", ROOT(mailbox_full_ms), TIME("24h", 1, 7 * DAY),
 	  .help = "How long nothing is sent to a recovery mailbox that is full." },
 	{ .name = "mailbox-rate-pause", ROOT(user_rate_ms), TIME("1h", 1, DAY),

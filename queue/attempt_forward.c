@@ -15,8 +15,9 @@
 #include "queue/attempt_priv.h"
 #include "queue/baseline.h"
 #include "queue/optout.h"
+#include "queue/volume.h"
 
-enum { DAY_MS = 24 * 3600 * 1000, HOUR_MS = 3600 * 1000, VOLUME_DAYS = 2 };
+enum { DAY_MS = 24 * 3600 * 1000, HOUR_MS = 3600 * 1000 };
 
 /* ---- not now ---- */
 
@@ -228,46 +229,10 @@ mailbox_stops(struct attempts *a, struct work *w)
 
 /* ---- the provider ---- */
 
-/* 8.11: sent today, and how much may be: more than the day before, not anything at once. */
-static bool
-volume_full(struct attempts *a, const struct work *w, int64_t now, int64_t *until)
-{
-	const struct conf *c = a->role->conf;
-	struct mark m, before = { 0, 0 };
-
-	if (c->volume_start == 0 || !marks_get(a->marks, MARK_VOLUME, w->group_key, now, &m) ||
-	    m.until_ms - now <= (int64_t)DAY_MS)	/* a day that is over */
-		return false;
-	(void)marks_get(a->marks, MARK_VOLUME_BEFORE, w->group_key, now, &before);
-	uint64_t most = (uint64_t)before.value * c->volume_factor;
-	if (most < c->volume_start)
-		most = c->volume_start;
-	*until = m.until_ms - (int64_t)DAY_MS;
-	return m.value >= most;
-}
-
-static void
-volume_count(struct attempts *a, const struct work *w, int64_t now)
-{
-	struct mark m;
-	int64_t until;
-
-	if (a->role->conf->volume_start == 0)
-		return;
-	if (marks_get(a->marks, MARK_VOLUME, w->group_key, now, &m) &&
-	    m.until_ms - now <= (int64_t)DAY_MS) {
-		marks_set(a->marks, MARK_VOLUME_BEFORE, w->group_key, now + (int64_t)DAY_MS, m.value,
-		    now);
-		marks_clear(a->marks, MARK_VOLUME, w->group_key, now);
-	}
-	(void)marks_take(a->marks, MARK_VOLUME, w->group_key, UINT32_MAX,
-	    VOLUME_DAYS * (int64_t)DAY_MS, now, &until);
-}
-
 static bool
 provider_stops(struct attempts *a, struct work *w)
 {
-	int64_t now = schedule_now(a->schedule), until = 0;
+	int64_t now = schedule_now(a->schedule);
 	struct mark m;
 
 	if (marks_get(a->marks, MARK_PROVIDER, w->group_key, now, &m)) {
@@ -278,11 +243,7 @@ provider_stops(struct attempts *a, struct work *w)
 		attempt_put_off(a, w, m.until_ms + spread(60 * 1000));
 		return true;
 	}
-	if (forward_class(a->role->conf, &w->item->e, now) > 0 && volume_full(a, w, now, &until)) {
-		attempt_put_off(a, w, until + spread(HOUR_MS));
-		return true;
-	}
-	return false;
+	return attempt_volume_stops(a, w, now);	/* 8.11 */
 }
 
 static void
@@ -454,7 +415,9 @@ attempt_uncount(struct attempts *a, struct work *w)
 	}
 	if (w->message_counted)
 		marks_untake(a->marks, MARK_MESSAGE_ID, w->message_key, now);
-	w->counted = w->message_counted = false;
+	if (w->volume_counted)
+		volume_uncount(a->marks, w->group_key, now);
+	w->counted = w->message_counted = w->volume_counted = false;
 }
 
 /* 8.8, 9.4: a burst waits, a flood is for the primary. False: the leg has ended or waits. */
@@ -477,7 +440,8 @@ mailbox_room(struct attempts *a, struct work *w)
 		attempt_put_off(a, w, until + spread(1000));
 		return false;
 	}
-	w->counted = true;
+	volume_count(a->marks, c, w->group_key, now);
+	w->counted = w->volume_counted = true;
 	return true;
 }
 
@@ -662,7 +626,6 @@ attempt_seal_answer(struct attempts *a, unsigned index, struct slice body)
 void
 attempt_forward_counted(struct attempts *a, struct work *w)
 {
-	w->counted = w->message_counted = false;	/* they stay counted */
-	if (!w->direct)
-		volume_count(a, w, schedule_now(a->schedule));
+	(void)a;
+	w->counted = w->message_counted = w->volume_counted = false;	/* they stay counted */
 }

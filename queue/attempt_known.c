@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "queue/attempt_priv.h"
 #include "queue/report.h"
+#include "queue/volume.h"
 
 static const struct { enum mark_kind kind; const char *words; bool counts; } mailbox_marks[] = {
 	{ MARK_NOUSER, "it does not exist, as its provider said; nothing is sent until it changes",
@@ -38,6 +39,26 @@ add(json_t *known, json_t *words, enum mark_kind kind, const struct mark *m, con
 }
 
 static void
+add_volume(struct attempts *a, uint64_t key, json_t *known, json_t *words, int64_t now)
+{
+	char line[160], until[40] = "";
+	struct volume v;
+
+	if (!volume_look(a->marks, a->role->conf, key, now, &v) || v.allowed == UINT64_MAX)
+		return;
+	if (v.ends_ms != 0)
+		clock_iso8601(v.ends_ms, until, sizeof(until));
+	(void)snprintf(line, sizeof(line), "  %u copies today of %llu it may get in a day (largest "
+	    "lately: %u)%s%s%s", v.today, (unsigned long long)v.allowed, v.largest,
+	    !volume_full(&v) ? "" : "; until ", !volume_full(&v) ? "" : until,
+	    !volume_full(&v) ? "" : " only class 0 goes");
+	json_array_append_new(words, json_string(line));
+	json_object_set_new(known, "volume", json_pack("{s:I, s:I, s:I, s:o}", "today",
+	    (json_int_t)v.today, "allowed", (json_int_t)v.allowed, "largest", (json_int_t)v.largest,
+	    "until", report_time(v.ends_ms)));
+}
+
+static void
 add_provider(struct attempts *a, const struct route *r, json_t *known, json_t *words, int64_t now)
 {
 	const char *name = attempt_group_name(a, r->group);
@@ -55,6 +76,7 @@ add_provider(struct attempts *a, const struct route *r, json_t *known, json_t *w
 	} else {
 		json_array_append_new(words, json_string("  open"));
 	}
+	add_volume(a, key, known, words, now);
 	if (marks_get(a->marks, MARK_AUTH, key, now, &m))
 		add(known, words, MARK_AUTH, &m, "refusals of copies that could not align", true);
 }

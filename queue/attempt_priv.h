@@ -58,6 +58,7 @@ struct work {			/* what is in flight for an item: item->work */
 	bool		 trial;		/* sent as it is although it will not align (7.3 try) */
 	bool		 counted;	/* in MARK_BURST and MARK_DAY */
 	bool		 message_counted;
+	bool		 volume_counted;	/* in the provider's day */
 	uint8_t		 form;		/* enum history_form of the copy */
 	bool		 direct;	/* into a store of ours (9.3) */
 	bool		 tag_read;	/* its X-Fwd-Loop is not ours */
@@ -154,5 +155,14 @@ void attempt_node_reply(struct attempts *a, struct work *w, const struct queue_d
 /* attempt_reply.c */
 void attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 const char *attempt_group_name(const struct attempts *a, const char *group);
+
+/* The alarm of that kind and provider, begun if there is none. */
+struct provider_alarm *attempt_alarm_slot(struct attempts *a, const char *what,
+    const char *name);
+
+/* attempt_volume.c */
+/* Its provider has had its day (8.11). True: the leg waits for the next one. */
+bool attempt_volume_stops(struct attempts *a, struct work *w, int64_t now);
+int attempt_volume_status(struct attempts *a, struct buf *out);	/* 0 or -1: no room */
 
 #endif

@@ -23,12 +23,9 @@ attempt_group_name(const struct attempts *a, const char *group)
 
 /* ---- alarms ---- */
 
-static void
-raise_alarm(struct attempts *a, const struct work *w, const char *what, const char *fix,
-    int64_t until, const struct queue_delivered *m)
+struct provider_alarm *
+attempt_alarm_slot(struct attempts *a, const char *what, const char *name)
 {
-	const char *name = attempt_group_name(a, w->group);
-	int64_t now = clock_wall_ms();
 	struct provider_alarm *x = NULL, *oldest = &a->alarm[0];
 
 	for (size_t i = 0; i < ATTEMPT_ALARMS; i++) {
@@ -37,14 +34,24 @@ raise_alarm(struct attempts *a, const struct work *w, const char *what, const ch
 		if (a->alarm[i].last_ms < oldest->last_ms)
 			oldest = &a->alarm[i];
 	}
-	if (x == NULL) {
-		x = oldest;
-		memset(x, 0, sizeof(*x));
-		(void)snprintf(x->what, sizeof(x->what), "%s", what);
-		(void)snprintf(x->group, sizeof(x->group), "%s", name);
-		x->first_ms = now;
-	}
-	x->last_ms = now;
+	if (x != NULL)
+		return x;
+	x = oldest;
+	memset(x, 0, sizeof(*x));
+	(void)snprintf(x->what, sizeof(x->what), "%s", what);
+	(void)snprintf(x->group, sizeof(x->group), "%s", name);
+	x->first_ms = clock_wall_ms();
+	return x;
+}
+
+static void
+raise_alarm(struct attempts *a, const struct work *w, const char *what, const char *fix,
+    int64_t until, const struct queue_delivered *m)
+{
+	const char *name = attempt_group_name(a, w->group);
+	struct provider_alarm *x = attempt_alarm_slot(a, what, name);
+
+	x->last_ms = clock_wall_ms();
 	x->until_ms = until;
 	x->count++;
 	x->code = m->code;
@@ -311,6 +318,6 @@ attempts_status(struct attempts *a, struct buf *out)
 		rc |= buf_printf(out, "%s\"%s\":%llu", i > 0 ? "," : "",
 		    reply_class_name((enum reply_class)i), (unsigned long long)a->class[i]);
 	rc |= buf_puts(out, "}");
-	if (rc != 0 || status_alarms(a, out) != 0)
+	if (rc != 0 || status_alarms(a, out) != 0 || attempt_volume_status(a, out) != 0)
 		log_warn("status", "reason=\"does not fit\"");
 }

@@ -46,7 +46,8 @@ mark_kind_name(enum mark_kind k)
 {
 	static const char *const names[MARK_KIND_MAX] = { "", "loop", "nouser", "full",
 		"userrate", "munge", "rate", "provider", "auth", "accepted", "volume",
-		"volume-before", "burst", "day", "userrate-times", "message-id" };
+		"volume-before", "burst", "day", "userrate-times", "message-id",
+		"volume-older" };
 
 	return k > 0 && k < MARK_KIND_MAX ? names[k] : "?";
 }

@@ -30,13 +30,13 @@ enum mark_kind {		/* on disk: append only */
 	MARK_PROVIDER,		/* provider: closed; value: enum reply_class */
 	MARK_AUTH,		/* provider: refusals of class AUTH (7.3); value: how many */
 	MARK_ACCEPTED,		/* provider: something was accepted (7.3) */
-	MARK_VOLUME,		/* provider: copies sent (8.11); until: two days after the count
-				 * began; value: how many in the first of them */
-	MARK_VOLUME_BEFORE,	/* ... the day before */
+	MARK_VOLUME,		/* provider: copies sent in a day (queue/volume.c); value: how many */
+	MARK_VOLUME_BEFORE,	/* ... in the largest day of a week */
 	MARK_BURST,		/* recovery address: copies sent to it lately (8.8); value */
 	MARK_DAY,		/* recovery address: ... in a day; value */
 	MARK_USERRATE_TIMES,	/* recovery address: USERRATE in a row; value */
 	MARK_MESSAGE_ID,	/* provider, Message-ID: copies sent (8.9); value */
+	MARK_VOLUME_OLDER,	/* provider: as VOLUME_BEFORE, of the week before that */
 	MARK_KIND_MAX
 };
 const char *mark_kind_name(enum mark_kind k);

@@ -103,6 +103,8 @@ unsigned schedule_limit(const struct schedule *s, const struct dest *d);
  * to the spool. `slower`: then at half the rate. False: it was closed already since the leg
  * was started. */
 bool schedule_close(struct schedule *s, const struct item *it, int64_t pause_ms, bool slower);
+/* The provider groups it knows of: those with something queued, running, or of the last hour. */
+void schedule_providers(struct schedule *s, void (*fn)(void *arg, const char *group), void *arg);
 /* It went to that relay (for reuse of connections and the per-relay count). */
 void schedule_at_relay(struct schedule *s, struct item *it, unsigned relay);
 

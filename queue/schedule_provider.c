@@ -47,6 +47,28 @@ make_room(struct schedule *s, struct dest *d, const struct item *it)
 	return true;
 }
 
+struct each_provider {
+	void	(*fn)(void *arg, const char *group);
+	void	*arg;
+};
+
+static void
+each_dest(void *arg, struct dest *d)
+{
+	const struct each_provider *e = arg;
+
+	if (d->provider != NULL)
+		e->fn(e->arg, d->key + sizeof(SCHEDULE_PROVIDER) - 1);
+}
+
+void
+schedule_providers(struct schedule *s, void (*fn)(void *arg, const char *group), void *arg)
+{
+	struct each_provider e = { fn, arg };
+
+	dests_each(s->dests, each_dest, &e);
+}
+
 bool
 schedule_close(struct schedule *s, const struct item *it, int64_t pause_ms, bool slower)
 {

@@ -126,3 +126,37 @@ def test_spec_8_11_a_share_that_cannot_work_is_refused(world):
     r = relay.command("check", check=False, json_out=False)
     assert r.returncode != 0
     assert "baseline-share" in r.stdout + r.stderr and "standby = relay" in r.stdout + r.stderr
+
+
+def volume(relay):
+    found = relay.roles("queue")[0]["volumes"]
+    return [(v["today"], v["allowed"]) for v in found]
+
+
+def test_spec_8_11_a_day_is_full_but_for_what_is_urgent(world):
+    """The first day takes volume-start copies; a one-time code goes all the same, the rest waits
+    and stays here, and a restart forgets nothing of it."""
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=none"]})
+    relay = world.relay(start=False, more=FAST)
+    relay.write_conf(volume=4)
+    relay.start()
+    world.down()
+    relay.failover("on")
+    put(relay, WARM, 7)
+    relay.wait_balance(received=7, forwarded=4, forward_waiting=3)
+    relay.stop()
+    relay.start()
+    put(relay, WARM, 2)
+    put(relay, COLD, 2, extra=b"Auto-Submitted: auto-generated\r\n")     # class 0 (T3)
+    b = relay.wait_balance(received=11, held=11, forwarded=6, forward_waiting=5)
+    assert identity(b)
+    assert volume(relay) == [(6, 4)]
+    assert {m.rcpts[0] for m in world.recovery.messages[4:]} == {"anna@recovery.example"}
+    assert "provider-volume" in [a["what"] for a in relay.roles("queue")[0]["alarms"]]
+    words = relay.command("why", WARM, json_out=False)
+    assert "6 copies today of 4" in words and "only class 0 goes" in words
+    assert "LARGEST" in relay.command("status", json_out=False)
+    world.up()
+    relay.failover("off")
+    relay.wait_balance(replayed=11, held=0, forward_waiting=0)
+    assert len(world.store.wait(11)) == 11

@@ -29,7 +29,7 @@ replay-step = 1s
 replay-grace = {grace}
 mailbox-burst-max = 1000000
 mailbox-day-max = 1000000
-volume-start = 0
+volume-start = {volume}
 {top}
 forwarder {{
     domain = "fwd.relay.example"
@@ -63,7 +63,7 @@ class Relay:
         os.chmod(os.path.join(self.folder, "secret"), 0o600)
         self.values = dict(state=self.state, port=self.port, dns=dns, out_port=out_port, top=top,
                            folder=self.folder, domain=domain, primary=primary, more=more,
-                           in_domain=in_domain, forwarder=forwarder, grace="0s")
+                           in_domain=in_domain, forwarder=forwarder, grace="0s", volume=0)
         self.write_conf()
 
     def write_conf(self, **changes):

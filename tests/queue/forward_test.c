@@ -311,8 +311,53 @@ test_spec_8_11_volume(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		ends(h, "a@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
 	waits(h, "b@recovery.example");
+	assert_int_equal(house_entry(h, 2)->leg[LEG_HOLD].state, LEG_PARKED);	/* untouched */
+	assert_int_equal(house_entry(h, 2)->leg[LEG_FORWARD].attempts, 0);
 	h->triage = 0;
 	ends(h, "c@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
+}
+
+/* 8.11: it comes back when the day is over, and the administrator is told once. */
+static void
+test_spec_8_11_what_is_too_much_waits_for_tomorrow(void **state)
+{
+	static const int64_t day = INT64_C(24) * 3600 * 1000;
+	struct house *h = *state;
+	struct buf text;
+
+	h->conf->volume_start = 1;
+	int64_t before = clock_wall_ms();
+	ends(h, "a@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
+	for (size_t i = 1; i < 4; i++) {
+		waits(h, "b@recovery.example");
+		int64_t next = house_entry(h, i)->leg[LEG_FORWARD].next_ms;
+
+		assert_in_range(next, before + day, clock_wall_ms() + day + 3600 * 1000 + 1);
+	}
+	buf_init(&text, 64 * 1024);
+	queue_ops.status(&h->role, &text);
+	assert_int_equal(buf_put(&text, "", 1), 0);
+	const char *said = buf_slice(&text).p;
+	assert_non_null(strstr(said, "\"what\":\"provider-volume\""));
+	assert_non_null(strstr(said, "\"count\":3"));
+	assert_non_null(strstr(said, "\"today\":1,\"largest\":0,\"allowed\":1,"));
+	buf_fini(&text);
+}
+
+/* 8.11: what is under way counts, and what was refused does not. */
+static void
+test_spec_8_11_volume_is_exact(void **state)
+{
+	struct house *h = *state;
+	struct queue_deliver q;
+
+	h->conf->volume_start = 1;
+	unsigned at = go(h, "a@recovery.example", "", &q);
+	waits(h, "b@recovery.example");
+	answer(h, at, q.req, 550, "5.7.1", "no");
+	house_until_leg(h, 0, LEG_FORWARD, LEG_FAILED);
+	ends(h, "c@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
+	waits(h, "d@recovery.example");
 }
 
 /* 8.9 */
@@ -593,7 +638,8 @@ main(void)
 		T(test_spec_8_4_block_and_setup_alarm),
 		T(test_spec_9_3_recovery_addresses),
 		T(test_spec_8_8_mailbox_caps),
-		T(test_spec_8_11_volume),
+		T(test_spec_8_11_volume), T(test_spec_8_11_what_is_too_much_waits_for_tomorrow),
+		T(test_spec_8_11_volume_is_exact),
 		T(test_spec_8_9_message_id),
 		T(test_spec_8_6_retry_times),
 		T(test_spec_10_4_class_ttl),
