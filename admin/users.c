@@ -199,14 +199,17 @@ users_stop(const struct cli *cli, const struct conf *c, char **argv, const char 
 	bool stop = strcmp(argv[1], "optout") == 0;
 	int status = CLI_FAILED;
 	struct directory_user u;
+	json_t *names = json_array();
 	char user[512];
 
 	if (d == NULL)
 		return CLI_FAILED;
 	if (directory_find(d, c, slice_str(argv[2]), true, &u) != DIRECTORY_FOUND)
 		fprintf(stderr, "salvaposta users %s: %s: no such user\n", argv[1], argv[2]);
-	else if (slice_cstr(u.address, user, sizeof(user)) == 0)
-		status = users_consent(cli, user, stop, reason);
+	else if (slice_cstr(u.address, user, sizeof(user)) == 0 &&
+	    directory_names(d, u.line, add_text, names) == 0)
+		status = users_consent(cli, user, stop, reason, names);
+	json_decref(names);
 	directory_close(&d);
 	return status;
 }

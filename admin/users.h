@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#include <jansson.h>
+
 #include "admin/cli.h"
 #include "base/slice.h"
 
@@ -24,8 +26,13 @@ int users_import(const struct cli *cli, const struct conf *c, const struct users
 /* `salvaposta users rollback`. The exit status. */
 int users_rollback(const struct cli *cli, const struct conf *c);
 
-/* `salvaposta users optout` and `optin` of this user, in the directory's form. The exit status. */
-int users_consent(const struct cli *cli, const char *user, bool stop, const char *reason);
+/* `salvaposta users optout` and `optin` of this user, in the directory's form. `former`: his
+ * other names, an array; optin lets them go as well. The exit status. */
+int users_consent(const struct cli *cli, const char *user, bool stop, const char *reason,
+    json_t *former);
+/* A user whose address has become an alias of a new one: his stop goes with him, by the
+ * running relay at `path`. */
+void users_consent_follow(const struct conf *c, const char *path);
 /* Adds to a user's object whether he has stopped his copies; so it says. */
 bool users_consent_show(const struct conf *c, struct slice user, json_t *o);
 

@@ -247,6 +247,7 @@ users_tell_relay(const struct cli *cli, const struct conf *c, const char *source
 	*state = "not-running";
 	if (!relay_listens(path))
 		return "no relay is running; it will be used at the next start";
+	users_consent_follow(c, path);	/* before the relay knows the new addresses */
 	req = json_pack("{s:s, s:I, s:s}", "cmd", "directory-reload", "users", (json_int_t)users,
 	    "source", source);
 	reply = control_ask(path, req, why, sizeof(why));

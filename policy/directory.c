@@ -462,6 +462,12 @@ directory_names(struct directory *d, uint64_t line, directory_name_fn *fn, void 
 }
 
 int
+directory_aliases(struct directory *d, directory_alias_fn *fn, void *arg)
+{
+	return snapdb_aliases(d->db, fn, arg) == SNAPDB_OK ? 0 : -1;
+}
+
+int
 directory_confirmed(struct directory *d, directory_name_fn *fn, void *arg)
 {
 	return snapdb_confirmed(d->db, fn, arg) == SNAPDB_OK ? 0 : -1;

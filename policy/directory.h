@@ -110,6 +110,9 @@ struct directory_count {
 	uint64_t	users;
 };
 typedef void directory_count_fn(void *arg, const struct directory_count *n);
+/* Every name of a user that is not his address, as directory_names writes it. */
+typedef void directory_alias_fn(void *arg, struct slice name, struct slice address);
+int directory_aliases(struct directory *d, directory_alias_fn *fn, void *arg);
 int directory_baselines(struct directory *d, uint64_t *users);
 int directory_opt_outs(struct directory *d, uint64_t *users);	/* of state opted-out */
 int directory_audit(struct directory *d, directory_count_fn *fn, void *arg);

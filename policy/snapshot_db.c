@@ -540,6 +540,23 @@ snapdb_names_of(struct snapdb *db, uint64_t line, directory_name_fn *fn, void *a
 }
 
 static void
+alias_row(const struct snapdb_walk *w, sqlite3_stmt *st)
+{
+	directory_alias_fn **fn = w->fn;
+
+	(*fn)(w->arg, column_slice(st, 0), column_slice(st, 1));
+}
+
+enum snapdb_result
+snapdb_aliases(struct snapdb *db, directory_alias_fn *fn, void *arg)
+{
+	struct snapdb_walk w = { alias_row, &fn, arg };
+
+	return snapdb_walk(db, "SELECT n.name,u.address FROM names n JOIN users u ON u.id=n.user"
+	    " WHERE n.name<>u.address", 0, &w);
+}
+
+static void
 count_row(const struct snapdb_walk *w, sqlite3_stmt *st)
 {
 	directory_count_fn **fn = w->fn;

@@ -63,6 +63,7 @@ typedef void snapdb_domain_fn(void *arg, struct slice name, bool fold, uint64_t 
 enum snapdb_result snapdb_domains(struct snapdb *db, snapdb_domain_fn *fn, void *arg);
 enum snapdb_result snapdb_confirmed(struct snapdb *db, directory_name_fn *fn, void *arg);
 enum snapdb_result snapdb_names_of(struct snapdb *db, uint64_t line, directory_name_fn *fn, void *arg);
+enum snapdb_result snapdb_aliases(struct snapdb *db, directory_alias_fn *fn, void *arg);
 enum snapdb_result snapdb_counts(struct snapdb *db, directory_count_fn *fn, void *arg);
 
 const char *snapdb_why(const struct snapdb *db);	/* of the last SNAPDB_FAIL */

@@ -249,6 +249,40 @@ def test_spec_12_3_own_opt_outs_survive_every_refresh(world, database, monkeypat
     relay.stop()
 
 
+def test_spec_12_3_a_stop_follows_a_user_to_a_new_address(world):
+    """Married in the meantime: the old address is an alias now. And the way back."""
+    header = "address,recovery,aliases"
+    others = ["v%d@shop.example,," % i for i in range(5)]
+    old = ["m.rossi@shop.example,m@recovery.example,", '"""o,o""@shop.example",o@recovery.example,']
+    new = ["m.bianchi@shop.example,m@recovery.example,x@shop.example m.rossi",
+           'o@shop.example,o@recovery.example,"""o,o""@shop.example"']
+    relay = world.relay(users=None, start=False)
+    relay.import_users(old + others, header)
+    relay.start()
+    for user in ("m.rossi@shop.example", '"o,o"@shop.example'):
+        relay.command("users", "optout", user, "--reason", "a letter")
+    relay.import_users(new + others, header)
+    for user in ("m.bianchi@shop.example", "o@shop.example"):
+        u = relay.command("users", "show", user)
+        assert stopped(relay, user) and u["opted_out"]["by"] == "operator", u
+    relay.failover("on")
+    assert rcpt(relay, "m.bianchi@shop.example") == 250 and rcpt(relay, "m.rossi@shop.example") == 250
+    relay.wait_balance(received=2, held=2, forward_skipped=2)
+    # He may have copies again, whatever the next import brings.
+    assert relay.command("users", "optin", "m.bianchi@shop.example", "--reason", "called")["changed"]
+    relay.import_users(new + others, header)
+    assert relay.command("users", "show", "m.bianchi@shop.example")["forwarded"]
+    assert stopped(relay, "o@shop.example")
+    assert rcpt(relay, "m.rossi@shop.example") == 250
+    (copy,) = world.recovery.wait(1)
+    assert copy.rcpts == ["m@recovery.example"]
+    b = relay.wait_balance(received=3, held=3, forwarded=1)
+    assert b["forward_skipped"] == 2, b
+    audit = relay.command("audit", "show", json_out=False)
+    assert "had opted out under a former address" in audit and "bianchi" not in audit, audit
+    relay.stop()
+
+
 # ---- LDAP
 
 TREE = """dn: dc=example,dc=it
