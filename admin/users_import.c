@@ -307,9 +307,9 @@ print_text(const struct import *m, const char *said)
 		printf("%s users with a recovery address in a served domain: held, not forwarded\n",
 		    users_number(n->chain));
 	if (n->shared != 0)
-		printf("%s users share %s recovery addresses with more than %d users: held, not "
+		printf("%s users share %s recovery addresses with more than %u users: held, not "
 		    "forwarded until confirmed (--confirm-shared ADDRESS)\n",
-		    users_number(n->shared), users_number(n->shared_addresses), SNAPSHOT_SHARED_MAX);
+		    users_number(n->shared), users_number(n->shared_addresses), n->shared_max);
 	if (n->unknown_shard != 0)
 		printf("%s users of shards that the configuration does not have: they go to the "
 		    "domain's primary\n", users_number(n->unknown_shard));

@@ -247,6 +247,7 @@ struct conf {
 	int64_t	 user_rate_ms;		/* first pause of one that gets too much (USERRATE) */
 	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
 	unsigned marks_max;		/* marks kept */
+	unsigned recovery_users_max;	/* of one recovery address (spec 9.3) */
 	unsigned opt_outs_max;		/* users who stopped their copies */
 	uint64_t history_max;		/* bytes of the attempts remembered for `why` */
 	int64_t	 hold_retention_ms;	/* default 30 d */

@@ -429,6 +429,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "marks-max", ROOT(marks_max), COUNT("200000", 16, 100000000),
 	  .help = "Such memories kept (32 bytes each, on disk and in memory). Beyond it those that "
 	    "end soonest go first." },
+	{ .name = "recovery-users-max", ROOT(recovery_users_max), COUNT("5", 1, 100000),
+	  .help = "Users who may have the same recovery address. Of one that more have nothing is "
+	    "forwarded until `users import --confirm-shared' names it. Takes effect with the next "
+	    "import." },
 	{ .name = "opt-outs-max", ROOT(opt_outs_max), COUNT("1000000", 1, 100000000),
 	  .help = "Users who stopped their copies by mail or through an operator, remembered for "
 	    "good (32 bytes each, on disk and in memory). One more than that is not taken: the "

@@ -494,8 +494,9 @@ static enum snapdb_result
 put_tail(struct snapshot *s)
 {
 	const char *source = s->opt.source == NULL ? "" : s->opt.source;
-	unsigned max = s->opt.shared_max == 0 ? SNAPSHOT_SHARED_MAX : s->opt.shared_max;
+	unsigned max = s->opt.shared_max == 0 ? s->conf->recovery_users_max : s->opt.shared_max;
 
+	s->n.shared_max = max;
 	if (snapdb_flag_shared(s->db, max, &s->n.shared, &s->n.shared_addresses) != SNAPDB_OK ||
 	    snapdb_put_number(s->db, "users", s->n.users) != SNAPDB_OK ||
 	    snapdb_put_number(s->db, "names", s->n.names) != SNAPDB_OK ||

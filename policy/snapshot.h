@@ -19,7 +19,6 @@
 
 enum {
 	SNAPSHOT_ALIASES_MAX = 100,	/* of one user */
-	SNAPSHOT_SHARED_MAX = 5,	/* users of one recovery address (spec 9.3) */
 	SNAPSHOT_GUARD_PERCENT = 80,	/* of the present rows, and opt-outs, at least */
 	SNAPSHOT_OPT_OUTS_LOST = 2,	/* so many opt-outs may go in any case */
 	SNAPSHOT_WHY = 512
@@ -36,7 +35,7 @@ struct snapshot_row {	/* as in the source; "" where there is nothing */
 struct snapshot_options {
 	bool		force;		/* chain rows are kept, not forwarded; no guards */
 	bool		skip_bad;	/* bad rows are left out */
-	unsigned	shared_max;	/* 0: SNAPSHOT_SHARED_MAX */
+	unsigned	shared_max;	/* 0: recovery-users-max of the configuration */
 	const char	*source;	/* file name, kept in the snapshot */
 	const char	*const *confirmed;	/* recovery addresses that many may share, */
 	size_t		nconfirmed;	/* added to those confirmed before */
@@ -55,6 +54,7 @@ struct snapshot_totals {
 	uint64_t	no_recovery, chain;	/* users that are not forwarded because of it */
 	uint64_t	baseline;	/* users with copies in peace time */
 	uint64_t	shared, shared_addresses;
+	unsigned	shared_max;	/* more users than that */
 	uint64_t	unknown_shard;	/* users of a shard the configuration has not */
 	unsigned	domains_empty;	/* served, but without a user */
 	uint64_t	generation;

@@ -294,3 +294,31 @@ def test_why_tells_the_whole_path(world):
     assert relay.command("why", "nobody@shop.example", check=False).returncode == 1
     assert relay.command("why", "0000000000000000", check=False).returncode == 1
     assert relay.command("why", check=False).returncode == 2
+
+
+def test_spec_9_3_one_recovery_address_of_many_users(world):
+    """More than recovery-users-max (5) users: nothing leaves for it until an operator confirms;
+    at import it is said, at send time it is held."""
+    names = ["mario", "anna"] + ["u%d" % i for i in range(4)]
+    rows = ["%s@shop.example,%s" % (n, "Family@recovery.example" if i % 2 else
+            "family@RECOVERY.example") for i, n in enumerate(names)] + ["solo@shop.example,solo@recovery.example"]
+    relay = world.relay(users=None, start=False)
+    said = relay.import_users(rows)
+    assert "6 users share 1 recovery addresses with more than 5 users" in said, said
+    relay.start()
+    world.down()
+    relay.failover("on")
+    for user in ("mario", "anna", "solo"):
+        to = user + "@shop.example"
+        assert mail.send(relay.port, "news@sender.example", to, mail.message("news@sender.example", to))[0] == 250
+    relay.wait_balance(received=3, held=3, forwarded=1, forward_skipped=2)
+    assert [m.rcpts for m in world.recovery.messages] == [["solo@recovery.example"]]
+    listed = relay.command("queue", "list", "--user", "mario@shop.example")["messages"]
+    shown = relay.command("queue", "show", listed[0]["id"])["message"]["recipients"][0]
+    assert shown["forward"]["note"] == "shared"
+    said = relay.import_users(rows, "address,recovery", "--confirm-shared", "FAMILY@recovery.example")
+    assert "share" not in said
+    assert mail.send(relay.port, "news@sender.example", "mario@shop.example",
+                     mail.message("news@sender.example", "mario@shop.example", subject="due"))[0] == 250
+    relay.wait_balance(received=4, held=4, forwarded=2)
+    assert "recovery.example" not in relay.log().lower()

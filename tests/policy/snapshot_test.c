@@ -444,7 +444,7 @@ test_no_state_dir(void **state)
 
 /* Spec 9.3: more than five users of one recovery address, whatever its case. */
 static void
-test_shared(void **state)
+test_spec_9_3_shared_recovery_addresses(void **state)
 {
 	struct fixture_row rows[8] = { { 0 } };
 	char text[7][32];
@@ -470,6 +470,18 @@ test_shared(void **state)
 	o.nconfirmed = 1;
 	assert_int_equal(fixture_import_as(f, rows, &o), SNAPSHOT_OK);
 	assert_int_equal(f->n.shared, 0);
+	assert_int_equal(fixture_import(f, rows), SNAPSHOT_OK);
+	assert_int_equal(f->n.shared, 0);
+	/* the configuration says how many */
+	rows[0].recovery = rows[1].recovery = rows[2].recovery = "three@mail.example.com";
+	rows[3].recovery = rows[4].recovery = rows[5].recovery = "";
+	assert_int_equal(fixture_import(f, rows), SNAPSHOT_OK);
+	assert_int_equal(f->n.shared, 0);
+	f->conf->recovery_users_max = 2;
+	assert_int_equal(fixture_import(f, rows), SNAPSHOT_OK);
+	assert_int_equal(f->n.shared, 3);
+	assert_int_equal(f->n.shared_max, 2);
+	rows[2].recovery = "two@mail.example.com";
 	assert_int_equal(fixture_import(f, rows), SNAPSHOT_OK);
 	assert_int_equal(f->n.shared, 0);
 }
@@ -508,7 +520,7 @@ main(void)
 		T(test_damaged_is_not_kept),
 		T(test_rollback), T(test_rollback_refused), T(test_rollback_of_damaged),
 		T(test_one_at_a_time), T(test_leftover), T(test_killed_before_rename),
-		T(test_no_state_dir), T(test_shared), T(test_totals),
+		T(test_no_state_dir), T(test_spec_9_3_shared_recovery_addresses), T(test_totals),
 	};
 
 	return cmocka_run_group_tests_name("policy/snapshot", tests, NULL, NULL);
