@@ -127,6 +127,7 @@ conn_describe_tls(struct conn *c)
 
 	(void)snprintf(i->version, sizeof(i->version), "%s", SSL_get_version(c->ssl));
 	(void)snprintf(i->cipher, sizeof(i->cipher), "%s", SSL_get_cipher_name(c->ssl));
+	(void)snprintf(i->text, sizeof(i->text), "%s %s", i->version, i->cipher);
 	i->resumed = SSL_session_reused(c->ssl) == 1;
 	if (!SSL_is_server(c->ssl)) {
 		if (peer == NULL)

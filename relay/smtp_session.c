@@ -286,10 +286,7 @@ session_keep(struct session *s)
 	const struct tls_info *tls = conn_tls(s->conn);
 	struct slice list = buf_slice(&s->m.rcpts);
 	struct envelope_rcpt only = { 0 };
-	char cipher[96] = "";
 
-	if (tls != NULL)
-		(void)snprintf(cipher, sizeof(cipher), "%s %s", tls->version, tls->cipher);
 	if (s->m.nrcpt == 1)
 		CHECK(wire_item_next(&list, &envelope_rcpt_wire, &only) == 1);
 	struct ingest_mail mail = {
@@ -311,7 +308,7 @@ session_keep(struct session *s)
 		.token = s->m.to_return_path ? only.token : SLICE_NONE,
 		.rcpt = only.address,
 		.protocol = session_protocol(s),
-		.tls = slice_str(cipher),
+		.tls = tls == NULL ? SLICE_NONE : slice_str(tls->text),
 		.body_fd = s->body_fd,
 	};
 	ingest_keep(s->sv->ingest, &mail, &ops, s, &s->req);

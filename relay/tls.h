@@ -23,6 +23,7 @@ enum {
 struct tls_info {
 	char	version[16];	/* "TLSv1.3" */
 	char	cipher[64];
+	char	text[82];	/* both, a space between: as Received has it */
 	bool	verified;	/* client side: chain and name are right (PKIX), or DANE is */
 	bool	dane;		/* ... by a TLSA record (RFC 7672) */
 	bool	resumed;

@@ -376,6 +376,7 @@ front_record(struct front *f, const struct envelope *e, struct slice content)
 		assert_int_equal(buf_puts(&f->kept, " [utf8]"), 0);
 	if (e->flags & ENV_TRUSTED)
 		assert_int_equal(buf_puts(&f->kept, " [trusted]"), 0);
+	assert_true(e->flags & ENV_TLS ? slice_istarts(e->tls, SLICE_LIT("TLSv1.3 TLS_")) : e->tls.n == 0);
 	if (e->flags & ENV_TLS)
 		assert_int_equal(buf_puts(&f->kept, " [tls]"), 0);
 	assert_int_equal(buf_puts(&f->kept, " "), 0);
