@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "relay/conn_priv.h"
@@ -180,6 +181,18 @@ conn_handshake_failed(struct conn *c, int saved_errno)
 		conn_fail(c, "TLS handshake: %s", conn_ssl_reason(saved_errno));
 }
 
+/* A server's handshake that the client has not begun: OpenSSL would set aside some 30 KiB
+ * for it, for as many clients as like to say STARTTLS and nothing more. */
+static bool
+conn_nothing_said(const struct conn *c)
+{
+	char byte;
+
+	return SSL_is_server(c->ssl) && SSL_in_before(c->ssl) &&
+	    recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	    (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 void
 conn_handshake(struct conn *c)
 {
@@ -187,6 +200,10 @@ conn_handshake(struct conn *c)
 
 	c->secure = true;
 	conn_enter(c, CONN_S_HANDSHAKE);
+	if (conn_nothing_said(c)) {
+		conn_interest(c);
+		return;
+	}
 	ERR_clear_error();
 	errno = 0;
 	r = SSL_do_handshake(c->ssl);
