@@ -173,6 +173,7 @@ struct conf {
 	unsigned connection_rate;	/* new sessions of one address in a minute, per relay */
 	unsigned refusals_max;	/* refused recipients per session, then 421 */
 	unsigned junk_max;	/* commands in a row that bring no mail, then 421 */
+	unsigned commands_max;	/* of all kinds since the last message, then 421 */
 	unsigned tarpit_after;	/* errors and refusals answered at once */
 	int64_t	 tarpit_delay_ms;	/* ... then each of them after so long; 0: never */
 	int64_t	 greet_pause_ms;	/* before the banner; 0: none */

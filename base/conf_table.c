@@ -184,6 +184,9 @@ const struct conf_key conf_keys[] = {
 	{ .name = "junk-commands-max", ROOT(junk_max), COUNT("100", 1, 100000),
 	  .help = "Commands in a row that bring no mail (NOOP, RSET, VRFY, EHLO, HELP) before "
 	    "421." },
+	{ .name = "commands-max", ROOT(commands_max), COUNT("5000", 100, 1000000),
+	  .help = "Commands of all kinds in one session since its last message before 421. BDAT "
+	    "counts when it brings nothing." },
 	{ .name = "tarpit-after", ROOT(tarpit_after), COUNT("10", 0, 100000),
 	  .help = "Bad commands and refused recipients of one session that are answered at once." },
 	{ .name = "tarpit-delay", ROOT(tarpit_delay_ms), TIME("1s", 0, MIN),

@@ -43,6 +43,7 @@ static const char *const count_names[SMTP_COUNT_MAX] = {
 	[SMTP_COUNT_RCPT_REFUSED] = "rcpt_refused",
 	[SMTP_COUNT_ERRORS] = "too_many_errors",
 	[SMTP_COUNT_JUNK] = "too_much_junk",
+	[SMTP_COUNT_COMMANDS] = "too_many_commands",
 	[SMTP_COUNT_REFUSALS] = "too_many_refusals",
 	[SMTP_COUNT_MESSAGES] = "too_many_messages",
 	[SMTP_COUNT_BARE_COMMANDS] = "bare_commands",
@@ -150,6 +151,7 @@ machine_enough(struct smtp_machine *m, enum smtp_count bound, struct buf *reply)
 	static const char *const why[SMTP_COUNT_MAX] = {
 		[SMTP_COUNT_ERRORS] = "too many errors, ",
 		[SMTP_COUNT_JUNK] = "too many commands without mail, ",
+		[SMTP_COUNT_COMMANDS] = "too many commands for one message, ",
 		[SMTP_COUNT_REFUSALS] = "too many unknown recipients, ",
 		[SMTP_COUNT_MESSAGES] = "enough messages for one session, ",
 		[SMTP_COUNT_BARE_COMMANDS] = "",
@@ -516,6 +518,12 @@ machine_is_bdat(struct slice line)
 	return slice_istarts(slice_trim(line), SLICE_LIT("BDAT"));
 }
 
+bool
+machine_tires(struct smtp_machine *m)
+{
+	return !m->front && ++m->commands > m->conf->commands_max;
+}
+
 static struct smtp_step
 machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
     struct buf *reply)
@@ -527,6 +535,9 @@ machine_command(struct smtp_machine *m, enum smtp_state st, struct slice line,
 	/* " BDAT" or "BDAT<TAB>": somebody else may have taken it for one. */
 	if (c == NULL && machine_is_bdat(line))
 		return machine_cmd_bdat(m, st, SLICE_NONE, reply);
+	/* Deferred recipients are no error and no junk, and could go on for ever. */
+	if ((c == NULL || c->handler != machine_cmd_bdat) && machine_tires(m))
+		return machine_enough(m, SMTP_COUNT_COMMANDS, reply);
 	if (c == NULL)
 		return machine_wrong(m, st, reply, "500 5.5.1 unknown command");
 	if ((c->arg == ARG_NONE && arg.n > 0) || (c->arg == ARG_SOME && arg.n == 0))

@@ -62,6 +62,7 @@ enum smtp_count {
 	SMTP_COUNT_RCPT_REFUSED,	/* ... 5yz */
 	SMTP_COUNT_ERRORS,		/* sessions ended: errors-max */
 	SMTP_COUNT_JUNK,		/* ... junk-commands-max */
+	SMTP_COUNT_COMMANDS,		/* ... commands-max */
 	SMTP_COUNT_REFUSALS,		/* ... refusals-max */
 	SMTP_COUNT_MESSAGES,		/* ... messages-max */
 	SMTP_COUNT_BARE_COMMANDS,	/* ... command lines with bare CR or LF */
@@ -103,6 +104,7 @@ struct smtp_machine {
 	unsigned	 errors, messages;
 	unsigned	 refusals;	/* recipients that got 5yz, in this session */
 	unsigned	 junk;		/* commands in a row that bring no mail */
+	unsigned	 commands;	/* of all kinds, since the last message */
 	uint64_t	 chunk;		/* octets of the present one */
 	uint64_t	 chunks;	/* octets of all so far, the present one too */
 	const char	*chunk_error;	/* the reply to it, static; NULL: it is kept */

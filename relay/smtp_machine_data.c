@@ -96,6 +96,8 @@ machine_cmd_bdat(struct smtp_machine *m, enum smtp_state st, struct slice arg,
 		machine_say(reply, "501 5.5.4 BDAT takes a size and perhaps LAST");
 		return machine_enough(m, SMTP_COUNT_BAD_CHUNKS, reply);
 	}
+	if (m->chunk == 0 && !m->chunk_last && machine_tires(m))
+		return machine_enough(m, SMTP_COUNT_COMMANDS, reply);
 	m->chunk_back = (uint8_t)st;
 	m->bdat = st == SMTP_RCPT || st == SMTP_BDAT;
 	m->chunk_error = bdat_obstacle(m, st);
@@ -167,7 +169,7 @@ smtp_machine_end(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	const char *text = machine_fault(m, faults);
 
 	m->messages++;
-	m->junk = 0;
+	m->junk = m->commands = 0;
 	if (text == NULL)
 		return machine_step(SMTP_WAIT_VERDICT, SMTP_DO_KEEP);
 	return machine_answer(m, reply, "%s", text);
@@ -198,7 +200,7 @@ smtp_machine_chunk(struct smtp_machine *m, unsigned faults, struct buf *reply)
 	if (error == NULL)
 		return smtp_machine_end(m, 0, reply);
 	m->messages++;
-	m->junk = 0;
+	m->junk = m->commands = 0;
 	return machine_answer(m, reply, "%s", error);
 }
 

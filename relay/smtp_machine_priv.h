@@ -17,6 +17,8 @@ void machine_say(struct buf *reply, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 struct smtp_step machine_wrong(struct smtp_machine *m, enum smtp_state st, struct buf *reply,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* One command more since the last message: true when that was one too many. */
+bool machine_tires(struct smtp_machine *m);
 /* "FROM:" or "TO:", then the path. UTF-8 is let through for the caller to judge. */
 bool machine_path(struct slice arg, struct slice keyword, struct address *a,
     struct slice *box, struct slice *rest);

@@ -64,13 +64,14 @@ def moved(relay, before, **want):
 
 def test_bounds_of_a_session(world):
     relay = world.relay(top="relays = 1\nerrors-max = 2\njunk-commands-max = 4\nrefusals-max = 2\n"
-                            "messages-max = 1\nrecipients-max = 1\nmessage-size-max = 8k\n"
+                            "messages-max = 1\ncommands-max = 100\nrecipients-max = 1\nmessage-size-max = 8k\n"
                             "header-size-max = 2k\nreceived-max = 2\nbare-newline = reject\n"
                             "tarpit-after = 100")
     relays = b"Received: from a by b; Sat, 28 Nov 2026 10:00:00 +0000\r\n"
     for name, said, word in (
             ("too_many_errors", b"X\r\nX\r\nX\r\n", b"421 4.7.0"),
             ("too_much_junk", b"NOOP\r\n" * 5, b"421 4.7.0"),
+            ("too_many_commands", BEGIN + b"RCPT TO:<anna@shop.example>\r\n" * 98, b"421 4.7.0"),
             ("too_many_refusals", b"EHLO c\r\n" + MAIL + b"RCPT TO:<no@shop.example>\r\n" * 3, b"421 4.7.0"),
             ("too_many_messages", DATA + b"\r\n.\r\n" + MAIL, b"421 4.7.0"),
             ("too_many_recipients", BEGIN + b"RCPT TO:<anna@shop.example>\r\n", b"452 4.5.3"),
