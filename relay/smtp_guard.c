@@ -7,8 +7,8 @@
 
 enum {
 	EVICT_LOOKS	= 64,		/* sessions looked at to make room for one */
-	EVICT_NEW_MS	= 100,		/* idle so long without a sender: may be asked to leave */
-	EVICT_BUSY_MS	= 2000,		/* ... within a transaction */
+	EVICT_NEW_MS	= 100,		/* idle, or busy with no message: may be asked to leave */
+	EVICT_BUSY_MS	= 2000,		/* ... so long after its last message, in between chunks */
 	EVICT_SLOW_MS	= 1000,		/* below data-rate-min in a message for so long */
 	LATE_MAX	= CONN_SMALL	/* bytes of a reply that comes late */
 };
@@ -148,10 +148,24 @@ guard_early(struct session *s)
 
 /* ---- all slots taken ---- */
 
+/* Chunks come, but with pauses that make a message of them slower than data-rate-min. */
+static bool
+guard_slow_chunks(const struct session *s, int64_t now)
+{
+	int64_t ms = now - s->mail_ms;
+
+	return now - s->progress_ms >= EVICT_BUSY_MS || (ms >= EVICT_SLOW_MS &&
+	    s->body_size < s->sv->conf->data_rate_min * (uint64_t)ms / 1000);
+}
+
+/*
+ * Naming senders and recipients, taking them back and naming them again brings no mail: what
+ * counts of a client with a sender is when it named its first, or brought its last message.
+ */
 static bool
 guard_evictable(const struct session *s, int64_t now)
 {
-	int64_t idle = now - s->progress_ms;
+	int64_t since = s->engaged ? s->mail_ms : s->progress_ms;
 
 	if (s->exempt)
 		return false;
@@ -160,13 +174,13 @@ guard_evictable(const struct session *s, int64_t now)
 	case SMTP_PAUSE:
 	case SMTP_GREETED:
 	case SMTP_READY:
-	case SMTP_TLS:
-	case SMTP_LATE:
-		return idle >= (s->engaged ? EVICT_BUSY_MS : EVICT_NEW_MS);
 	case SMTP_MAIL:
 	case SMTP_RCPT:
+	case SMTP_TLS:
+	case SMTP_LATE:
+		return now - since >= (s->brought ? EVICT_BUSY_MS : EVICT_NEW_MS);
 	case SMTP_BDAT:
-		return idle >= EVICT_BUSY_MS;
+		return guard_slow_chunks(s, now);
 	case SMTP_DATA:
 	case SMTP_CHUNK:
 		return session_below_rate(s, EVICT_SLOW_MS);
@@ -198,13 +212,14 @@ bool
 guard_room(struct smtp_server *sv)
 {
 	int64_t now = clock_mono_ms();
-	struct session *s;
+	struct session *s, *t;
 
 	if (sv->stats.sessions < sv->conf->sessions_max)
 		return true;
 	s = guard_victim(&sv->strangers, now);
-	if (s == NULL)
-		s = guard_victim(&sv->engaged, now);
+	t = guard_victim(&sv->engaged, now);
+	if (s == NULL || (t != NULL && t->progress_ms < s->progress_ms))
+		s = t;
 	if (s == NULL)
 		return false;
 	sv->stats.evicted++;
@@ -237,8 +252,10 @@ guard_progress(struct session *s, bool engaged)
 	struct smtp_server *sv = s->sv;
 
 	guard_forget(s);
-	s->engaged = s->engaged || engaged;
 	s->progress_ms = clock_mono_ms();
+	if (engaged && !s->engaged)
+		s->mail_ms = s->progress_ms;
+	s->engaged = s->engaged || engaged;
 	s->listed = true;
 	TAILQ_INSERT_TAIL(s->engaged ? &sv->engaged : &sv->strangers, s, age);
 }

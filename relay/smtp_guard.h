@@ -6,8 +6,9 @@
  *	at the door	sessions and new connections per address, sessions per network, a
  *			pause before the banner in which only a spammer talks and blocklists
  *			are asked
- *	all slots taken	the session that has been idle longest makes room, one that has not
- *			named a sender yet first; whoever is sending mail stays
+ *	all slots taken	the session that has been idle longest makes room, and one that names
+ *			senders and sends nothing like one that says nothing; whoever is
+ *			sending mail stays
  *	while it lasts	replies to errors come late; commands that bring no mail are counted
  *
  * Front servers (trusted-relay) and exempt-networks are never held up by any of it, and

@@ -248,6 +248,8 @@ on_kept(void *arg, enum smtp_kept what, struct slice text)
 	}
 	session_drop_body(s);
 	guard_progress(s, true);
+	s->mail_ms = s->progress_ms;
+	s->brought = s->brought || what == SMTP_KEPT;
 	session_step(s, smtp_machine_kept(&s->m, what, text, &s->sv->reply));
 }
 

@@ -51,11 +51,13 @@ struct session {
 	bool			 exempt;	/* a front, or in exempt-networks */
 	bool			 listed;	/* in strangers or engaged */
 	bool			 engaged;	/* it has named a sender */
+	bool			 brought;	/* ... and a message of it was kept */
 	bool			 counted;	/* in the crowd, as addr */
 	uint8_t			 addr[16];
 	char			 ip[INET6_ADDRSTRLEN];	/* of the peer, or by PROXY */
 	int64_t			 pause_ms;	/* mono ms: no banner before */
 	int64_t			 progress_ms;	/* mono ms: last step towards mail */
+	int64_t			 mail_ms;	/* mono ms: its first sender, then its last message */
 	int64_t			 rate_since;	/* mono ms: content flows since; 0: not now */
 	int64_t			 rate_ms;	/* ... and for so long before */
 	uint64_t		 rate_bytes;	/* of this message, as they came */

@@ -4,10 +4,11 @@
 
     flood.py KIND PORT COUNT SECONDS
 
-KIND: idle (says nothing), command (a byte of a command now and then), data (a byte of a message
-now and then), tls (a handshake that is never finished), storm (connects, says EHLO, leaves), reset
-(the same, leaving with a reset). Whoever is sent away comes again. Prints "ready" when
-COUNT are there or all were tried once; ends by itself after SECONDS."""
+KIND: idle (says nothing), command (a byte of a command now and then), mail (a sender, and again,
+and never a message), data (a byte of a message now and then), tls (a handshake that is never
+begun), storm (connects, says EHLO, leaves), reset (the same, leaving with a reset). Whoever is
+sent away comes again, but for mail. Prints "ready" when COUNT are there or all were tried once,
+with mail a second later; ends by itself after SECONDS."""
 import resource
 import selectors
 import socket
@@ -16,6 +17,7 @@ import sys
 import time
 
 TURN, NEW_PER_TURN = 0.05, 250
+MAIL = b"MAIL FROM:<a@flood.example>\r\n"
 DATA = (b"EHLO flood.example\r\nMAIL FROM:<a@flood.example>\r\nRCPT TO:<mario@shop.example>\r\nDATA\r\n"
         b"Subject: slow\r\n\r\n")
 
@@ -27,6 +29,7 @@ class Client:
         self.sock.setblocking(False)
         self.sock.connect_ex(("127.0.0.1", port))
         self.todo = {"command": b"EHLO flood.example.with.a.long.name", "data": DATA,
+                     "mail": b"EHLO flood.example\r\n" + MAIL,
                      "tls": b"EHLO flood.example\r\nSTARTTLS\r\n\x16\x03"}.get(kind, b"")
         self.greeted = False
 
@@ -40,7 +43,7 @@ class Client:
             return False
         if got and not self.greeted:
             self.greeted = True
-            if self.kind in ("data", "tls"):
+            if self.kind in ("data", "mail", "tls"):
                 self.send(self.todo)
         return bool(got)
 
@@ -56,13 +59,16 @@ class Client:
             self.todo = self.todo[1:]
         elif self.kind == "data":
             self.send(b"x")
+        elif self.kind == "mail":
+            self.send(b"RSET\r\n" + MAIL)
 
 
 def hold(kind, port, count, seconds):
-    end, ready, turn = time.monotonic() + seconds, False, 0
+    end, ready, full, turn = time.monotonic() + seconds, False, 0, 0
     sel, clients, tried = selectors.DefaultSelector(), [], 0
     while time.monotonic() < end:
-        for _ in range(min(NEW_PER_TURN, count - len(clients))):
+        there = tried if kind == "mail" else len(clients)
+        for _ in range(min(NEW_PER_TURN, count - there)):
             c = Client(kind, port)
             tried += 1
             sel.register(c.sock, selectors.EVENT_READ, c)
@@ -76,9 +82,12 @@ def hold(kind, port, count, seconds):
         if closed:
             clients = [c for c in clients if c not in closed]
         turn += 1
-        for c in clients[turn % 40::40]:    # each one about every two seconds
+        every = 20 if kind == "mail" else 40    # each one about every second, or two
+        for c in clients[turn % every::every]:
             c.trickle()
-        if not ready and (tried >= count or len(clients) >= count):
+        if len(clients) >= count or tried >= count:
+            full = full or turn
+        if not ready and full and turn >= full + (20 if kind == "mail" else 0):
             ready = True
             print("ready", flush=True)
 

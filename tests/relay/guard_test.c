@@ -41,7 +41,7 @@ clock_back(void **state)
 	return 0;
 }
 
-/* All slots taken: the oldest that has not named a sender makes room, whoever sends stays. */
+/* All slots taken: the one idle longest makes room, whoever sends stays. */
 static void
 test_eviction(void **state)
 {
@@ -75,7 +75,7 @@ test_eviction(void **state)
 	client_expect_end(&late);
 	client_say(&more, MAIL_TO_MARIO);
 	client_expect(&more, "250 2.1.5 recipient taken\r\n");
-	jump(1999);
+	jump(99);
 	client_fini(&late);
 	client_init(&late, &f);
 	client_expect(&late, "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
@@ -87,6 +87,79 @@ test_eviction(void **state)
 	client_fini(&more);
 	client_fini(&idle);
 	front_fini(&f);
+}
+
+/* Nor is a client that names senders and recipients and never comes to a message; but a session
+ * that has just brought one has time for the next. */
+static void
+test_eviction_busy_with_nothing(void **state)
+{
+	struct client busy, other;
+	struct front f;
+
+	(void)state;
+	jump(0);
+	front_init(&f, "sessions-max = 1", NULL);
+	client_init(&busy, &f);
+	client_say(&busy, MAIL_TO_MARIO);
+	client_expect(&busy, "250 2.1.5 recipient taken\r\n");
+	for (int i = 0; i < 2; i++) {
+		jump(i == 0 ? 99 : 1999);
+		client_init(&other, &f);
+		client_expect(&other,
+		    "421 4.3.2 mx.example.net has too many sessions, try again later\r\n");
+		client_fini(&other);
+		client_say(&busy, i == 0 ? "DATA\r\n" : "RSET\r\nMAIL FROM:<>\r\n");
+		client_expect(&busy, i == 0 ? "354 end with CR LF . CR LF\r\n" :
+		    "250 2.1.0 sender taken\r\n");
+		if (i == 0) {
+			client_say(&busy, "S: x\r\n\r\n.\r\n");
+			client_expect(&busy, "\r\n");
+		}
+	}
+	assert_int_equal(f.commits, 1);
+	jump(1);
+	client_init(&other, &f);
+	client_expect(&other, BANNER);
+	client_expect_end(&busy);
+	assert_int_equal(stats(&f).evicted, 1);
+	client_fini(&busy);
+	client_fini(&other);
+	front_fini(&f);
+}
+
+/* Chunks come one by one: whoever sends a message so is let to, an octet a second is none. */
+static void
+test_eviction_between_chunks(void **state)
+{
+	static const struct { const char *chunk; bool stays; } t[] = {
+		{ "BDAT 1\r\nx", false },
+		{ "BDAT 101\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
+		  "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct client sends, other;
+		struct front f;
+
+		jump(0);
+		front_init(&f, "sessions-max = 1\ndata-rate-min = 64", NULL);
+		client_init(&sends, &f);
+		client_say(&sends, MAIL_TO_MARIO);
+		client_expect(&sends, "250 2.1.5 recipient taken\r\n");
+		for (int n = 0; n < 2; n++) {
+			client_say(&sends, t[i].chunk);
+			client_expect(&sends, " octets taken\r\n");
+			jump(999);
+		}
+		client_init(&other, &f);
+		client_expect(&other, t[i].stays ?
+		    "421 4.3.2 mx.example.net has too many sessions, try again later\r\n" : BANNER);
+		client_fini(&other);
+		client_fini(&sends);
+		front_fini(&f);
+	}
 }
 
 /* A message that trickles in is no reason to keep a slot from others. */
@@ -265,6 +338,10 @@ test_refusals(void **state)
 #define LINES_64	"aaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\naaaaaaaaaaaaaa\r\n"
 #define LINES_256	LINES_64 LINES_64 LINES_64 LINES_64
 #define LINES_1K	LINES_256 LINES_256 LINES_256 LINES_256
+#define TIMES_32(x)	x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x x
+#define TIMES_97(x)	TIMES_32(x) TIMES_32(x) TIMES_32(x) x
+#define RCPT_97		TIMES_97("RCPT TO:<u1@example.it>\r\n")
+#define BDAT_97		TIMES_97("BDAT 1\r\nxBDAT 0\r\n")
 #define DATA_TO_MARIO	MAIL_TO_MARIO "DATA\r\n"
 #define HOST		"421 4.7.0 mx.example.net "
 
@@ -281,6 +358,10 @@ test_bounds_are_counted(void **state)
 		    HOST "too many errors, closing\r\n" },
 		{ SMTP_COUNT_JUNK, "junk-commands-max = 1", "NOOP\r\nNOOP\r\n",
 		    HOST "too many commands without mail, closing\r\n" },
+		{ SMTP_COUNT_COMMANDS, "commands-max = 100\nrecipients-max = 1", MAIL_TO_MARIO RCPT_97
+		    "DATA\r\n", HOST "too many commands for one message, closing\r\n" },
+		{ SMTP_COUNT_COMMANDS, "commands-max = 100", MAIL_TO_MARIO BDAT_97
+		    "BDAT 0\r\n", HOST "too many commands for one message, closing\r\n" },
 		{ SMTP_COUNT_MESSAGES, "messages-max = 1", DATA_TO_MARIO "\r\n.\r\nMAIL FROM:<>\r\n",
 		    HOST "enough messages for one session, closing\r\n" },
 		{ SMTP_COUNT_BARE_COMMANDS, "", "NOOP\nNOOP\nNOOP\n\r\nNOOP\n\r\nNOOP\n\r\n",
@@ -313,7 +394,7 @@ test_bounds_are_counted(void **state)
 		client_expect(&k, t[i].expect);
 		st = stats(&f);
 		for (enum smtp_count c = SMTP_COUNT_ERRORS; c < SMTP_COUNT_MAX; c++)
-			if (st.count[c] != (c == t[i].count))
+			if (c != SMTP_COUNT_RECIPIENTS && st.count[c] != (c == t[i].count))
 				fail_msg("%zu: %s is %llu", i, smtp_count_name(c),
 				    (unsigned long long)st.count[c]);
 		client_fini(&k);
@@ -412,6 +493,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_eviction, clock_back),
+		cmocka_unit_test_teardown(test_eviction_busy_with_nothing, clock_back),
+		cmocka_unit_test_teardown(test_eviction_between_chunks, clock_back),
 		cmocka_unit_test_teardown(test_eviction_slow_data, clock_back),
 		cmocka_unit_test_teardown(test_memory_promised, clock_back),
 		cmocka_unit_test_teardown(test_connection_rate, clock_back),
