@@ -339,9 +339,13 @@ ldif_feed(struct ldif *l, struct slice s)
 int
 ldif_end(struct ldif *l)
 {
-	finish_line(l);
-	if (l->state != LDIF_BEGIN)
+	if (l->state == LDIF_BEGIN) {
+		finish_line(l);
+	} else {
+		/* half a line is not judged: its end is what is wrong with it */
+		l->pending = false;
 		ldif_fail(l, l->at, "the file ends within a line: was it cut?");
+	}
 	l->state = LDIF_BEGIN;
 	return finish_entry(l);
 }

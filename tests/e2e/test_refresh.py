@@ -398,6 +398,24 @@ def test_users_from_ldap_come_and_go_by_schedule(world, ldap, monkeypatch):
     relay.stop()
 
 
+def test_a_dump_by_slapcat_is_imported(world, ldap, monkeypatch):
+    """With folded lines, operational attributes and entries that are no users; and cut, it is not."""
+    relay = from_ldap(world, ldap, monkeypatch)
+    path, dump = os.path.join(relay.folder, "users.ldif"), ldap.dump()
+    assert b"\n userPassword" not in dump and b"entryUUID: " in dump and b"userPassword:: " in dump
+    with open(path, "wb") as f:
+        f.write(dump)
+    r = relay.command("users", "import", "--ldif", path, check=False)
+    assert r.returncode == 0 and "5 entries without an address are left aside" in r.stderr, r.stderr
+    assert relay.command("users", "audit")["states"] == {"opted-in": 31, "opted-out": 5}
+    assert rcpt(relay, "m1@shop.example") == 250
+    with open(path, "wb") as f:
+        f.write(dump[:-20])
+    r = relay.command("users", "import", "--ldif", path, check=False)
+    assert r.returncode == 1 and "was it cut?" in r.stderr, r.stderr
+    relay.stop()
+
+
 def test_no_fault_of_ldap_takes_a_user_away(world, ldap, monkeypatch):
     """Limits that cut the answer, a wrong password, a lost branch, a bad entry, a dead server."""
     relay = from_ldap(world, ldap, monkeypatch)

@@ -79,6 +79,10 @@ class Slapd:
                        input=ldif.encode(), check=True, capture_output=True, timeout=30,
                        env=dict(os.environ, LDAPTLS_CACERT=self.cert))
 
+    def dump(self):
+        """Everything in it, as slapcat writes it."""
+        return subprocess.run(["slapcat", "-f", self.conf], check=True, capture_output=True, timeout=30).stdout
+
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()

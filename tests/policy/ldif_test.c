@@ -97,6 +97,10 @@ static const struct ldif_case cases[] = {
 	{ "cr alone", "dn: a\nma\ril: x\n\ndn: b\n", "2:!a CR without LF4:[]" },
 	{ "cr alone first", "\rdn: a\n\ndn: b\n", "1:!a CR without LF3:[]" },
 	{ "cut within a line", "dn: a\nmail: x@example.i", "2:" CUT },
+	{ "cut within a name", "dn: a\nma", "2:" CUT },
+	{ "cut within a dn", "dn: a\n\nd", "1:[]3:" CUT },
+	{ "cut within base64", "dn: a\nmail:: eH", "2:" CUT },
+	{ "cut within a fold", "dn: a\nmail: x\n ", "3:" CUT },
 	{ "cut before the LF", "dn: a\nmail: x\r", "2:" CUT },
 	{ "the first reason stays", "dn: a\nmail: \xc3\xa8\nmail:< x\n", "2:" BYTE },
 };
