@@ -180,6 +180,8 @@ struct conf {
 	char	**blocklist;	size_t nblocklist;	/* zones */
 	bool	 blocklist_refuse;	/* dns-blocklist-action = defer | refuse */
 	bool	 greylist;
+	unsigned guesses_max;		/* return paths that did not verify (spec 1.2.11) ... */
+	int64_t	 guess_window_ms, guess_pause_ms;	/* ... in this time; 421 for that one */
 	int64_t	 greylist_delay_ms, greylist_window_ms, greylist_keep_ms;
 	char	**exempt_network;	size_t nexempt_network;	/* as trusted_relay */
 	uint64_t data_rate_min;		/* bytes/s of content after 30 s; 0: none */

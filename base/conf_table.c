@@ -179,6 +179,13 @@ const struct conf_key conf_keys[] = {
 	  .help = "... and up to this time." },
 	{ .name = "greylist-keep", ROOT(greylist_keep_ms), TIME("35d", HOUR, 400 * DAY),
 	  .help = "How long a network that came back stays known without a word from it." },
+	{ .name = "guesses-max", ROOT(guesses_max), COUNT("20", 1, 1000000),
+	  .help = "Addresses at the return-path domain that do not verify, from one client address "
+	    "in guess-window, before it gets 421 there for guess-pause." },
+	{ .name = "guess-window", ROOT(guess_window_ms), TIME("10m", 1, DAY),
+	  .help = "See guesses-max." },
+	{ .name = "guess-pause", ROOT(guess_pause_ms), TIME("1h", 1, 30 * DAY),
+	  .help = "See guesses-max. Other mail of that client is not concerned." },
 	{ .name = "refusals-max", ROOT(refusals_max), COUNT("200", 1, 100000),
 	  .help = "Recipients refused in one session before 421: somebody is guessing addresses." },
 	{ .name = "junk-commands-max", ROOT(junk_max), COUNT("100", 1, 100000),

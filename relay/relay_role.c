@@ -570,7 +570,7 @@ relay_status_bounds(const struct smtp_server_stats *s, struct buf *out)
 		{ "crowded_network", s->crowded_network }, { "crowded_rate", s->crowded_rate },
 		{ "evicted", s->evicted }, { "early_talkers", s->early },
 		{ "tarpitted", s->tarpitted }, { "listed", s->listed },
-		{ "greylisted", s->greylisted }, { "slow", s->slow },
+		{ "greylisted", s->greylisted }, { "guesses", s->guesses }, { "slow", s->slow },
 		{ "proxy_refused", s->proxy_refused }, { "timeouts", s->timeouts },
 		{ "timeouts_command", s->timeouts_command },
 		{ "timeouts_data", s->timeouts_data },

@@ -121,6 +121,37 @@ guard_admit(struct session *s)
 		guard_pause(s);
 }
 
+/* Not a front server that names nobody: behind it stand all the clients there are. */
+static bool
+guard_guesser(const struct session *s, uint8_t addr[16])
+{
+	return !session_unknown_client(s) && (s->m.front || !s->exempt) &&
+	    network_addr(slice_str(session_client(s)), addr) == 0;
+}
+
+bool
+guard_guesses(struct session *s)
+{
+	uint8_t addr[16];
+
+	if (!guard_guesser(s, addr) || !guess_barred(s->sv->guess, addr, clock_mono_ms()))
+		return false;
+	s->sv->stats.guesses++;
+	return true;
+}
+
+static void
+guard_guessed(struct session *s)
+{
+	const struct conf *c = s->sv->conf;
+	const struct guess_bounds b = { c->guesses_max, c->guess_window_ms, c->guess_pause_ms };
+	uint8_t addr[16];
+
+	if (guard_guesser(s, addr) && guess_failed(s->sv->guess, &b, addr, clock_mono_ms()))
+		log_warn("guesses", "client=%s effect=%s", session_client(s),
+		    log_escs("421 at the return-path domain for guess-pause"));
+}
+
 enum smtp_rcpt_verdict
 guard_rcpt(struct session *s, const struct smtp_rcpt_answer *a)
 {
@@ -128,6 +159,8 @@ guard_rcpt(struct session *s, const struct smtp_rcpt_answer *a)
 	const struct greylist_bounds b = { c->greylist_delay_ms, c->greylist_window_ms,
 		c->greylist_keep_ms };
 
+	if (a->return_path && a->verdict == SMTP_RCPT_UNKNOWN)
+		guard_guessed(s);
 	/* Reports do not come twice from some hosts, and there is a token on their address. */
 	if (!c->greylist || s->sv->greylist == NULL || s->exempt || a->return_path ||
 	    a->verdict != SMTP_RCPT_KNOWN || s->m.mail_from[0] == '\0' ||

@@ -26,6 +26,8 @@ void guard_paused(struct session *s);
 /* It talked in that pause. */
 void guard_early(struct session *s);
 
+/* Who has guessed too many return paths may not ask for one now (spec 1.2.11). */
+bool guard_guesses(struct session *s);
 /* The directory's answer about a recipient, or "not at the first try". */
 enum smtp_rcpt_verdict guard_rcpt(struct session *s, const struct smtp_rcpt_answer *a);
 

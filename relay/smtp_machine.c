@@ -644,6 +644,10 @@ smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply)
 	case SMTP_END_EARLY:
 		machine_say(reply, "421 4.7.0 %s wait for the banner, please", host);
 		break;
+	case SMTP_END_GUESS:
+		machine_say(reply, "421 4.7.0 %s too many return paths that are none, try again "
+		    "later", host);
+		break;
 	}
 	return machine_step(SMTP_CLOSING, SMTP_DO_CLOSE);
 }

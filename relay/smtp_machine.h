@@ -187,7 +187,8 @@ enum smtp_end {
 	SMTP_END_ADDRESS,	/* too many from there */
 	SMTP_END_NETWORK,
 	SMTP_END_RATE,		/* too often from there */
-	SMTP_END_EARLY		/* it talked before the banner */
+	SMTP_END_EARLY,		/* it talked before the banner */
+	SMTP_END_GUESS		/* too many return paths that are none */
 };
 /* 421 and why. */
 struct smtp_step smtp_machine_bye(struct smtp_machine *m, enum smtp_end why, struct buf *reply);

@@ -176,6 +176,7 @@ smtp_server_new(struct loop *l, const struct conf *c, struct ingest *g, struct t
 	buf_init(&sv->reply, REPLY_MAX);
 	sv->crowd = crowd_new();
 	sv->rate = rate_new();
+	sv->guess = guess_new();
 	TAILQ_INIT(&sv->strangers);
 	TAILQ_INIT(&sv->engaged);
 	server_networks(sv, c);
@@ -231,6 +232,7 @@ smtp_server_free(struct smtp_server **sp)
 	timer_free(&sv->stop_timer);
 	crowd_free(&sv->crowd);
 	rate_free(&sv->rate);
+	guess_free(&sv->guess);
 	greylist_unmap(&sv->greylist);
 	free(sv->trusted);
 	free(sv->exempt);

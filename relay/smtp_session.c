@@ -253,15 +253,13 @@ on_kept(void *arg, enum smtp_kept what, struct slice text)
 	session_step(s, smtp_machine_kept(&s->m, what, text, &s->sv->reply));
 }
 
-/* Who is to be judged: whom the front named, or who is connected. */
-static const char *
+const char *
 session_client(const struct session *s)
 {
 	return s->m.client != NULL && s->m.client->addr[0] != '\0' ? s->m.client->addr : s->ip;
 }
 
-/* A front that did not say whose mail it is: its own address tells nothing (spec 0.5). */
-static bool
+bool
 session_unknown_client(const struct session *s)
 {
 	return s->m.front && (s->m.client == NULL || s->m.client->addr[0] == '\0');
@@ -341,8 +339,13 @@ session_step(struct session *s, struct smtp_step step)
 			ingest_prefetch(sv->ingest, slice_str(session_client(s)),
 			    slice_str(s->m.mail_from));
 		break;
-	case SMTP_DO_DIRECTORY:
 	case SMTP_DO_SEAL:
+		if (guard_guesses(s)) {
+			session_step(s, smtp_machine_bye(&s->m, SMTP_END_GUESS, &sv->reply));
+			return;
+		}
+		/* FALLTHROUGH */
+	case SMTP_DO_DIRECTORY:
 		ingest_rcpt(sv->ingest, step.action == SMTP_DO_SEAL,
 		    slice_str(s->m.pending->address), on_rcpt, s, &s->req);
 		return;

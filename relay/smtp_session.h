@@ -48,6 +48,7 @@ struct smtp_server_stats {
 	uint64_t	tarpitted;	/* replies that were given late */
 	uint64_t	listed;		/* clients a blocklist names */
 	uint64_t	greylisted;	/* recipients put off */
+	uint64_t	guesses;	/* 421 to who guessed too many return paths */
 	uint64_t	slow;		/* messages below data-rate-min */
 	uint64_t	proxy_refused;	/* no trusted relay, or no PROXY header */
 	uint64_t	count[SMTP_COUNT_MAX];	/* of the machine, by smtp_count_name */

@@ -9,6 +9,7 @@
 #include "base/network.h"
 #include "relay/blocklist.h"
 #include "relay/crowd.h"
+#include "relay/guess.h"
 #include "relay/greylist.h"
 #include "relay/rate.h"
 #include "relay/smtp_session.h"
@@ -75,6 +76,7 @@ struct smtp_server {
 	struct buf		 reply;		/* of the command at hand */
 	struct crowd		*crowd;		/* owned */
 	struct rate		*rate;		/* owned */
+	struct guess		*guess;		/* owned */
 	struct greylist		*greylist;	/* owned; NULL: not there */
 	struct session_list	 strangers, engaged;
 	struct network		*trusted;	/* owned; ntrusted of trusted-relay */
@@ -93,6 +95,10 @@ struct smtp_server {
 void session_step(struct session *s, struct smtp_step step);
 void session_enter(struct session *s, enum smtp_state st);
 /* Content of this message flows for so long, and too slowly. */
+/* Who is to be judged: whom the front named, or who is connected. */
+const char *session_client(const struct session *s);
+/* A front that did not say whose mail it is: its own address tells nothing (spec 0.5). */
+bool session_unknown_client(const struct session *s);
 bool session_below_rate(const struct session *s, int64_t after_ms);
 void session_closed(struct session *s);
 

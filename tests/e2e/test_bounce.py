@@ -110,6 +110,25 @@ def test_spec_2_2_1_and_2_2_2_who_may_write_to_a_return_path(world):
     assert legs(relay)["forward"]["state"] == "delivered"
 
 
+def test_spec_1_2_11_guessing_return_paths(world):
+    """Twenty that do not verify, then 421 for that client there, and for no other and nowhere
+    else; the pause ends."""
+    relay, path = forwarded(world, top="guesses-max = 3\nguess-pause = 2s")
+    local, domain = path.split("@")
+    def ask(address, source="127.0.0.5"):
+        return mail.send(relay.port, "", address, report(address), source=source)[0]
+    for _ in range(3):
+        assert ask("SRS0=AAAAAAAA" + local[13:] + "@" + domain) == 550
+    assert ask(path) == 421
+    assert ask("SRS0=AAAAAAAA" + local[13:] + "@" + domain) == 421
+    assert ask("postmaster@" + domain) == 250
+    assert ask(USER) == 250                             # not at the user's own domain
+    assert sum(r["guesses"] for r in relay.roles("relay")) == 2
+    assert "guesses" in relay.log()
+    assert ask(path, "127.0.0.8") == 250
+    world_wait(lambda: ask(path) == 250)
+
+
 def test_spec_2_2_2_senders_that_cannot_do_better(world):
     relay, path = forwarded(world, forwarder="accept-nonnull-bounces = yes")
     assert mail.send(relay.port, "x@sender.example", path, report(path))[0] == 250
