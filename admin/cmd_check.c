@@ -16,6 +16,7 @@
 #include "admin/control_client.h"
 #include "admin/keyfile.h"
 #include "admin/table.h"
+#include "admin/users_command.h"
 #include "policy/sign.h"
 #include "policy/srs.h"
 #include "relay/tls.h"	/* the same loader the relay uses: what passes here starts there */
@@ -284,6 +285,17 @@ check_listen(const struct found *f, const char *address)
 	close(fd);
 }
 
+/* The relay starts without it. */
+static void
+check_refresh(const struct found *f)
+{
+	const char *path = f->c->refresh_command;
+	char why[512] = "";
+
+	if (path != NULL && users_command_check(path, why, sizeof(why)) != 0)
+		doubt(f, "refresh-command", "%s: %s", path, why);
+}
+
 static int
 finish(const struct cli *cli, const struct conf *c, struct conf_errors *e)
 {
@@ -332,7 +344,8 @@ check(const struct cli *cli, bool values)
 			check_listen(&f, c->listen[i].address);
 		check_tls(&f);
 		check_domain_keys(&f);
-	check_secrets(&f);
+		check_secrets(&f);
+		check_refresh(&f);
 	}
 	int status = finish(cli, c, &e);
 	if (status == CLI_OK && values) {

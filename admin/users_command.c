@@ -26,9 +26,9 @@ struct users_command {
 	char	last;		/* byte read; '\n' before the first */
 };
 
-/* Root runs it: nobody else may be able to write it. 0 or -1 with `why`. */
-static int
-check_file(const char *path, char *why, size_t cap)
+/* Root runs it: nobody else may be able to write it. */
+int
+users_command_check(const char *path, char *why, size_t cap)
 {
 	struct stat st;
 
@@ -79,7 +79,7 @@ users_command_start(const char *path, int64_t timeout_ms, char *why, size_t cap)
 	struct users_command *u;
 	int fd[2], rc;
 
-	if (check_file(path, why, cap) != 0)
+	if (users_command_check(path, why, cap) != 0)
 		return NULL;
 	if (pipe2(fd, O_CLOEXEC) != 0) {
 		snprintf(why, cap, "cannot be run: %s", strerror(errno));

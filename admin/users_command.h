@@ -14,6 +14,8 @@
 
 struct users_command;
 
+/* Whether users_command_start would run it. 0, or -1 with `why`. */
+int users_command_check(const char *path, char *why, size_t cap);
 /* NULL with the reason in `why` (`cap` bytes, as below): not there, not executable, or
  * writable by others than root and the caller. */
 struct users_command *users_command_start(const char *path, int64_t timeout_ms, char *why,

@@ -660,6 +660,10 @@ test_check(void **state)
 		{ "tls-ca-file = %s/cert.pem\n", "tls-ca-file: ", 1 },
 		{ "listen \"203.0.113.1:25\" { }\n", "is not an address of this host", 1 },
 		{ "retry-min = 0s\n", ":1: retry-min: ", 1 },
+		{ "refresh-command = /nonexistent/export\n",
+		  "warning: refresh-command: /nonexistent/export: cannot be run: No such file", 0 },
+		{ "refresh-command = %s/secret\n", "not an executable file", 0 },
+		{ "refresh-command = /bin/true\n", "", 0 },
 	};
 	const struct place *p = *state;
 	char text[2048], base[1024], path[256];
