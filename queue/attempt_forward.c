@@ -122,6 +122,10 @@ attempt_resolve_message(struct attempts *a, struct work *w)
 		attempt_skip(a, it, LEG_SKIPPED, w->msg.env.reason);
 		return;
 	}
+	if ((w->msg.env.flags & ENV_TAGGED) != 0 && attempt_in_peace(a, it)) {
+		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT(TARGET_NO_BASELINE));	/* it was only looked at */
+		return;
+	}
 	work_envelope(a, w, &w->msg.env, &rcpt);
 	if (marks_get(a->marks, MARK_LOOP, w->user_key, schedule_now(a->schedule), NULL)) {
 		attempt_skip(a, it, LEG_SKIPPED, SLICE_LIT("loop"));	/* 9.1 */
@@ -429,9 +433,12 @@ mailbox_room(struct attempts *a, struct work *w)
 
 	if (w->direct)		/* our own store minds for itself */
 		return true;
-	if (!marks_take(a->marks, MARK_DAY, w->recovery_key, c->mailbox_day_max, DAY_MS, now,
-	    &until)) {
-		attempt_skip(a, w->item, LEG_SKIPPED, SLICE_LIT("mailbox-day-max"));
+	/* in peace time half of the day is left to the outage that may come */
+	bool peace = attempt_in_peace(a, w->item);
+	uint32_t most = peace ? (c->mailbox_day_max + 1) / 2 : c->mailbox_day_max;
+	if (!marks_take(a->marks, MARK_DAY, w->recovery_key, most, DAY_MS, now, &until)) {
+		attempt_skip(a, w->item, LEG_SKIPPED, slice_str(peace ? TARGET_NO_BASELINE :
+		    "mailbox-day-max"));
 		return false;
 	}
 	if (!marks_take(a->marks, MARK_BURST, w->recovery_key, c->mailbox_burst_max,

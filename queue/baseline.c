@@ -41,10 +41,13 @@ share(const struct conf *c, const struct failover_group *g)
 
 bool
 baseline_start(const struct conf *c, const struct failover_group *g,
-    const struct spool_entry *e, int64_t now, struct legs_change *to)
+    const struct spool_entry *e, bool tagged, int64_t now, struct legs_change *to)
 {
-	if (e->kind != RCPT_USER || e->hold_only || e->leg[LEG_FORWARD].state != LEG_ABSENT ||
-	    !baseline_drawn(e->id, e->rcpt_index, share(c, g)))
+	unsigned percent = share(c, g);
+
+	if (e->kind != RCPT_USER || e->leg[LEG_FORWARD].state != LEG_ABSENT || percent == 0)
+		return false;
+	if (!tagged && (e->hold_only || !baseline_drawn(e->id, e->rcpt_index, percent)))
 		return false;
 	legs_end(e, LEG_FORWARD, LEG_WAITING, LEGS_CODE_BASELINE, SLICE_NONE, to);
 	to->leg.next_ms = now;

@@ -20,9 +20,14 @@
 bool baseline_ordinary(const struct envelope *e);
 /* Is it one of `percent` in a hundred? The same answer for the same recipient. */
 bool baseline_drawn(struct msgid id, uint16_t rcpt_index, unsigned percent);
-/* The leg to write for a recipient of ordinary mail that was just committed; false: none. */
+/*
+ * The leg to write for a recipient of mail that was just committed; false: none. `tagged`: the
+ * mail has an X-Fwd-Loop field. Where there is a share each of those has a leg, not to be
+ * copied, but for seal to see whether it is a copy of ours that came back (spec 9.1): then
+ * nothing more is copied to that user for a day.
+ */
 bool baseline_start(const struct conf *c, const struct failover_group *g,
-    const struct spool_entry *e, int64_t now, struct legs_change *to);
+    const struct spool_entry *e, bool tagged, int64_t now, struct legs_change *to);
 
 /* It was begun as one, and is on its way. */
 bool baseline_leg(const struct spool_entry *e);

@@ -109,7 +109,8 @@ static const struct { const char *note, *words; } note_words[] = {
 	{ "no-recovery", "the user has no recovery address" },
 	{ "opted-out", "the user has opted out" },
 	{ "unverified", "the recovery address is not verified" },
-	{ TARGET_NO_BASELINE, "in peace time only those get copies who agreed to it (baseline)" },
+	{ TARGET_NO_BASELINE, "failover is off: only users who agreed (baseline) get some copies then, "
+	    "up to half of mailbox-day-max" },
 	{ "not-opted-in", "the user has not opted in, and forward-to asks for that" },
 	{ "shared", "too many users have this recovery address" },
 	{ "mailbox-day-max", "the recovery mailbox got its mailbox-day-max already" },

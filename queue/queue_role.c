@@ -81,6 +81,7 @@ struct commit {
 	uint8_t			*notify;	/* owned, likewise: NOTIFY_* */
 	bool			 recheck;	/* ENV_RECHECK */
 	bool			 ordinary;	/* baseline_ordinary */
+	bool			 tagged;	/* ENV_TAGGED */
 	struct commit		*next, *prev;
 };
 
@@ -168,13 +169,13 @@ commit_put_off(struct queue *q, struct spool_ref ref)
 
 /* 8.11: not before the commit, whose format on disk knows nothing of it. */
 static void
-commit_baseline(struct queue *q, struct spool_ref ref)
+commit_baseline(struct queue *q, struct spool_ref ref, bool tagged)
 {
 	struct spool_entry e;
 	struct legs_change to;
 
 	if (spool_get(q->spool, ref, &e) == 0 && baseline_start(q->role->conf,
-	    failover_find(q->failover, e.group), &e, schedule_now(q->schedule), &to))
+	    failover_find(q->failover, e.group), &e, tagged, schedule_now(q->schedule), &to))
 		schedule_write(q->schedule, &e, LEG_FORWARD, &to);
 }
 
@@ -191,8 +192,8 @@ commit_done(void *arg, enum queue_commit_status st, const struct spool_ref *ref,
 		commit_catch_up(q, ref[i]);
 		if (c->recheck)
 			commit_put_off(q, ref[i]);
-		if (c->ordinary)
-			commit_baseline(q, ref[i]);
+		if (c->ordinary || c->tagged)
+			commit_baseline(q, ref[i], c->tagged);
 		if ((c->notify[i] & NOTIFY_DELAY) != 0)
 			commit_remind(q, ref[i]);
 		schedule_fresh(q->schedule, ref[i]);
@@ -256,6 +257,7 @@ commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int 
 	c->link = q->link[relay];
 	c->recheck = (e.flags & ENV_RECHECK) != 0;
 	c->ordinary = baseline_ordinary(&e);
+	c->tagged = (e.flags & ENV_TAGGED) != 0;
 	c->next = q->commits;
 	if (c->next != NULL)
 		c->next->prev = c;

@@ -206,6 +206,14 @@ test_spec_8_11_copy_is_retried(void **state)
 	assert_string_equal(house_note(h, i, LEG_FORWARD), LEGS_NOTE_OFF);
 }
 
+static bool
+swept(struct house *h, const void *arg)
+{
+	const size_t *i = arg;
+
+	return !switch_sweeping(house_queue(h), house_entry(h, *i)->group);
+}
+
 /* Failover comes on before the primary has it: now every user gets his copy. */
 static void
 test_spec_8_11_failover_makes_it_a_copy_like_others(void **state)
@@ -225,6 +233,7 @@ test_spec_8_11_failover_makes_it_a_copy_like_others(void **state)
 	(void)house_next(h, H_DIRECTORY, DIR_TARGET, &dir_target_wire, &t);
 	assert_int_equal(t.baseline, 1);
 	house_switch(h, "a.example", FAILOVER_ON);
+	house_until(h, swept, &k);	/* what is skipped now nobody would begin again */
 	h->peer[H_DIRECTORY].first--;
 	house_target(h, TARGET_NONE, "", TARGET_NO_BASELINE);
 	for (unsigned n = 0; n < 2; n++)
@@ -262,6 +271,67 @@ test_spec_8_11_outage_ends_copies_of_delivered_mail(void **state)
 	    schedule_now(q->schedule), &to), LEGS_SETTLE);
 }
 
+/* 9.1: the recovery mailbox sends mail back here. It goes to the primary, and the user gets no
+ * copies for a day. */
+static void
+test_spec_9_1_mail_that_comes_back_in_peace_time(void **state)
+{
+	static const uint32_t flags[] = { ENV_TAGGED | ENV_HOLD_ONLY, ENV_TAGGED };
+	static const char *const notes[] = { "no-reason", TARGET_NO_BASELINE };
+	struct house *h = *state;
+	struct seal_tag q;
+	size_t i;
+
+	h->triage = 0;		/* whatever it looks like */
+	for (unsigned n = 0; n < 3; n++) {
+		i = house_queue(h)->spool->n;
+		house_committed(h, house_commit(h, &anna, 1, flags[n % 2], 0), COMMIT_OK);
+		(void)house_next(h, H_SEAL, SEAL_TAG, &seal_tag_wire, &q);
+		const struct seal_tagged a = { q.req, n < 2 ? TAG_NOT_OURS : TAG_OURS,
+			house_entry(h, i)->id, 0 };
+		assert_int_equal(ipc_send(h->peer[H_SEAL].ours, SEAL_TAGGED, &seal_tagged_wire, &a,
+		    -1), 0);
+		house_until_leg(h, i, LEG_FORWARD, LEG_SKIPPED);
+		assert_string_equal(house_note(h, i, LEG_FORWARD), n < 2 ? notes[n] : "loop");
+		store(h, i);
+	}
+	h->triage = 2;
+	i = commit(h);
+	house_until_leg(h, i, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, i, LEG_FORWARD), "loop");
+	assert_false(house_has_mail(h, &h->peer[H_DIRECTORY]));
+}
+
+/* 8.8: peace leaves half of a mailbox's day to the outage that may come. */
+static void
+test_spec_8_8_half_of_the_day_is_for_an_outage(void **state)
+{
+	struct house *h = *state;
+	struct queue_deliver q;
+	size_t i;
+
+	h->conf->mailbox_day_max = 3;
+	for (unsigned n = 0; n < 2; n++) {
+		i = commit(h);
+		store(h, i);
+		target(h, true, TARGET_OK, "anna@recovery.example");
+		house_prepare(h, SEAL_OK, "");
+		unsigned at = house_delivery(h, &q, NULL);
+		house_deliver_answer(h, at, q.req, DELIVER_OK, SCOPE_RCPT, 250);
+		house_until_leg(h, i, LEG_FORWARD, LEG_DELIVERED);
+	}
+	i = commit(h);
+	store(h, i);
+	target(h, true, TARGET_OK, "anna@recovery.example");
+	house_until_leg(h, i, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, i, LEG_FORWARD), TARGET_NO_BASELINE);
+	house_switch(h, "a.example", FAILOVER_ON);
+	i = commit(h);
+	target(h, false, TARGET_OK, "anna@recovery.example");
+	house_prepare(h, SEAL_OK, "");
+	assert_int_equal(house_entry(h, i)->leg[LEG_HOLD].state, LEG_PARKED);
+}
+
 #define T(fn)	cmocka_unit_test_setup_teardown(fn, setup, house_teardown)
 
 int
@@ -274,6 +344,8 @@ main(void)
 		T(test_spec_8_11_no_leg_at_all), T(test_spec_8_11_copy_is_retried),
 		T(test_spec_8_11_failover_makes_it_a_copy_like_others),
 		T(test_spec_8_11_outage_ends_copies_of_delivered_mail),
+		T(test_spec_9_1_mail_that_comes_back_in_peace_time),
+		T(test_spec_8_8_half_of_the_day_is_for_an_outage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
