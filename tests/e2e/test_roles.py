@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.lib import mail
+from tests.lib.ports import free_port
 from tests.lib.relay import BINARY, alive, children
 
 SENDER, USER = "news@sender.example", "mario@shop.example"
@@ -324,4 +325,29 @@ def test_private_keys_are_in_the_processes_that_use_them_only(world):
         assert found <= allowed.get(r["role"], set()), (r["role"], found)
         seen |= found
     assert {"tls", "seal"} <= seen      # they can be found where they are
+    relay.stop()
+
+
+def test_spec_9_3_a_relay_knows_its_own_addresses_after_the_queue_died(world):
+    """It reads them before it is confined and cannot ask again: a listener on 0.0.0.0 stays
+    ourselves, and a recovery address whose MX leads back here is never tried."""
+    own = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
+    own = [a for a in own if ":" not in a]
+    if not own:
+        pytest.skip("no IPv4 address but that of loopback")
+    world.dns.set("self.example", {"MX": ["10 host.self.example."]})
+    world.dns.set("host.self.example", {"A": [own[0]]})
+    port = free_port()
+    relay = world.relay(users=[USER + ",a@self.example"], start=False, more='listen "0.0.0.0:%d" { }' % port)
+    relay.write_conf(out_port=port)
+    relay.start()
+    world.down()
+    relay.failover("on")
+    for i in range(2):
+        assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+        relay.wait_balance(received=i + 1, held=i + 1, forward_skipped=i + 1)
+        if i == 0:
+            os.kill(relay.roles("queue")[0]["pid"], signal.SIGKILL)
+            relay.wait_ready()
+    assert relay.log().count('leg=forward state=skipped note="self"') == 2, relay.log()
     relay.stop()
