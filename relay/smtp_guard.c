@@ -181,16 +181,6 @@ guard_early(struct session *s)
 
 /* ---- all slots taken ---- */
 
-/* Chunks come, but with pauses that make a message of them slower than data-rate-min. */
-static bool
-guard_slow_chunks(const struct session *s, int64_t now)
-{
-	int64_t ms = now - s->mail_ms;
-
-	return now - s->progress_ms >= EVICT_BUSY_MS || (ms >= EVICT_SLOW_MS &&
-	    s->body_size < s->sv->conf->data_rate_min * (uint64_t)ms / 1000);
-}
-
 /*
  * Naming senders and recipients, taking them back and naming them again brings no mail: what
  * counts of a client with a sender is when it named its first, or brought its last message.
@@ -213,7 +203,7 @@ guard_evictable(const struct session *s, int64_t now)
 	case SMTP_LATE:
 		return now - since >= (s->brought ? EVICT_BUSY_MS : EVICT_NEW_MS);
 	case SMTP_BDAT:
-		return guard_slow_chunks(s, now);
+		return now - s->progress_ms >= EVICT_BUSY_MS || session_below_rate(s, EVICT_SLOW_MS);
 	case SMTP_DATA:
 	case SMTP_CHUNK:
 		return session_below_rate(s, EVICT_SLOW_MS);

@@ -429,8 +429,9 @@ static struct smtp_step
 cmd_help(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
 	(void)m, (void)arg;
-	machine_say(reply, "214 2.0.0 %s MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP "
-	    "STARTTLS%s", m->lmtp ? "LHLO" : "EHLO HELO", m->front ? " XCLIENT" : "");
+	machine_say(reply, "214 2.0.0 %s MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP%s%s",
+	    m->lmtp ? "LHLO" : "EHLO HELO", m->tls_offered && !m->tls_active ? " STARTTLS" : "",
+	    m->front ? " XCLIENT" : "");
 	return machine_step(st, SMTP_DO_NOTHING);
 }
 

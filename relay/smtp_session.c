@@ -28,20 +28,16 @@ session_content_state(unsigned st)
 	return st == SMTP_DATA || st == SMTP_CHUNK;
 }
 
-/* The time that content takes to come; what we think about between chunks is not counted. */
+/* The time that a message takes to come, with the client's pauses between its chunks. */
 static void
 session_rate_state(struct session *s, enum smtp_state st)
 {
-	bool flows = session_content_state(st);
+	bool flows = session_content_state(st) || st == SMTP_BDAT;
 
 	if (flows && s->rate_since == 0) {
 		s->rate_since = clock_mono_ms();
-		if (s->state != SMTP_BDAT) {
-			s->rate_ms = 0;
-			s->rate_bytes = 0;
-		}
-	} else if (!flows && s->rate_since != 0) {
-		s->rate_ms += clock_mono_ms() - s->rate_since;
+		s->rate_bytes = 0;
+	} else if (!flows) {
 		s->rate_since = 0;
 	}
 }
@@ -49,18 +45,10 @@ session_rate_state(struct session *s, enum smtp_state st)
 bool
 session_below_rate(const struct session *s, int64_t after_ms)
 {
-	int64_t ms = s->rate_ms + clock_mono_ms() - s->rate_since;
+	int64_t ms = clock_mono_ms() - s->rate_since;
 
 	return s->rate_since != 0 && ms > after_ms &&
 	    s->rate_bytes < s->sv->conf->data_rate_min * (uint64_t)ms / 1000;
-}
-
-/* More content came: is it enough? A byte now and then would hold a session for hours. */
-static bool
-session_too_slow(struct session *s, size_t bytes)
-{
-	s->rate_bytes += bytes;
-	return session_below_rate(s, RATE_GRACE_MS);
 }
 
 static bool
@@ -446,18 +434,19 @@ static size_t
 session_input(void *arg, struct slice in)
 {
 	struct session *s = arg;
-	bool content = session_content_state(s->state);
 	size_t done = 0;
 
 	while (done < in.n && !s->closed && session_reads(s)) {
+		bool content = session_content_state(s->state);
 		size_t used = session_take(s, slice_sub(in, done, in.n));
 
 		done += used;
+		s->rate_bytes += content ? used : 0;
 		if (used == 0 || s->closed || conn_pending(s->conn) >= CONN_OUT_LOW)
 			break;
 	}
-	if (content && done > 0 && !s->closed && session_content_state(s->state) &&
-	    session_too_slow(s, done)) {
+	/* A byte now and then, or a chunk, would hold a session for hours. */
+	if (done > 0 && !s->closed && session_below_rate(s, RATE_GRACE_MS)) {
 		s->sv->stats.slow++;
 		log_info("slow", "client=%s from=%s bytes=%llu", session_client(s),
 		    log_escs(s->m.mail_from), (unsigned long long)s->rate_bytes);

@@ -59,8 +59,7 @@ struct session {
 	int64_t			 pause_ms;	/* mono ms: no banner before */
 	int64_t			 progress_ms;	/* mono ms: last step towards mail */
 	int64_t			 mail_ms;	/* mono ms: its first sender, then its last message */
-	int64_t			 rate_since;	/* mono ms: content flows since; 0: not now */
-	int64_t			 rate_ms;	/* ... and for so long before */
+	int64_t			 rate_since;	/* mono ms: a message comes since; 0: none does */
 	uint64_t		 rate_bytes;	/* of this message, as they came */
 };
 

@@ -56,7 +56,7 @@ def test_spec_3_10_never_two_from_one_and_nothing_bare_leaves(world):
     relay = world.relay(top=OPEN, more='listen "127.0.0.1:%d" { protocol = lmtp }' % lmtp)
     relay.failover("on")
     ways = [(mail.Session(relay.port), by_data), (mail.Session(relay.port), by_bdat),
-            (mail.Session(lmtp, verb="LHLO"), by_data)]
+            (mail.Session(lmtp, verb="LHLO"), by_data), (mail.Session(lmtp, verb="LHLO"), by_bdat)]
     for session, way in ways:
         way(session)
         session.close()

@@ -172,3 +172,26 @@ def test_memory_of_idle_connections(world):
         for s in kept:
             s.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_is_offered_before_and_in_tls(world):
+    """RFC 3207 4.2, RFC 8689 2: STARTTLS before it only, REQUIRETLS within only; all else alike. The
+    banner and HELP say who we are and what can be said, not more."""
+    ca = Authority(world.folder)
+    relay = world.relay(top=tls_conf(ca.issue("mx2.relay.example")))
+    plain = smtplib.SMTP(timeout=20)
+    code, banner = plain.connect("127.0.0.1", relay.port)
+    assert (code, banner) == (220, b"mx2.relay.example ESMTP Salvaposta")
+    plain.ehlo()
+    common = {"pipelining", "size", "enhancedstatuscodes", "chunking", "smtputf8", "dsn", "limits", "8bitmime"}
+    assert set(plain.esmtp_features) == common | {"starttls"}
+    words = b"2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP"
+    assert plain.docmd("HELP") == (214, words + b" STARTTLS")
+    assert plain.mail(SENDER, ["REQUIRETLS"])[0] == 555
+    plain.quit()
+    c, _ = talk(relay.port)
+    assert set(c.esmtp_features) == common | {"requiretls"}
+    assert c.docmd("STARTTLS")[0] == 503 and c.docmd("HELP") == (214, words)
+    assert c.mail(SENDER, ["REQUIRETLS"])[0] == 250
+    c.quit()
+    relay.stop()

@@ -751,6 +751,9 @@ test_slow(void **state)
 		{ "data-rate-min = 1", "DATA\r\n", "0123456789012345678901234567890123456789",
 		    { 39, 500 } },
 		{ "data-rate-min = 100", "BDAT 100000\r\n", "x", { 29, 2 } },
+		{ "data-rate-min = 100", "BDAT 1\r\nx", "BDAT 1\r\nx", { 29, 2 } },
+		{ "data-rate-min = 1", "BDAT 1\r\nx", "BDAT 40\r\n0123456789012345678901234567890123456789",
+		    { 39, 500 } },
 	};
 
 	(void)state;
