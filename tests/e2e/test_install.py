@@ -146,7 +146,7 @@ def test_p8_the_unit_forbids_nothing_that_the_relay_does(world):
     (caps,), (calls,), (families,) = (settings(unit, k)[0].split() and [settings(unit, k)[0].split()] for k in (
         "CapabilityBoundingSet", "SystemCallFilter", "RestrictAddressFamilies"))
     trace = os.path.join(world.folder, "trace")
-    relay = world.relay(start=False, more='listen "127.0.0.77:25" { }')
+    relay = world.relay(start=False, more='listen "127.0.0.77:77" { }')
     relay.prefix = ["strace", "-D", "-f", "-qq", "-s", "200", "-o", trace,
                     "setpriv", "--no-new-privs", "--inh-caps=-all",
                     "--bounding-set=-all," + ",".join("+" + c[4:].lower() for c in caps)]
@@ -161,7 +161,7 @@ def test_p8_the_unit_forbids_nothing_that_the_relay_does(world):
     begin = next(i for i, x in enumerate(lines) if x.startswith('execve("%s"' % BINARY))
     lines = lines[begin:]
     used = {m.group(1) for m in (re.match(r"(?:<\.\.\. )?([a-z0-9_]+)[( ]", x) for x in lines) if m}
-    assert "fdatasync" in used and "seccomp" in used and "landlock_restrict_self" in used, used
+    assert "fdatasync" in used and "seccomp" in used and "landlock_create_ruleset" in used, used
     assert used - expand(analyze, calls) - {"resumed"} == set()
     sockets = {m.group(1) for m in (re.match(r"socket(?:pair)?\((AF_\w+)", x) for x in lines) if m}
     assert sockets <= set(families), sockets
