@@ -139,7 +139,7 @@ def exercise(world, relay):
 
 @root
 def test_p8_the_unit_forbids_nothing_that_the_relay_does(world):
-    """The relay under the unit's capabilities, and its system calls, address families and
+    """The relay under the unit's capabilities on a read-only root, and its system calls, address families and
     written files held against the rest of it."""
     analyze = systemd("systemd-analyze")
     unit = os.path.join(ROOT, "packaging", "systemd", "salvaposta.service.in")
@@ -148,6 +148,8 @@ def test_p8_the_unit_forbids_nothing_that_the_relay_does(world):
     trace = os.path.join(world.folder, "trace")
     relay = world.relay(start=False, more='listen "127.0.0.77:77" { }')
     relay.prefix = ["strace", "-D", "-f", "-qq", "-s", "200", "-o", trace,
+                    "unshare", "-m", "--propagation", "private", "sh", "-c",
+                    "mount --bind '%s' '%s' && mount -o remount,bind,ro / && exec \"$@\"" % (relay.state, relay.state), "sh",
                     "setpriv", "--no-new-privs", "--inh-caps=-all",
                     "--bounding-set=-all," + ",".join("+" + c[4:].lower() for c in caps)]
     relay.start()
