@@ -128,6 +128,35 @@ test_eviction_busy_with_nothing(void **state)
 	front_fini(&f);
 }
 
+/* A newcomer far away, who has just said hello, does not make room for those. */
+static void
+test_eviction_spares_the_newcomer(void **state)
+{
+	struct client busy, far, other;
+	struct front f;
+
+	(void)state;
+	jump(0);
+	front_init(&f, "sessions-max = 2", NULL);
+	client_init(&busy, &f);
+	client_say(&busy, MAIL_TO_MARIO);
+	client_expect(&busy, "250 2.1.5 recipient taken\r\n");
+	jump(50);
+	client_init(&far, &f);
+	client_say(&far, "EHLO c\r\n");
+	client_expect(&far, "250 8BITMIME\r\n");
+	jump(150);
+	client_init(&other, &f);
+	client_expect(&other, BANNER);
+	client_expect_end(&busy);
+	client_say(&far, "MAIL FROM:<a@example.com>\r\n");
+	client_expect(&far, "250 2.1.0 sender taken\r\n");
+	client_fini(&busy);
+	client_fini(&far);
+	client_fini(&other);
+	front_fini(&f);
+}
+
 /* Chunks come one by one: whoever sends a message so is let to, an octet a second is none. */
 static void
 test_eviction_between_chunks(void **state)
@@ -494,6 +523,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_eviction, clock_back),
 		cmocka_unit_test_teardown(test_eviction_busy_with_nothing, clock_back),
+		cmocka_unit_test_teardown(test_eviction_spares_the_newcomer, clock_back),
 		cmocka_unit_test_teardown(test_eviction_between_chunks, clock_back),
 		cmocka_unit_test_teardown(test_eviction_slow_data, clock_back),
 		cmocka_unit_test_teardown(test_memory_promised, clock_back),
