@@ -153,7 +153,7 @@ def test_bounds_at_the_door(world):
 
 def test_bounds_in_time(world):
     cert, key = mail.certificate(world.folder, "mx2.relay.example")
-    relay = world.relay(top='relays = 1\ncommand-timeout = 2s\ndata-timeout = 3s\nsession-timeout = 4s\n'
+    relay = world.relay(top='relays = 1\ncommand-timeout = 2s\ndata-timeout = 5s\nsession-timeout = 7s\n'
                             "body-memory-max = 64k\nmessage-size-max = 64k\nheader-size-max = 8k\n"
                             'tls-cert-file = "%s"\ntls-key-file = "%s"' % (cert, key))
     before = counters(relay)
