@@ -54,7 +54,7 @@ def test_the_whole_result_is_in_the_header_4_2(world, rsa):
     (None, STRANGER, False, "dmarc-unauthenticated"),
     (None, "127.0.0.5", True, ""),
 ])
-def test_disposition_6_5(world, record, source, forwarded, reason):
+def test_disposition_6_5_and_6_8(world, record, source, forwarded, reason):
     if record:
         policy(world, record)
     relay = active(world)
@@ -307,7 +307,7 @@ def test_a_copy_that_comes_back_goes_no_further_9_1(world):
     relay.wait_balance(received=3, forwarded=2)
 
 
-def test_mail_that_would_not_survive_is_munged_7_3(world, rsa):
+def test_mail_that_would_not_survive_is_munged_7_3_and_7_7(world, rsa):
     """p=quarantine and SPF alone: at once. 7.7: the store gets the genuine message."""
     policy(world, "p=quarantine")
     relay = active(world, forwarder=signing(world, rsa), in_domain='brand = "Posta Bottega"')

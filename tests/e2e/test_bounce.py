@@ -227,7 +227,7 @@ def test_spec_2_2_4_what_is_no_report_is_discarded(world, data):
     assert legs(relay)["forward"]["state"] == "delivered"
 
 
-def test_spec_14_4_case_3_a_late_bounce_that_names_the_recovery_address(world):
+def test_spec_2_1_1_and_14_4_case_3_a_late_bounce_that_names_the_recovery_address(world):
     """The sink accepts, then sends a DSN to our token: leg failed, sender receives nothing."""
     relay, path = forwarded(world)
     assert mail.send(relay.port, "", path, report(path))[0] == 250

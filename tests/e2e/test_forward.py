@@ -322,3 +322,32 @@ def test_spec_9_3_one_recovery_address_of_many_users(world):
                      mail.message("news@sender.example", "mario@shop.example", subject="due"))[0] == 250
     relay.wait_balance(received=4, held=4, forwarded=2)
     assert "recovery.example" not in relay.log().lower()
+
+
+def test_spec_1_1_5_return_paths_are_opaque_unless_told_otherwise(world):
+    """The recovery host learns neither sender nor user from the return path."""
+    relay = active(world)
+    mail.send(relay.port, "news@sender.example", "mario@shop.example",
+              mail.message("news@sender.example", "mario@shop.example"))
+    path = world.recovery.wait(1)[0].mail_from
+    assert re.fullmatch(r"SRS0=[A-Za-z0-9_-]{8}=[A-Z2-7]{2}=n1=[0-9a-v]{24}@fwd.relay.example", path)
+    assert "sender.example" not in path and "mario" not in path
+
+
+def test_spec_3_7_and_3_9_nothing_is_downgraded(world):
+    """A recovery host without 8BITMIME or SMTPUTF8: held only, its bytes as they came; the store,
+    which has both, gets them."""
+    world.recovery.extensions = [e for e in world.recovery.extensions if e not in ("8BITMIME", "SMTPUTF8")]
+    relay = active(world)
+    eight = mail.message(SENDER, USER, body=b"perch\xc3\xa9\r\n")
+    plain = mail.message(SENDER, USER, subject="two")
+    assert mail.send(relay.port, SENDER, USER, eight, options=["BODY=8BITMIME"])[0] == 250
+    assert mail.send(relay.port, SENDER, USER, plain, options=["SMTPUTF8"])[0] == 250
+    relay.wait_balance(received=2, held=2, forwarded=0, forward_waiting=0, forward_failed=2)
+    assert world.recovery.messages == []
+    world.up()
+    world.store.extensions = world.store.extensions + ["SMTPUTF8"]
+    relay.failover("off")
+    got = {m.data.split(b"\r\n\r\n", 1)[1]: m.options for m in world.store.wait(2)}
+    assert sorted(got) == [b"ciao\r\n", b"perch\xc3\xa9\r\n"]
+    assert "BODY=8BITMIME" in got[b"perch\xc3\xa9\r\n"] and "SMTPUTF8" in got[b"ciao\r\n"]

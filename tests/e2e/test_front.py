@@ -72,7 +72,7 @@ def chunked(talk, data, *cuts):
         assert out.startswith(b"250 2.0.0"), out
 
 
-def test_dsn_parameters_reach_the_store_unchanged(world):
+def test_spec_2_3_3_dsn_parameters_reach_the_store_unchanged(world):
     """Spec 2.3.3, hold leg: as the sender gave them, where the server offers DSN."""
     full_store(world)
     relay = world.relay()
@@ -89,7 +89,7 @@ def test_dsn_parameters_reach_the_store_unchanged(world):
         assert word in told, told
 
 
-def test_chunks_arrive_byte_for_byte(world):
+def test_spec_3_8_chunks_arrive_byte_for_byte(world):
     """Spec 3.8: counted octets, no unstuffing, cut anywhere."""
     relay = world.relay()
     data = mail.message(SENDER, USER, body=b".\r\n..dots\r\n.\r\nQUIT\r\n" + bytes(range(128, 256)) + b"\r\n")

@@ -95,7 +95,7 @@ def test_too_many_recipients_is_452(world):
     assert out.count(b"250 2.1.5") == 100 and out.count(b"452 4.5.3") == 50
 
 
-def test_loops_end(world):
+def test_spec_9_2_loops_end(world):
     """Spec 9.2, RFC 5321 6.3."""
     relay = world.relay()
     data = b"Received: from a by b; Sun, 22 Jan 2023 10:00:00 +0100\r\n" * 101 + mail.message(SENDER, USER)

@@ -25,7 +25,7 @@ def corpus():
     }
 
 
-def test_failover_holds_forwards_and_replays_the_same_bytes(world):
+def test_spec_0_3_and_3_5_failover_holds_forwards_and_replays_the_same_bytes(world):
     relay = world.relay()
     world.down()
     assert relay.failover("on")["phase"] == "active"
@@ -147,7 +147,7 @@ def test_lmtp_lost_after_the_data_is_delivered_again_with_the_same_queue_id(worl
     assert next(replies) is not None
 
 
-def test_recovery_host_troubles_never_touch_the_hold_copy(world):
+def test_spec_0_1_recovery_host_troubles_never_touch_the_hold_copy(world):
     """Spec 0.1, 2.1.2: 4xx, 5xx, silence and lost connections on the forward leg."""
     stages = {"temp": ("rcpt", "451 4.3.0 later"), "perm": ("rcpt", "550 5.7.1 no"),
               "close": ("data", "CLOSE"), "refuse": ("connect", "554 5.7.1 no")}
@@ -219,7 +219,7 @@ def test_a_restart_keeps_everything(world):
     assert len(world.recovery.messages) == 1 and len(world.store.messages) == 1
 
 
-def test_several_recipients_get_one_copy_each(world):
+def test_spec_3_4_several_recipients_get_one_copy_each(world):
     relay = world.relay()
     world.down()
     relay.failover("on")
@@ -233,7 +233,7 @@ def test_several_recipients_get_one_copy_each(world):
     relay.wait_balance(received=2, held=2, forwarded=2)
 
 
-def test_the_null_sender_stays_null_on_the_forward_leg(world):
+def test_spec_1_1_1_the_null_sender_stays_null_on_the_forward_leg(world):
     """Spec 1.1.1; with a DMARC pass by HELO, as it would be held else (9.5)."""
     world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=reject"]})
     relay = world.relay()
@@ -270,7 +270,7 @@ def test_srs_mode_rewrites_and_comes_back(world):
     assert relay.command("srs", "decode", address)["answer"] == SENDER
 
 
-def test_authentication_results_are_those_of_the_ingress(world, rsa):
+def test_spec_4_1_and_4_5_authentication_results_are_those_of_the_ingress(world, rsa):
     """Spec 4.1, 4.2."""
     pem, public = rsa
     world.dns.set("s1._domainkey.sender.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
@@ -288,7 +288,7 @@ def test_authentication_results_are_those_of_the_ingress(world, rsa):
     assert b"spf=fail" in head and b"dkim=fail" in head
 
 
-def test_forged_authentication_results_are_removed(world):
+def test_spec_4_3_forged_authentication_results_are_removed(world):
     """Spec 4.3, 14.4 case 14."""
     relay = world.relay()
     forged = (b"Authentication-Results: MX2.relay.example; spf=pass\r\n"
@@ -337,7 +337,7 @@ def test_a_message_is_shown_with_its_legs(world):
     assert "mario@recovery.example" not in relay.log()
 
 
-def test_no_forward_to_ourselves_nor_to_a_null_mx(world):
+def test_spec_9_3_no_forward_to_ourselves_nor_to_a_null_mx(world):
     """RFC 5321 5.1, RFC 7505, spec 9.3, 14.4 case 9."""
     world.dns.set("self.example", {"MX": ["10 mx2.relay.example."]})
     world.dns.set("null.example", {"MX": ["0 ."]})

@@ -148,7 +148,7 @@ contains(struct slice s, const char *what)
 }
 
 static void
-fields_5_5_to_5_8(void **state)
+fields_5_5_and_5_6_and_5_7_and_5_8(void **state)
 {
 	struct buf out;
 	struct slice s;
@@ -269,7 +269,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(when_5_3_and_5_4),
-		cmocka_unit_test(fields_5_5_to_5_8),
+		cmocka_unit_test(fields_5_5_and_5_6_and_5_7_and_5_8),
 		cmocka_unit_test(dkimpy_verifies_5_9),
 	};
 

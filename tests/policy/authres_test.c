@@ -47,7 +47,7 @@ building(void **state)
 }
 
 static void
-ours_or_not(void **state)
+spec_4_3_ours_or_not(void **state)
 {
 	static const struct {
 		bool ours;
@@ -109,7 +109,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(building),
-		cmocka_unit_test(ours_or_not),
+		cmocka_unit_test(spec_4_3_ours_or_not),
 	};
 
 	return cmocka_run_group_tests_name("policy/authres", tests, NULL, NULL);

@@ -42,7 +42,7 @@ of(enum auth_result result, enum dmarc_policy policy, unsigned what)
 }
 
 static void
-table(void **state)
+spec_6_5_and_9_2_and_9_5_table(void **state)
 {
 	enum { P_NONE = DMARC_NONE, P_QUAR = DMARC_QUARANTINE, P_REJ = DMARC_REJECT };
 	static const struct {
@@ -132,7 +132,7 @@ table(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(table) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(spec_6_5_and_9_2_and_9_5_table) };
 
 	return cmocka_run_group_tests_name("policy/disposition", tests, NULL, NULL);
 }

@@ -125,7 +125,7 @@ question(struct bench *b, const char *from, int64_t now)
 }
 
 static void
-gate_2_3_5(void **state)
+gate_2_3_4_and_2_3_5(void **state)
 {
 	struct bench *b = *state;
 
@@ -247,7 +247,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(gate_2_3_5),
+		cmocka_unit_test(gate_2_3_4_and_2_3_5),
 		cmocka_unit_test(gate_per_target_2_3_5),
 		cmocka_unit_test(gate_per_domain_2_3_5),
 		cmocka_unit_test(gate_table_is_bounded),

@@ -129,6 +129,24 @@ expect_field(struct slice msg, const char *name, const char *want)
 	assert_true(slice_eq(got, slice_str(want)));
 }
 
+/* "expanded" is for lists; what was forwarded is nobody's business. */
+static void
+spec_2_3_2_expanded_is_never_said(void **state)
+{
+	static const enum dsn_action all[] = { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED };
+	struct bench *b = *state;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		reset(b, CONTENT);
+		b->rq.action = all[i];
+		b->rq.status = all[i] == DSN_FAILED ? SLICE_LIT("5.4.7") : all[i] == DSN_DELAYED ?
+		    SLICE_LIT("4.4.7") : SLICE_LIT("2.0.0");
+		struct slice m = build(b);
+		assert_false(has(m, "expanded"));
+		assert_false(has(m, "orward"));
+	}
+}
+
 static void
 header_2_3_6(void **state)
 {
@@ -198,7 +216,7 @@ message_id_2_3_6(void **state)
 }
 
 static void
-actions_2_3_1_2_3_8(void **state)
+actions_2_3_1_and_2_3_8(void **state)
 {
 	static const struct {
 		enum dsn_action action;
@@ -751,9 +769,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(spec_2_3_2_expanded_is_never_said),
 		cmocka_unit_test(header_2_3_6),
 		cmocka_unit_test(message_id_2_3_6),
-		cmocka_unit_test(actions_2_3_1_2_3_8),
+		cmocka_unit_test(actions_2_3_1_and_2_3_8),
 		cmocka_unit_test(status_part_2_3_8),
 		cmocka_unit_test(xtext_2_3_8),
 		cmocka_unit_test(reply_text),

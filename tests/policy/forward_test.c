@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Forward copies: order and content of the block (spec 3.2 - 3.4, 3.14, 3.17, 4.3, 8.12,
  * 9.1), the return path by mode (1.1), seals (5.2 - 5.8) and forms (7). */
+#include "policy/header.h"
 #include "tests/policy/forward_kit.h"
 
 static void
@@ -250,7 +251,7 @@ expect_sender(struct bench *b, enum conf_return_path mode, const char *from,
 }
 
 static void
-sender_1_1(void **state)
+spec_1_1_1_and_1_1_2_and_1_1_3_and_1_1_4_senders(void **state)
 {
 	static const char sender[] = "mario.rossi@example.com";
 	struct bench *b = *state;
@@ -496,6 +497,30 @@ loop_9_1_names_the_original(void **state)
 
 /* --- what is taken out, and other forms --- */
 
+/* A relay repairs nothing: a signer may have signed that there was none. */
+static void
+spec_3_15_what_is_missing_is_not_added(void **state)
+{
+	static const char *const name[] = { "Date", "From", "Message-ID", "To", "Subject", "Sender" };
+	struct bench *b = *state;
+	struct forward_copy c;
+
+	reset(b, SLICE_LIT("X-Only: this\r\n\r\nbody\r\n"));
+	forward_copy_init(&c);
+	assert_int_equal(forward_build(&b->keys, &b->rq, &c), FORWARD_OK);
+	assert_string_equal(c.form, "");
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		struct header_field f;
+		struct header h;
+
+		header_start(&h, buf_slice(&c.prefix));
+		while (header_next(&h, &f))
+			assert_false(header_is(&f, name[i]));
+	}
+	assert_int_equal(buf_len(&c.cuts) + buf_len(&c.suffix), 0);
+	forward_copy_fini(&c);
+}
+
 static void
 expect_cuts(struct forward_copy *c, struct slice content, const char *const want[])
 {
@@ -660,12 +685,13 @@ main(void)
 		cmocka_unit_test(not_sealed_5_3),
 		cmocka_unit_test(no_field_first_3_14),
 		cmocka_unit_test(oversigned_3_2),
-		cmocka_unit_test(sender_1_1),
+		cmocka_unit_test(spec_1_1_1_and_1_1_2_and_1_1_3_and_1_1_4_senders),
 		cmocka_unit_test(new_token),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(loop_tag_9_1),
 		cmocka_unit_test(loop_9_1),
 		cmocka_unit_test(loop_9_1_names_the_original),
+		cmocka_unit_test(spec_3_15_what_is_missing_is_not_added),
 		cmocka_unit_test(receipts_2_3_10),
 		cmocka_unit_test(forms_7_3),
 		cmocka_unit_test(munged_7_3),

@@ -34,7 +34,7 @@ check(const struct received *r, const char *expect)
 #define FOR "\r\n\tfor <mario@example.it>"
 
 static void
-forms(void **state)
+spec_3_4_forms(void **state)
 {
 	struct received r = plain;
 
@@ -91,7 +91,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(forms),
+		cmocka_unit_test(spec_3_4_forms),
 		cmocka_unit_test(hostile),
 	};
 

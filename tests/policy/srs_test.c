@@ -59,7 +59,7 @@ expect_reverse(const struct srs *s, uint32_t day, const char *in, enum srs_resul
 }
 
 static void
-vector_timestamps(void **state)
+spec_1_2_1_timestamps(void **state)
 {
 	static const struct {
 		uint32_t	day;
@@ -87,7 +87,7 @@ vector_timestamps(void **state)
 }
 
 static void
-vector_table_day_20000(void **state)
+spec_1_2_3_and_1_2_4_and_1_2_5_table_of_14_1(void **state)
 {
 	static const struct {
 		const char *in, *n4, *n8;
@@ -127,7 +127,7 @@ vector_table_day_20000(void **state)
 }
 
 static void
-vector_full_mac_of_row_1(void **state)
+spec_1_2_2_full_mac_of_row_1(void **state)
 {
 	static const char text[] = "raexample.commario.rossi";
 	uint8_t mac[20];
@@ -143,7 +143,7 @@ vector_full_mac_of_row_1(void **state)
 }
 
 static void
-vector_alphabets(void **state)
+spec_1_2_8_alphabets(void **state)
 {
 	struct srs b64 = srs_setup(4, true), url = srs_setup(4, false);
 
@@ -172,7 +172,7 @@ vector_alphabets(void **state)
 }
 
 static void
-vector_old_secret(void **state)
+spec_1_2_10_old_secret(void **state)
 {
 	static const char old[] = "SRS0=5rJo=RA=example.com=mario.rossi@fwd.example.it";
 	struct srs s = srs_setup(4, true);
@@ -188,7 +188,7 @@ vector_old_secret(void **state)
 }
 
 static void
-vector_ages(void **state)
+spec_1_2_9_ages(void **state)
 {
 	struct srs s = srs_setup(4, true);
 	struct buf b;
@@ -219,7 +219,7 @@ vector_ages(void **state)
 }
 
 static void
-vector_reverse(void **state)
+spec_1_2_6_and_1_2_7_reverse(void **state)
 {
 	struct srs n4 = srs_setup(4, true), n8 = srs_setup(8, true);
 
@@ -280,7 +280,7 @@ vector_boundary_shift_1_2_12(void **state)
 }
 
 static void
-vector_opaque(void **state)
+spec_1_4_1_and_1_4_2_opaque(void **state)
 {
 	struct srs s = srs_setup(8, false);
 	struct slice node, token;
@@ -354,7 +354,7 @@ opaque_refused(void **state)
 }
 
 static void
-vector_other_inputs(void **state)
+spec_1_2_13_other_inputs(void **state)
 {
 	struct srs s = srs_setup(8, false);
 
@@ -378,7 +378,7 @@ vector_other_inputs(void **state)
 }
 
 static void
-length_1_3(void **state)
+spec_1_3_1_and_1_3_2_and_1_3_3_length(void **state)
 {
 	static const char at_limit[] =
 	    "12345678901234567890123456789012345@hop.example";
@@ -456,7 +456,7 @@ quoted_locals_1_2_14(void **state)
 
 /* 1.2.3, 1.2.11: every separator, and short hashes only down to hash_min. */
 static void
-separators_and_hash_min(void **state)
+spec_1_2_3_and_1_2_11_separators_and_hash_min(void **state)
 {
 	struct srs s = srs_setup(8, false);
 	static const char seps[] = "=+-";
@@ -537,20 +537,20 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vector_timestamps),
-		cmocka_unit_test(vector_table_day_20000),
-		cmocka_unit_test(vector_full_mac_of_row_1),
-		cmocka_unit_test(vector_alphabets),
-		cmocka_unit_test(vector_old_secret),
-		cmocka_unit_test(vector_ages),
-		cmocka_unit_test(vector_reverse),
+		cmocka_unit_test(spec_1_2_1_timestamps),
+		cmocka_unit_test(spec_1_2_3_and_1_2_4_and_1_2_5_table_of_14_1),
+		cmocka_unit_test(spec_1_2_2_full_mac_of_row_1),
+		cmocka_unit_test(spec_1_2_8_alphabets),
+		cmocka_unit_test(spec_1_2_10_old_secret),
+		cmocka_unit_test(spec_1_2_9_ages),
+		cmocka_unit_test(spec_1_2_6_and_1_2_7_reverse),
 		cmocka_unit_test(vector_boundary_shift_1_2_12),
-		cmocka_unit_test(vector_opaque),
+		cmocka_unit_test(spec_1_4_1_and_1_4_2_opaque),
 		cmocka_unit_test(opaque_refused),
-		cmocka_unit_test(vector_other_inputs),
-		cmocka_unit_test(length_1_3),
+		cmocka_unit_test(spec_1_2_13_other_inputs),
+		cmocka_unit_test(spec_1_3_1_and_1_3_2_and_1_3_3_length),
 		cmocka_unit_test(quoted_locals_1_2_14),
-		cmocka_unit_test(separators_and_hash_min),
+		cmocka_unit_test(spec_1_2_3_and_1_2_11_separators_and_hash_min),
 		cmocka_unit_test(any_changed_octet_is_refused),
 		cmocka_unit_test(secrets_1_2_10),
 	};

@@ -283,7 +283,7 @@ test_spec_9_3_recovery_addresses(void **state)
 
 /* 8.8, 9.4 */
 static void
-test_spec_8_8_mailbox_caps(void **state)
+test_spec_8_8_and_9_4_mailbox_caps(void **state)
 {
 	struct house *h = *state;
 
@@ -637,7 +637,7 @@ main(void)
 		T(test_spec_8_4_rate_of_a_dkim_domain),
 		T(test_spec_8_4_block_and_setup_alarm),
 		T(test_spec_9_3_recovery_addresses),
-		T(test_spec_8_8_mailbox_caps),
+		T(test_spec_8_8_and_9_4_mailbox_caps),
 		T(test_spec_8_11_volume), T(test_spec_8_11_what_is_too_much_waits_for_tomorrow),
 		T(test_spec_8_11_volume_is_exact),
 		T(test_spec_8_9_message_id),

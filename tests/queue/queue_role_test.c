@@ -7,7 +7,7 @@ static const struct house_rcpt anna = { RCPT_USER, "anna@a.example", "a.example"
 static const struct house_rcpt berta = { RCPT_USER, "berta@b.example", "b.example", "" };
 
 static void
-commit_is_answered_after_the_spool(void **state)
+spec_0_2_commit_is_answered_after_the_spool(void **state)
 {
 	struct house *h = *state;
 	struct spool *sp = house_queue(h)->spool;
@@ -122,7 +122,7 @@ unknown_shard_goes_to_the_domains_primary(void **state)
 }
 
 static void
-active_holds_and_forwards(void **state)
+spec_0_1_active_holds_and_forwards(void **state)
 {
 	struct house *h = *state;
 	struct queue_deliver q;
@@ -570,12 +570,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(commit_is_answered_after_the_spool),
+		T(spec_0_2_commit_is_answered_after_the_spool),
 		T(unsound_commits_are_errors),
 		T(standby_delivers_to_the_primary),
 		T(shard_has_its_own_primary),
 		T(unknown_shard_goes_to_the_domains_primary),
-		T(active_holds_and_forwards),
+		T(spec_0_1_active_holds_and_forwards),
 		T(forward_leg_ends),
 		T(spec_9_1_came_back),
 		T(spec_9_1_a_strange_tag),

@@ -331,7 +331,7 @@ play(const struct dialogue *d, size_t piece)
 }
 
 static void
-test_dialogues(void **state)
+spec_3_7_and_3_9_dialogues(void **state)
 {
 	static const size_t pieces[] = { 1, 2, 7, 4096 };
 	size_t i, k;
@@ -448,7 +448,7 @@ put_cut(struct buf *b, uint64_t off, uint64_t len)
 }
 
 static void
-test_content(void **state)
+spec_3_6_and_3_13_content(void **state)
 {
 	static const struct { const char *prefix, *body, *suffix; uint64_t cut[4]; const char *wire; }
 	c[] = {
@@ -551,10 +551,10 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dialogues),
+		cmocka_unit_test(spec_3_7_and_3_9_dialogues),
 		cmocka_unit_test(test_starttls_injection),
 		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_content),
+		cmocka_unit_test(spec_3_6_and_3_13_content),
 		cmocka_unit_test(test_content_random),
 		cmocka_unit_test(test_cuts_hostile),
 	};

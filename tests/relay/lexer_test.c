@@ -189,7 +189,7 @@ test_line_length(void **state)
 }
 
 static void
-test_content(void **state)
+spec_3_6_and_3_10_content(void **state)
 {
 	static const struct lex_case t[] = {
 		CASE("plain", "a\r\nb\r\n.\r\n", "a\r\nb\r\n<END>|", 0),
@@ -376,7 +376,7 @@ feed_chunks(struct slice in, struct buf *out, struct smtp_lexer *x)
 /* Spec 3.10: the rule of bare CR and LF on decoded octets, wherever the chunks are cut; dots
  * are nothing special (3.8). */
 static void
-test_chunks(void **state)
+spec_3_8_chunks(void **state)
 {
 	static const char set[] = { '\r', '\n', '.', 'x', '\0' };
 	struct buf want, out;
@@ -411,10 +411,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_line_length),
-		cmocka_unit_test(test_content),
+		cmocka_unit_test(spec_3_6_and_3_10_content),
 		cmocka_unit_test(test_smuggling),
 		cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(spec_3_8_chunks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
