@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "admin/check_notice.h"
 #include "admin/control_client.h"
 #include "admin/keyfile.h"
 #include "admin/table.h"
@@ -192,6 +193,12 @@ check_domain_keys(const struct found *f)
 }
 
 static void
+wrong_notice(void *arg, const char *text)
+{
+	wrong(arg, "user-notice-templates", "%s", text);
+}
+
+static void
 check_space(const struct found *f)
 {
 	struct statvfs v;
@@ -346,6 +353,7 @@ check(const struct cli *cli, bool values)
 		check_domain_keys(&f);
 		check_secrets(&f);
 		check_refresh(&f);
+		check_notices(c, wrong_notice, &f);
 	}
 	int status = finish(cli, c, &e);
 	if (status == CLI_OK && values) {

@@ -38,6 +38,10 @@ enum bounce_leg {		/* what the return path itself says */
 	BOUNCE_LEG_MAX
 };
 
+/* Set in a recipient's index: the return path is that of the notice which went to the user
+ * before this leg (12.3), not of the copy. Indexes stay below it (queue/queue_role.c). */
+enum { BOUNCE_RCPT_NOTICE = 0x8000 };
+
 struct envelope_bounce {
 	uint8_t		kind;		/* enum bounce_kind */
 	uint8_t		action;		/* enum bounce_action */

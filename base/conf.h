@@ -38,6 +38,9 @@ enum conf_unsurvivable {		/* spec 7.3 */
 enum conf_resolver_trust { RESOLVER_LOOPBACK, RESOLVER_ALWAYS, RESOLVER_NEVER };
 enum conf_null_sender { NULL_SENDER_AUTHENTICATED, NULL_SENDER_ALL, NULL_SENDER_NONE };
 
+/* Of notices to users whose language is not known. */
+enum conf_notice_language { NOTICE_IN_BOTH, NOTICE_IN_ITALIAN, NOTICE_IN_ENGLISH };
+
 struct conf_listen {		/* listen "0.0.0.0:25" { } */
 	char	*address;	/* "ip:port" or "[ip6]:port" as written */
 	bool	 tls;		/* offer STARTTLS (needs tls-cert-file); default yes */
@@ -82,6 +85,9 @@ struct conf_domain {		/* domain "example.it" { } */
 	enum conf_return_path	 return_path;
 	enum conf_unsurvivable	 unsurvivable;
 	char			*brand;		/* in From of munged copies, NULL: the name */
+	bool			 user_notice;	/* before the first copy of an outage (12.3) */
+	enum conf_notice_language notice_language;
+	char			*status_page;	/* plain text in notices; NULL none */
 	char			*dkim_selector;	/* NULL: notifications are not signed */
 	char			*dkim_key_file;
 	bool			 forward_opted_in_only;	/* forward-to = opted-in */
@@ -252,6 +258,9 @@ struct conf {
 	unsigned marks_max;		/* marks kept */
 	unsigned recovery_users_max;	/* of one recovery address (spec 9.3) */
 	unsigned opt_outs_max;		/* users who stopped their copies */
+	char	*notice_templates;	/* folder of it.txt, en.txt; NULL: built in */
+	int64_t	 notice_pause_ms;	/* no second notice to a user within */
+	unsigned notices_max;		/* users remembered to have had one */
 	uint64_t history_max;		/* bytes of the attempts remembered for `why` */
 	int64_t	 hold_retention_ms;	/* default 30 d */
 	unsigned retention_attempts;	/* and not before so many tries */

@@ -240,6 +240,20 @@ check_reference(const struct check *k)
 	}
 }
 
+/* 12.3: the notice has no link. */
+static void
+check_status_page(const struct check *k, const struct conf_domain *d, const char *path)
+{
+	char full[800];
+
+	if (d->status_page == NULL || (strstr(d->status_page, "://") == NULL &&
+	    strchr(d->status_page, '@') == NULL))
+		return;
+	(void)snprintf(full, sizeof(full), "%s/status-page", path);
+	conf_error(k->err, k->c->file, line_of(k, full), "status-page", "is a link or an address: "
+	    "name the host and path as people type it, such as status.%s", d->name);
+}
+
 static void
 check_baseline(const struct check *k, const struct conf_domain *d, const char *path)
 {
@@ -275,6 +289,7 @@ check_domain(const struct check *k, const struct conf_domain *d)
 	check_pair(k, path, "dkim-selector", d->dkim_selector, "dkim-key-file", d->dkim_key_file);
 	check_route(k, &d->primary, path);
 	check_probe(k, d, path);
+	check_status_page(k, d, path);
 	for (size_t i = 0; i < d->nshard; i++) {
 		(void)snprintf(full, sizeof(full), "%s/shard %s", path, d->shard[i].name);
 		bytes_lower(full, strlen(full));

@@ -46,6 +46,7 @@ static const char *const listen_protocols[] = { "smtp", "lmtp", NULL };
 static const char *const null_senders[] = { "authenticated", "all", "none", NULL };
 static const char *const unsurvivables[] = { "auto", "munge", "wrap", "try", "hold", NULL };
 static const char *const resolver_trusts[] = { "loopback", "always", "never", NULL };
+static const char *const notice_languages[] = { "both", "it", "en", NULL };
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const offered_required[] = { "offered", "required", NULL };
 static const char *const filter_failures[] = { "accept", "tempfail", NULL };
@@ -447,6 +448,17 @@ const struct conf_key conf_keys[] = {
 	  .help = "Users who stopped their copies by mail or through an operator, remembered for "
 	    "good (32 bytes each, on disk and in memory). One more than that is not taken: the "
 	    "request waits here and the log says so." },
+	{ .name = "user-notice-templates", ROOT(notice_templates), .type = CONF_PATH,
+	  .def_words = "none; the texts that are built in", .example = "/etc/salvaposta/notices",
+	  .help = "Folder with it.txt and en.txt, or one of them: the text of the notice to a user, "
+	    "instead of what is built in. Their form is in docs/notices.md; `salvaposta check' "
+	    "checks them." },
+	{ .name = "user-notice-pause", ROOT(notice_pause_ms), TIME("24h", 0, 365 * DAY),
+	  .help = "A user who had a notice gets no other one within this time, whatever begins and "
+	    "ends meanwhile. 0s: one for each outage." },
+	{ .name = "user-notices-max", ROOT(notices_max), COUNT("1000000", 16, 100000000),
+	  .help = "Users remembered to have had their notice (32 bytes each on disk, up to 48 in "
+	    "memory). Beyond it the oldest are forgotten and get another one." },
 	{ .name = "hold-retention", ROOT(hold_retention_ms), TIME("30d", 1, 3650 * DAY),
 	  .help = "How long mail is held for the primary. After that a message that the primary "
 	    "keeps putting off, in a domain that is in standby, comes to its end." },
@@ -627,6 +639,18 @@ const struct conf_key conf_keys[] = {
 	  .example = "Posta Esempio",
 	  .help = "The provider's name as users know it, in From of such copies: \"Mario Rossi via "
 	    "Posta Esempio\"." },
+	{ .name = "user-notice", DOMAIN(user_notice), .type = CONF_CHOICE_BOOL, .def = "on",
+	  .choices = off_on,
+	  .help = "Whether a user's first copy of an outage is preceded by a notice to the recovery "
+	    "address: who writes and why, what happens to the mail, how to stop the copies." },
+	{ .name = "user-notice-language", DOMAIN(notice_language), .type = CONF_CHOICE,
+	  .def = "both", .choices = notice_languages,
+	  .help = "Its language for users whose language (column of the import) is neither it nor "
+	    "en: Italian, English, or one below the other." },
+	{ .name = "status-page", DOMAIN(status_page), .type = CONF_WORDS,
+	  .def_words = "none; not mentioned", .example = "status.example.it",
+	  .help = "Where users read how things stand. It is in the notice as plain text; a link is "
+	    "refused, as phishing follows every outage." },
 	{ .name = "dkim-selector", DOMAIN(dkim_selector), .type = CONF_SELECTOR,
 	  .def_words = "none; notifications are not signed", .example = "s2026",
 	  .help = "Selector of the key that signs delivery notifications to senders, which are "

@@ -65,7 +65,7 @@ struct ipc *role_any(struct role *r, enum role_kind peer, unsigned *index);
  * relay: "listen:0" (as many as conf->nlisten), "tls-cert", "tls-key",
  * "tls-cert:0" and "tls-key:0" (as many as conf->ncertificate), "tls-ticket",
  * "resolv.conf", "hosts"; seal: "forward-secret", "forward-dkim-key",
- * "forward-arc-key", "domain-dkim-key:0" by the domain's place in the conf; queue:
+ * "forward-arc-key", "notice:it", "notice:en", "domain-dkim-key:0" by the domain's place in the conf; queue:
  * "control" (listening), "queue-dir"; directory: "directory-dir";
  * queue, relay: "log-key" */
 int role_resource(struct role *r, const char *name);

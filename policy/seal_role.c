@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/seal_role.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,44 +8,19 @@
 
 #include "base/body.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proto/queue_seal.h"
 #include "base/proto/relay_seal.h"
 #include "policy/address.h"
 #include "policy/forward.h"
+#include "policy/header.h"
 #include "policy/notify.h"
 #include "policy/return_path.h"
-#include "policy/stop.h"
+#include "policy/seal_keys.h"
 #include "policy/token.h"
-#include "base/crypto.h"
-#include "policy/header.h"
-
-enum {
-	SECRET_FILE_MAX = 16 * 1024,
-	KEY_FILE_MAX = 64 * 1024,
-	RSA_ADVISED = 2048,		/* bits; RFC 8301 3.2 */
-	/* room for hash and node in a local part: 64 without "SRS0=" "=TT=" "=" and token */
-	OPAQUE_ROOM = ADDRESS_LOCAL_MAX - 5 - 4 - 1 - SRS_TOKEN_LEN
-};
-
-struct notify_key {		/* signs notifications in a domain's name */
-	char		*domain, *selector;	/* owned */
-	struct sign_key	*key;			/* owned */
-};
-
-/* Everything that comes from the configuration; replaced as a whole. */
-struct seal_keys {
-	struct forward_keys	 fwd;		/* slices into the rest */
-	char			*domain;	/* owned; NULL: there is no forwarder */
-	char			*node, *selector, *arc_selector;	/* owned */
-	struct sign_key		*arc_own;	/* owned; NULL when the DKIM key seals */
-	struct notify_key	*notify;	/* owned; of the domains that have one */
-	size_t			 nnotify;
-	char			*secrets;	/* owned, wiped */
-	size_t			 nsecrets;	/* octets of it */
-	unsigned		 stop_max_age;	/* days */
-};
+#include "policy/user_notice.h"
 
 struct seal {
 	struct seal_keys	 keys;
@@ -58,203 +32,8 @@ struct seal {
 	struct dsn_limits	*limits;		/* owned; of notifications */
 	unsigned		 per_target, per_domain;	/* what they were made for */
 	uint64_t		 notified[NOTIFIED_MAX];	/* answers to SEAL_NOTIFY */
+	uint64_t		 announced;	/* notices to users */
 };
-
-static void
-wipe(char **p, size_t n)
-{
-	if (*p != NULL)
-		OPENSSL_cleanse(*p, n);
-	free(*p);
-	*p = NULL;
-}
-
-static void
-keys_fini(struct seal_keys *k)
-{
-	sign_key_free(&k->fwd.dkim);
-	sign_key_free(&k->arc_own);
-	for (size_t i = 0; i < k->nnotify; i++) {
-		sign_key_free(&k->notify[i].key);
-		free(k->notify[i].domain);
-		free(k->notify[i].selector);
-	}
-	free(k->notify);
-	wipe(&k->secrets, k->nsecrets);
-	free(k->domain);
-	free(k->node);
-	free(k->selector);
-	free(k->arc_selector);
-	*k = (struct seal_keys){ 0 };
-}
-
-static bool
-is_rsa(const struct sign_key *k)
-{
-	return strcmp(sign_key_algorithm(k), "rsa-sha256") == 0;
-}
-
-static int
-load_secrets(struct role *r, struct seal_keys *k)
-{
-	const char *file = r->conf->forwarder.secret_file;
-
-	k->secrets = role_resource_text(r, "forward-secret", SECRET_FILE_MAX, &k->nsecrets);
-	if (k->secrets == NULL) {
-		log_error("seal-keys", "key=forwarder.secret-file file=%s error=\"cannot be read\" "
-		    "fix=\"create it with mode 0600, one secret a line: openssl rand -hex 32\"",
-		    log_escs(file));
-		return -1;
-	}
-	if (srs_secrets(&k->fwd.srs, slice_make(k->secrets, k->nsecrets)) < 0) {
-		log_error("seal-keys", "key=forwarder.secret-file file=%s error=\"holds no secret, "
-		    "or more than %d\" fix=\"one secret a line, the newest first\"",
-		    log_escs(file), SRS_SECRETS_MAX);
-		return -1;
-	}
-	return 0;
-}
-
-/* NULL with the trouble said. `name` is a resource, `key` the configuration's word. */
-static struct sign_key *
-load_key(struct role *r, const char *name, const char *key, const char *file)
-{
-	const char *why = "cannot be read";
-	struct sign_key *k = NULL;
-	size_t n = 0;
-	char *pem = role_resource_text(r, name, KEY_FILE_MAX, &n);
-
-	if (pem != NULL)
-		k = sign_key_new(slice_make(pem, n), &why);
-	wipe(&pem, n);
-	if (k == NULL)
-		log_error("seal-keys", "key=%s file=%s error=\"%s\" fix=\"openssl genrsa "
-		    "-out FILE 2048, mode 0600; or leave selector and key file out\"", key,
-		    log_escs(file), why);
-	else if (is_rsa(k) && sign_key_bits(k) < RSA_ADVISED)
-		log_warn("seal-keys", "key=%s file=%s bits=%u fix=\"use 2048 bits\"", key,
-		    log_escs(file), sign_key_bits(k));
-	return k;
-}
-
-static int
-load_dkim(struct role *r, struct seal_keys *k)
-{
-	const struct conf_forwarder *f = &r->conf->forwarder;
-
-	if (f->dkim_selector == NULL || f->dkim_key_file == NULL)
-		return 0;
-	k->fwd.dkim = load_key(r, "forward-dkim-key", "forwarder.dkim-key-file", f->dkim_key_file);
-	k->selector = mem_str(f->dkim_selector);
-	k->fwd.selector = slice_str(k->selector);
-	return k->fwd.dkim != NULL ? 0 : -1;
-}
-
-/* A key of its own, or the DKIM key. Verifiers of ARC know RSA (RFC 8617 4.1.3, RFC 8301). */
-static int
-load_arc(struct role *r, struct seal_keys *k)
-{
-	const struct conf_forwarder *f = &r->conf->forwarder;
-
-	if (!f->arc)
-		return 0;
-	if (f->arc_selector == NULL || f->arc_key_file == NULL) {
-		if (k->fwd.dkim != NULL && !is_rsa(k->fwd.dkim)) {
-			log_warn("seal-keys", "key=forwarder.dkim-key-file effect=\"copies get no ARC "
-			    "seal\" fix=\"give arc-selector and arc-key-file with an RSA key\"");
-			return 0;
-		}
-		k->fwd.arc = k->fwd.dkim;
-		k->fwd.arc_selector = k->fwd.selector;
-		return 0;
-	}
-	k->arc_own = load_key(r, "forward-arc-key", "forwarder.arc-key-file", f->arc_key_file);
-	if (k->arc_own != NULL && !is_rsa(k->arc_own)) {
-		log_error("seal-keys", "key=forwarder.arc-key-file file=%s error=\"not an RSA key, "
-		    "which ARC asks for\" fix=\"openssl genrsa -out FILE 2048\"",
-		    log_escs(f->arc_key_file));
-		return -1;
-	}
-	k->arc_selector = mem_str(f->arc_selector);
-	k->fwd.arc = k->arc_own;
-	k->fwd.arc_selector = slice_str(k->arc_selector);
-	return k->arc_own != NULL ? 0 : -1;
-}
-
-static int
-load_notify(struct role *r, struct seal_keys *k)
-{
-	const struct conf *c = r->conf;
-	char name[48];
-
-	for (size_t i = 0; i < c->ndomain; i++) {
-		const struct conf_domain *d = &c->domain[i];
-
-		if (d->dkim_selector == NULL || d->dkim_key_file == NULL)
-			continue;
-		(void)snprintf(name, sizeof(name), "domain-dkim-key:%zu", i);
-		struct sign_key *key = load_key(r, name, "domain.dkim-key-file",
-		    d->dkim_key_file);
-		if (key == NULL)
-			return -1;
-		k->notify = mem_resize(k->notify, k->nnotify + 1, sizeof(*k->notify));
-		k->notify[k->nnotify++] = (struct notify_key){ mem_str(d->name),
-			mem_str(d->dkim_selector), key };
-	}
-	return 0;
-}
-
-/* Lengths that could never work are said at start, not with every message. */
-static int
-check_lengths(const struct conf_forwarder *f)
-{
-	if (f->hash_length + strlen(f->node) > OPAQUE_ROOM) {
-		log_error("seal-keys", "key=forwarder.hash-length value=%u error=\"the return path "
-		    "would be over 64 octets\" fix=\"at most %zu with node %s\"", f->hash_length,
-		    OPAQUE_ROOM - strlen(f->node), f->node);
-		return -1;
-	}
-	if (f->hash_min > f->hash_length) {
-		log_error("seal-keys", "key=forwarder.hash-min value=%u error=\"no return path of "
-		    "ours would be valid\" fix=\"at most hash-length, %u\"", f->hash_min,
-		    f->hash_length);
-		return -1;
-	}
-	return 0;
-}
-
-/* What the configuration asks for; 0, or -1 with everything said. `k` starts empty. */
-static int
-keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
-{
-	const struct conf_forwarder *f = &r->conf->forwarder;
-	struct srs *s = &k->fwd.srs;
-	int bad = load_notify(r, k);
-
-	if (f->domain == NULL) {
-		if (bad != 0)
-			keys_fini(k);
-		return bad;
-	}
-	k->domain = mem_str(f->domain);
-	k->node = mem_str(f->node);
-	k->fwd.body = body;
-	k->stop_max_age = f->stop_max_age_days;
-	*s = (struct srs){
-		.domain = slice_str(k->domain), .node = slice_str(k->node),
-		.hash_length = f->hash_length, .hash_min = f->hash_min,
-		.max_age_days = f->max_age_days, .base64 = f->alphabet_base64,
-		.separator = '='
-	};
-	/* all of them, so that one start tells of all that is wrong */
-	bad |= check_lengths(f);
-	bad |= load_secrets(r, k);
-	bad |= load_dkim(r, k);
-	bad |= load_arc(r, k);
-	if (bad != 0)
-		keys_fini(k);
-	return bad != 0 ? -1 : 0;
-}
 
 /* New limits forget what was counted under the old ones. */
 static void
@@ -278,7 +57,7 @@ seal_start(struct role *r)
 
 	s->body = sign_body_new();
 	limits_make(r, s);
-	if (keys_load(r, s->body, &s->keys) < 0) {
+	if (seal_keys_load(r, s->body, &s->keys) < 0) {
 		sign_body_free(&s->body);
 		dsn_limits_free(&s->limits);
 		free(s);
@@ -297,11 +76,11 @@ seal_reload(struct role *r)
 	if (s == NULL)
 		return;
 	limits_make(r, s);
-	if (keys_load(r, s->body, &k) < 0) {
+	if (seal_keys_load(r, s->body, &k) < 0) {
 		log_error("seal-keys", "action=\"the keys from before stay in force\"");
 		return;
 	}
-	keys_fini(&s->keys);
+	seal_keys_fini(&s->keys);
 	s->keys = k;
 }
 
@@ -614,6 +393,65 @@ on_notify(struct role *r, struct ipc *ch, struct slice body, int fd)
 	dsn_fini(&d);
 }
 
+/* --- notices to users, spec 12.3 --- */
+
+static enum seal_status
+build_announcement(struct role *r, const struct seal_announce *q, struct user_notice *n)
+{
+	const struct seal *s = r->priv;
+	const struct conf_domain *d = conf_domain_find(r->conf, q->domain);
+	struct slice text[NOTICE_LANGUAGES];
+
+	if (s->keys.domain == NULL || d == NULL || !d->user_notice)
+		return SEAL_HOLD;
+	for (int l = 0; l < NOTICE_LANGUAGES; l++)
+		text[l] = s->keys.notice[l] != NULL ? slice_str(s->keys.notice[l]) :
+		    notice_builtin((enum notice_language)l);
+	const struct user_notice_request rq = {
+		.user = q->user, .domain = q->domain, .brand = slice_str(d->brand),
+		.status_page = slice_str(d->status_page), .language = q->language,
+		.fallback = d->notice_language, .stop = { q->user_key, q->handle },
+		.leg = { .id = q->id, .rcpt_index = q->rcpt_index, .attempt = q->attempt < UINT8_MAX ?
+		    (uint8_t)q->attempt : UINT8_MAX },
+		.null_path = d->return_path == RETURN_NULL,
+		.now_ms = (int64_t)q->now_ms, .since_ms = (int64_t)q->since_ms,
+	};
+	return user_notice_build(&s->keys.fwd, text, &rq, n) < 0 ? SEAL_ERROR : SEAL_OK;
+}
+
+static void
+on_announce(struct role *r, struct ipc *ch, struct slice body)
+{
+	struct seal *s = r->priv;
+	struct seal_announced a = { 0 };
+	struct seal_announce q;
+	struct user_notice n;
+	int out = -1;
+
+	if (wire_get(body, &seal_announce_wire, &q) < 0) {
+		log_error("seal-announce", "error=malformed bytes=%zu", body.n);
+		return;
+	}
+	user_notice_init(&n);
+	a.req = q.req;
+	a.status = (uint8_t)build_announcement(r, &q, &n);
+	if (a.status == SEAL_OK) {
+		out = body_make(buf_slice(&n.message));
+		if (out < 0)
+			a.status = SEAL_ERROR;
+	}
+	if (a.status == SEAL_OK) {
+		s->announced++;
+		a.token = slice_str(n.token);
+		a.mail_from = buf_slice(&n.mail_from);
+	}
+	if (ipc_send(ch, SEAL_ANNOUNCED, &seal_announced_wire, &a, out) < 0)
+		log_error("seal-announce", "error=\"no answer could be sent\"");
+	if (out >= 0)
+		close(out);
+	user_notice_fini(&n);
+}
+
 /* 12.3. */
 static bool
 check_stop(const struct srs *s, unsigned max_age, struct slice address, struct buf *text,
@@ -704,6 +542,8 @@ seal_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *ch
 		on_prepare(r, ch, body, fd);
 	else if (peer == ROLE_QUEUE && type == SEAL_NOTIFY)
 		on_notify(r, ch, body, fd);
+	else if (peer == ROLE_QUEUE && type == SEAL_ANNOUNCE)
+		on_announce(r, ch, body);
 	else if (peer == ROLE_QUEUE && type == SEAL_TAG)
 		on_tag(r, ch, body, fd);
 	else if (peer == ROLE_QUEUE && type == SEAL_NAME)
@@ -727,7 +567,7 @@ seal_status(struct role *r, struct buf *out)
 	if (buf_printf(out, "\"prepared\":%llu,\"held\":%llu,\"errors\":%llu,\"checked\":%llu,"
 	    "\"invalid\":%llu,\"sealed\":%llu,\"rewritten\":%llu,\"receipts\":%llu,\"signs\":%s,"
 	    "\"seals\":%s,\"notices\":%llu,\"notices_suppressed\":%llu,"
-	    "\"notice_errors\":%llu",
+	    "\"notice_errors\":%llu,\"user_notices\":%llu",
 	    (unsigned long long)s->prepared, (unsigned long long)s->held,
 	    (unsigned long long)s->errors, (unsigned long long)s->checked,
 	    (unsigned long long)s->invalid, (unsigned long long)s->sealed,
@@ -736,7 +576,8 @@ seal_status(struct role *r, struct buf *out)
 	    s->keys.fwd.arc != NULL ? "true" : "false",
 	    (unsigned long long)s->notified[NOTIFIED_OK],
 	    (unsigned long long)s->notified[NOTIFIED_SUPPRESSED],
-	    (unsigned long long)s->notified[NOTIFIED_ERROR]) < 0)
+	    (unsigned long long)s->notified[NOTIFIED_ERROR],
+	    (unsigned long long)s->announced) < 0)
 		return;
 }
 
@@ -746,7 +587,7 @@ seal_stop(struct role *r)
 	struct seal *s = r->priv;
 
 	/* every request was answered in the turn it came */
-	keys_fini(&s->keys);
+	seal_keys_fini(&s->keys);
 	sign_body_free(&s->body);
 	dsn_limits_free(&s->limits);
 	free(s);

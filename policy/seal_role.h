@@ -5,6 +5,7 @@
  * return-path domain are ours. It remembers nothing of a message; any number of them may
  * run. It reads the resources "forward-secret", "forward-dkim-key" and "forward-arc-key" at
  * start and on reload; keys it cannot use stop it at start, and on reload leave the old in force.
+ * Templates of notices to users ("notice:it", "notice:en") that it cannot use are left aside.
  */
 #ifndef POLICY_SEAL_ROLE_H
 #define POLICY_SEAL_ROLE_H

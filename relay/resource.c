@@ -16,6 +16,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "policy/notice_template.h"
 #include "relay/tls.h"
 #include "relay/greylist.h"
 
@@ -321,6 +322,21 @@ add_if_there(struct resource_set *s, enum role_kind role, const char *name, cons
 		add(s, role, -1, name, fd);
 }
 
+/* Without one the notice has the text that is built in; nobody's mail waits for it. */
+static void
+add_templates(const struct conf *c, struct resource_set *s)
+{
+	char path[4200], name[32];
+
+	for (int l = 0; l < NOTICE_LANGUAGES; l++) {
+		const char *word = notice_language_name((enum notice_language)l);
+
+		(void)snprintf(path, sizeof(path), "%s/%s.txt", c->notice_templates, word);
+		(void)snprintf(name, sizeof(name), "notice:%s", word);
+		add_if_there(s, ROLE_SEAL, name, path);
+	}
+}
+
 static int
 add_folder(const struct conf *c, struct resource_set *s, enum role_kind role, const char *name,
     const char *sub)
@@ -387,6 +403,8 @@ resource_files(const struct conf *c, struct resource_set *s)
 		    "domain.dkim-key-file") != 0)
 			return -1;
 	}
+	if (c->notice_templates != NULL)
+		add_templates(c, s);
 	add_if_there(s, ROLE_RELAY, "resolv.conf", "/etc/resolv.conf");
 	add_if_there(s, ROLE_RELAY, "hosts", "/etc/hosts");
 	int fd = log_key(c);

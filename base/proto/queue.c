@@ -139,3 +139,30 @@ static const struct wire_field text_f[] = {
 	WIRE_STR(struct super_text, text, 100 * 1024),
 };
 const struct wire_desc super_text_wire = WIRE_DESC("super_text", struct super_text, text_f);
+
+#define S struct seal_announce
+static const struct wire_field announce_f[] = {
+	WIRE_U64(S, req),
+	WIRE_RAW(S, id),
+	WIRE_U16(S, rcpt_index, UINT16_MAX),
+	WIRE_U16(S, attempt, UINT16_MAX),
+	WIRE_U64(S, now_ms),
+	WIRE_U64(S, since_ms),
+	WIRE_RAW(S, user_key),
+	WIRE_U64(S, handle),
+	WIRE_STR(S, user, 512),
+	WIRE_STR(S, domain, 255),
+	WIRE_STR(S, language, 16),
+};
+#undef S
+const struct wire_desc seal_announce_wire =
+    WIRE_DESC("seal_announce", struct seal_announce, announce_f);
+
+static const struct wire_field announced_f[] = {
+	WIRE_U64(struct seal_announced, req),
+	WIRE_U8(struct seal_announced, status, SEAL_STATUS_MAX - 1),
+	WIRE_STR(struct seal_announced, token, 64),
+	WIRE_STR(struct seal_announced, mail_from, 512),
+};
+const struct wire_desc seal_announced_wire =
+    WIRE_DESC("seal_announced", struct seal_announced, announced_f);

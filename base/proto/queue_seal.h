@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* queue hands seal a held message (body as descriptor); seal answers with what
- * turns it into a forward copy, or with a notification to its sender. The recovery address is not needed and not given. */
+ * turns it into a forward copy, or with a notification to its sender; or it wants a notice for
+ * a user. The recovery address is not needed and not given. */
 #ifndef PROTO_QUEUE_SEAL_H
 #define PROTO_QUEUE_SEAL_H
 
 #include "base/envelope.h"
 
 enum { SEAL_PREPARE = 0x600, SEAL_PREPARED, SEAL_NOTIFY, SEAL_NOTIFIED, SEAL_TAG, SEAL_TAGGED,
-	SEAL_NAME, SEAL_NAMED };
+	SEAL_NAME, SEAL_NAMED, SEAL_ANNOUNCE, SEAL_ANNOUNCED };
 
 struct seal_prepare {
 	uint64_t	req;
@@ -121,5 +122,26 @@ struct seal_named {
 	struct slice	sender;		/* the address reversed; its case may be folded */
 };
 extern const struct wire_desc seal_named_wire;
+
+/* The notice to a user before the first copy of an outage (12.3). */
+struct seal_announce {
+	uint64_t	req;
+	struct msgid	id;		/* the copy that waits for it, and its recipient */
+	uint16_t	rcpt_index, attempt;
+	uint64_t	now_ms, since_ms;	/* wall clock; of the outage */
+	struct msgid	user_key;	/* for the stop address: queue/consent.h */
+	uint64_t	handle;		/* likewise, comes back as it is */
+	struct slice	user, domain;	/* as in the envelope */
+	struct slice	language;	/* the directory's */
+};
+extern const struct wire_desc seal_announce_wire;
+
+/* With SEAL_OK the sealed message as descriptor, 7 bits. */
+struct seal_announced {
+	uint64_t	req;
+	uint8_t		status;		/* enum seal_status; HOLD: there will be none */
+	struct slice	token, mail_from;	/* as in seal_prepared */
+};
+extern const struct wire_desc seal_announced_wire;
 
 #endif

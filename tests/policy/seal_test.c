@@ -34,7 +34,7 @@ struct bench {
 	struct loop	*loop;
 	struct ipc	*seal, *peer;		/* the two ends */
 	enum role_kind	 who;			/* who the peer is */
-	const char	*secret, *key, *arc;	/* resources; NULL: none */
+	const char	*secret, *key, *arc, *notice;	/* resources; NULL: none */
 	bool		 done;
 	uint32_t	 type;			/* of the last answer */
 	struct buf	 text;			/* what the answer's slices point into */
@@ -54,7 +54,8 @@ static char rsa_pem[4096], other_pem[4096];
 char *
 role_resource_text(struct role *r, const char *name, size_t max, size_t *n)
 {
-	const char *text = strcmp(name, "forward-secret") == 0 ? bench->secret :
+	const char *text = strncmp(name, "notice:", 7) == 0 ? bench->notice :
+	    strcmp(name, "forward-secret") == 0 ? bench->secret :
 	    strcmp(name, "forward-arc-key") == 0 ? bench->arc : bench->key;
 	char *copy;
 
@@ -741,7 +742,7 @@ reload(void **state)
 	assert_true(slice_eq(buf_slice(&out), SLICE_LIT("\"prepared\":2,\"held\":0,\"errors\":0,"
 	    "\"checked\":3,\"invalid\":1,\"sealed\":0,\"rewritten\":0,\"receipts\":0,"
 	    "\"signs\":true,\"seals\":false,\"notices\":0,\"notices_suppressed\":0,"
-	    "\"notice_errors\":0")));
+	    "\"notice_errors\":0,\"user_notices\":0")));
 	buf_fini(&out);
 	seal_ops.stop(&b->role);
 	assert_true(b->done);
