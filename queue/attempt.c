@@ -109,6 +109,7 @@ attempt_forget(void *arg, struct item *it)
 	if (w->all_next != NULL)
 		w->all_next->all_prev = w->all_prev;
 	attempt_uncount(a, w);
+	attempt_announce_end(a, w);
 	buf_fini(&w->fresh);
 	free(w->recovery);
 	free(w->domain);
@@ -119,7 +120,8 @@ attempt_forget(void *arg, struct item *it)
 
 struct attempts *
 attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay *rp,
-    struct tally *t, struct marks *m, struct history *h, const struct consent *k)
+    struct tally *t, struct marks *m, struct history *h, const struct consent *k,
+    struct marks *told)
 {
 	struct attempts *a = mem_new(sizeof(*a));
 
@@ -131,6 +133,7 @@ attempts_new(struct role *r, struct spool *sp, struct failover *f, struct replay
 	a->marks = m;
 	a->history = h;
 	a->consent = k;
+	a->told = told;
 	a->routes = routes_new(r->conf->dns_cache_max);
 	return a;
 }
@@ -382,8 +385,9 @@ attempt_tls(const struct attempts *a, const struct work *w)
 	return DELIVER_TLS_DEFAULT;
 }
 
+/* Sends it with that body; what it asks of TLS and of 8 bits is in q. */
 void
-attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
+attempt_send(struct attempts *a, struct work *w, struct queue_deliver *q, int body_fd)
 {
 	struct item *it = w->item;
 	unsigned index = 0;
@@ -400,12 +404,7 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	q->leg = it->leg;
 	q->connections = (uint16_t)schedule_connections(a->schedule, it, index);
 	q->ahead = it->leg == LEG_HOLD && it->replay == NULL;
-	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
-	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
-	uint8_t asked = attempt_tls(a, w);
-	if (asked == DELIVER_TLS_REQUIRETLS || q->tls == DELIVER_TLS_DEFAULT)
-		q->tls = asked;		/* never less than the provider's own `tls = required` */
-	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, w->msg.body_fd) == 0) {
+	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, body_fd) == 0) {
 		schedule_at_relay(a->schedule, it, index);
 		work_drop_message(w);
 		return;
@@ -416,6 +415,18 @@ attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
 	}
 	/* It does not fit a message between roles: no retry will mend that. */
 	attempt_skip(a, it, it->leg == LEG_HOLD ? LEG_PARKED : LEG_FAILED, SLICE_LIT("too-large"));
+}
+
+void
+attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q)
+{
+	uint8_t asked = attempt_tls(a, w);
+
+	q->need_8bit = (w->msg.env.flags & ENV_HAS_8BIT) != 0;
+	q->need_utf8 = (w->msg.env.flags & ENV_SMTPUTF8) != 0;
+	if (asked == DELIVER_TLS_REQUIRETLS || q->tls == DELIVER_TLS_DEFAULT)
+		q->tls = asked;		/* never less than the provider's own `tls = required` */
+	attempt_send(a, w, q, w->msg.body_fd);
 }
 
 /* ---- hold ---- */
@@ -563,6 +574,10 @@ relay_answer(struct attempts *a, unsigned index, struct slice body)
 	struct item *it = w->item;
 	if (spool_get(a->spool, it->e.ref, &now) == 0)
 		it->e = now;
+	if (w->announcing) {
+		attempt_announce_reply(a, w, &m);
+		return 0;
+	}
 	attempt_count(a, it, &m);
 	if (it->leg == LEG_FORWARD) {
 		if (it->e.kind == RCPT_NOTICE)

@@ -22,7 +22,7 @@ struct notices;
 /* All borrowed for its life. The schedule comes afterwards, by attempts_bind. */
 struct attempts *attempts_new(struct role *r, struct spool *sp, struct failover *f,
     struct replay *rp, struct tally *t, struct marks *m, struct history *h,
-    const struct consent *k);
+    const struct consent *k, struct marks *told);
 void attempts_bind(struct attempts *a, struct schedule *s, struct notices *n);
 /* Tells each result of a hold leg, before anything is made of it. */
 typedef void attempts_result_fn(void *arg, uint64_t group, const struct queue_delivered *r);
@@ -39,6 +39,8 @@ void attempt_forget(void *arg, struct item *it);
  * of that type. */
 int attempts_message(struct attempts *a, enum role_kind peer, unsigned index, uint32_t type,
     struct slice body);
+/* SEAL_ANNOUNCED; fd is borrowed. -1: not sound. */
+int attempts_announced(struct attempts *a, unsigned index, struct slice body, int fd);
 /* What was in flight there is lost. */
 void attempts_link_down(struct attempts *a, enum role_kind peer, unsigned index);
 /* Appends JSON members, with a comma in front. */

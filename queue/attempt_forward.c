@@ -386,6 +386,7 @@ attempt_directory_answer(struct attempts *a, unsigned index, struct slice body)
 		return 0;
 	switch ((enum dir_target_status)m.status) {
 	case TARGET_OK:
+		(void)slice_cstr(m.language, w->language, sizeof(w->language));
 		directory_found(a, w, m.recovery);
 		return 0;
 	case TARGET_NONE:
@@ -424,9 +425,9 @@ attempt_uncount(struct attempts *a, struct work *w)
 	w->counted = w->message_counted = w->volume_counted = false;
 }
 
-/* 8.8, 9.4: a burst waits, a flood is for the primary. False: the leg has ended or waits. */
-static bool
-mailbox_room(struct attempts *a, struct work *w)
+/* A burst waits, a flood is for the primary. */
+bool
+attempt_room(struct attempts *a, struct work *w)
 {
 	const struct conf *c = a->role->conf;
 	int64_t now = schedule_now(a->schedule), until;
@@ -506,7 +507,8 @@ attempt_forward_start(struct attempts *a, struct work *w)
 		return;
 	}
 	/* It may have waited in the window while others heard of the mailbox or provider. */
-	if (mailbox_stops(a, w) || (!w->direct && provider_stops(a, w)) || !mailbox_room(a, w))
+	if (mailbox_stops(a, w) || (!w->direct && provider_stops(a, w)) || attempt_announce(a, w) ||
+	    !attempt_room(a, w))
 		return;
 	if (spool_note(a->spool, it->e.ref, LEG_FORWARD, note, sizeof(note)) < 0)
 		note[0] = '\0';

@@ -81,6 +81,22 @@ add_provider(struct attempts *a, const struct route *r, json_t *known, json_t *w
 		add(known, words, MARK_AUTH, &m, "refusals of copies that could not align", true);
 }
 
+/* 12.3 */
+static void
+say_notice(struct attempts *a, struct slice user, struct slice recovery, json_t *known,
+    json_t *words)
+{
+	int64_t told = attempt_announce_time(a, user, recovery);
+	char line[100], when[40];
+
+	json_object_set_new(known, "notice", told == 0 ? json_null() : report_time(told));
+	if (told == 0)
+		return;
+	clock_iso8601(told, when, sizeof(when));
+	(void)snprintf(line, sizeof(line), "  the notice of the outage was sent, or refused, %s", when);
+	json_array_append_new(words, json_string(line));
+}
+
 /* P4: the address itself stays here; its hash is the one of the log. */
 void
 attempts_known(struct attempts *a, struct slice user, struct slice recovery, json_t *known,
@@ -96,6 +112,7 @@ attempts_known(struct attempts *a, struct slice user, struct slice recovery, jso
 	json_object_set_new(known, "marks", json_array());
 	(void)snprintf(line, sizeof(line), "recovery mailbox %s:", log_hash(recovery));
 	json_array_append_new(words, json_string(line));
+	say_notice(a, user, recovery, known, words);
 	if (marks_get(a->marks, MARK_LOOP, marks_key(a->marks, user, SLICE_NONE), now, &m))
 		add(known, words, MARK_LOOP, &m, "mail came back from it", false);
 	for (size_t i = 0; i < sizeof(mailbox_marks) / sizeof(mailbox_marks[0]); i++)

@@ -62,6 +62,10 @@ struct work {			/* what is in flight for an item: item->work */
 	uint8_t		 form;		/* enum history_form of the copy */
 	bool		 direct;	/* into a store of ours (9.3) */
 	bool		 tag_read;	/* its X-Fwd-Loop is not ours */
+	char		 language[17];	/* the directory's, "" not known */
+	bool		 announcing;	/* its user's notice is under way (attempt_announce.c) */
+	bool		 announced;	/* that is over */
+	struct work	*announce_next;
 	struct buf	 fresh;		/* the envelope as evaluated again (0.4), or empty */
 };
 
@@ -89,6 +93,9 @@ struct attempts {
 	struct marks	*marks;
 	struct history	*history;
 	const struct consent *consent;
+	struct marks	*told;		/* who had a notice (12.3) */
+	struct work	*announcing;	/* by announce_next */
+	uint64_t	 notices_sent, notices_refused, notices_later;
 	struct routes	*routes;	/* owned */
 	uint64_t	 req;		/* the last one given */
 	struct work	*bucket[ATTEMPT_BUCKETS];	/* asked ones by req */
@@ -113,6 +120,7 @@ void work_read(struct attempts *a, struct work *w, bool with_body,
     void (*then)(struct attempts *a, struct work *w));
 void work_drop_message(struct work *w);
 void attempt_deliver(struct attempts *a, struct work *w, struct queue_deliver *q);
+void attempt_send(struct attempts *a, struct work *w, struct queue_deliver *q, int body_fd);
 
 /* Remembers the attempt that ended so; `to` NULL: the leg is untouched. */
 void attempt_remember(struct attempts *a, const struct work *w, const struct queue_delivered *m,
@@ -126,6 +134,8 @@ int attempt_route_answer(struct attempts *a, unsigned index, struct slice body);
 int attempt_seal_answer(struct attempts *a, unsigned index, struct slice body);
 /* Its leg waits until `until` (wall clock); that was no attempt. */
 void attempt_put_off(struct attempts *a, struct work *w, int64_t until);
+/* 8.8, 9.4: counted from now on. False: the leg has ended or waits. */
+bool attempt_room(struct attempts *a, struct work *w);
 void attempt_uncount(struct attempts *a, struct work *w);	/* it was not delivered */
 void attempt_forward_counted(struct attempts *a, struct work *w);	/* it was */
 
@@ -152,7 +162,20 @@ void attempt_node_place(struct attempts *a, struct work *w, const struct envelop
 void attempt_node_start(struct attempts *a, struct work *w);
 void attempt_node_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 
+/* attempt_announce.c: the notice to a user before the first copy of an outage (12.3) */
+/* True: it goes first, or another copy waits for it; nothing more to be done now. */
+bool attempt_announce(struct attempts *a, struct work *w);
+void attempt_announce_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
+void attempt_announce_end(struct attempts *a, struct work *w);	/* also when there is none */
+/* When this user had the last one, or it was given up; 0 not known. */
+int64_t attempt_announce_time(const struct attempts *a, struct slice user, struct slice recovery);
+void attempt_announce_status(const struct attempts *a, struct buf *out);
+
 /* attempt_reply.c */
+struct reply_verdict attempt_verdict(const struct work *w, const struct queue_delivered *m);
+bool attempt_untried(const struct queue_delivered *m);	/* its provider was closed */
+/* What a class means beyond this leg; until when the leg waits, 0: as 8.6 says. */
+int64_t attempt_class(struct attempts *a, struct work *w, const struct forward_reply *f);
 void attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_delivered *m);
 const char *attempt_group_name(const struct attempts *a, const char *group);
 

@@ -142,8 +142,8 @@ on_auth(struct attempts *a, struct work *w, int64_t now)
 }
 
 /* What the class means beyond this leg. Returns until when the leg has to wait, 0: 8.6. */
-static int64_t
-on_class(struct attempts *a, struct work *w, const struct forward_reply *f)
+int64_t
+attempt_class(struct attempts *a, struct work *w, const struct forward_reply *f)
 {
 	const struct conf_provider *p = conf_provider_find(a->role->conf, slice_str(w->group));
 	int64_t until;
@@ -198,8 +198,8 @@ on_class(struct attempts *a, struct work *w, const struct forward_reply *f)
 
 /* ---- one reply ---- */
 
-static struct reply_verdict
-verdict_of(const struct work *w, const struct queue_delivered *m)
+struct reply_verdict
+attempt_verdict(const struct work *w, const struct queue_delivered *m)
 {
 	const struct reply r = { m->code, m->enhanced, m->text, slice_str(w->group) };
 	struct reply_verdict v = { .class = REPLY_OK };
@@ -238,8 +238,8 @@ reply_log(const struct attempts *a, const struct work *w, const struct queue_del
 }
 
 /* The relay gave it back untried when its provider was closed. */
-static bool
-untried(const struct queue_delivered *m)
+bool
+attempt_untried(const struct queue_delivered *m)
 {
 	return m->outcome == DELIVER_TEMP && m->scope == SCOPE_MESSAGE && m->code == 0 &&
 	    slice_eq(m->enhanced, SLICE_LIT("4.4.5"));
@@ -251,13 +251,13 @@ attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_del
 	struct item *it = w->item;
 	struct forward_reply f = {
 		.conf = a->role->conf, .group = failover_find(a->failover, it->e.group), .e = &it->e,
-		.r = m, .verdict = verdict_of(w, m), .note = w->note,
+		.r = m, .verdict = attempt_verdict(w, m), .note = w->note,
 		.now = schedule_now(a->schedule), .random = attempt_random(),
 	};
 	struct legs_change to;
 	struct mark mark;
 
-	if (untried(m)) {
+	if (attempt_untried(m)) {
 		attempt_put_off(a, w, w->group != NULL && marks_get(a->marks, MARK_PROVIDER,
 		    w->group_key, f.now, &mark) ? mark.until_ms + 1000 : f.now + ATTEMPT_SOON_MS);
 		return;
@@ -268,7 +268,7 @@ attempt_forward_reply(struct attempts *a, struct work *w, const struct queue_del
 		f.verdict.class = m->outcome == DELIVER_OK ? REPLY_OK :
 		    f.verdict.closed ? REPLY_PERM : REPLY_TEMP;
 	else
-		f.until = on_class(a, w, &f);
+		f.until = attempt_class(a, w, &f);
 	if (m->outcome == DELIVER_OK)
 		attempt_forward_counted(a, w);
 	else
@@ -318,6 +318,7 @@ attempts_status(struct attempts *a, struct buf *out)
 		rc |= buf_printf(out, "%s\"%s\":%llu", i > 0 ? "," : "",
 		    reply_class_name((enum reply_class)i), (unsigned long long)a->class[i]);
 	rc |= buf_puts(out, "}");
+	attempt_announce_status(a, out);
 	if (rc != 0 || status_alarms(a, out) != 0 || attempt_volume_status(a, out) != 0)
 		log_warn("status", "reason=\"does not fit\"");
 }

@@ -32,6 +32,7 @@ struct slot {
 
 struct marks {
 	int		 dirfd, fd;	/* fd -1: the file cannot be written now */
+	char		 name[16], fresh[24];	/* of the file, and while it is rewritten */
 	uint8_t		 key[32];
 	struct slot	*slot;		/* open addressing, never more than half full */
 	size_t		 nslot;		/* a power of two */
@@ -47,7 +48,7 @@ mark_kind_name(enum mark_kind k)
 	static const char *const names[MARK_KIND_MAX] = { "", "loop", "nouser", "full",
 		"userrate", "munge", "rate", "provider", "auth", "accepted", "volume",
 		"volume-before", "burst", "day", "userrate-times", "message-id",
-		"volume-older" };
+		"volume-older", "notice", "notice-tries" };
 
 	return k > 0 && k < MARK_KIND_MAX ? names[k] : "?";
 }
@@ -230,7 +231,7 @@ marks_write_all(struct marks *m, int fd)
 static void
 marks_trouble(struct marks *m, const char *what)
 {
-	log_warn("marks", "step=%s error=%s effect=%s", what, log_escs(strerror(errno)),
+	log_warn("marks", "file=%s step=%s error=%s effect=%s", m->name, what, log_escs(strerror(errno)),
 	    log_escs("what providers said is forgotten at the next restart"));
 	if (m->fd >= 0)
 		close(m->fd);
@@ -241,17 +242,17 @@ marks_trouble(struct marks *m, const char *what)
 static void
 marks_rewrite(struct marks *m)
 {
-	int fd = openat(m->dirfd, "marks.new", O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC |
+	int fd = openat(m->dirfd, m->fresh, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC |
 	    O_NOFOLLOW, 0640);
 
 	if (fd < 0) {
 		marks_trouble(m, "create");
 		return;
 	}
-	if (marks_write_all(m, fd) < 0 || renameat(m->dirfd, "marks.new", m->dirfd, "marks") < 0) {
+	if (marks_write_all(m, fd) < 0 || renameat(m->dirfd, m->fresh, m->dirfd, m->name) < 0) {
 		marks_trouble(m, "rewrite");
 		close(fd);
-		(void)unlinkat(m->dirfd, "marks.new", 0);
+		(void)unlinkat(m->dirfd, m->fresh, 0);
 		return;
 	}
 	if (m->fd >= 0)
@@ -290,8 +291,16 @@ marks_read(struct marks *m)
 struct marks *
 marks_open(int dirfd, const void *key, size_t n, unsigned max)
 {
+	return marks_open_as(dirfd, "marks", key, n, max);
+}
+
+struct marks *
+marks_open_as(int dirfd, const char *name, const void *key, size_t n, unsigned max)
+{
 	struct marks *m = mem_new(sizeof(*m));
 
+	(void)snprintf(m->name, sizeof(m->name), "%s", name);
+	(void)snprintf(m->fresh, sizeof(m->fresh), "%s.new", m->name);
 	if (n > 0)
 		crypto_hmac_sha256(slice_make(key, n), SLICE_LIT("marks key"), m->key);
 	else
@@ -300,7 +309,7 @@ marks_open(int dirfd, const void *key, size_t n, unsigned max)
 	m->max = max;
 	m->nslot = MARKS_SLOTS_MIN;
 	m->slot = mem_array(m->nslot, sizeof(*m->slot));
-	m->fd = openat(dirfd, "marks", O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+	m->fd = openat(dirfd, m->name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (m->fd < 0)
 		marks_trouble(m, "open");
 	else if (!marks_read(m))

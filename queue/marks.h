@@ -37,6 +37,9 @@ enum mark_kind {		/* on disk: append only */
 	MARK_USERRATE_TIMES,	/* recovery address: USERRATE in a row; value */
 	MARK_MESSAGE_ID,	/* provider, Message-ID: copies sent (8.9); value */
 	MARK_VOLUME_OLDER,	/* provider: as VOLUME_BEFORE, of the week before that */
+	MARK_NOTICE,		/* user, recovery address: had the notice of an outage (12.3); value:
+				 * which, until: a fixed time after it (queue/attempt_announce.c) */
+	MARK_NOTICE_TRIES,	/* ...: was put off; value: how often */
 	MARK_KIND_MAX
 };
 const char *mark_kind_name(enum mark_kind k);
@@ -52,6 +55,8 @@ struct marks;
 
 /* NULL after logging why. `key` of any length; n == 0: hashes that do not outlive us. */
 struct marks *marks_open(int dirfd, const void *key, size_t n, unsigned max);
+/* The same under another name: a table of its own, bounded by itself. */
+struct marks *marks_open_as(int dirfd, const char *name, const void *key, size_t n, unsigned max);
 void marks_close(struct marks **mp);
 void marks_limit(struct marks *m, unsigned max);	/* a new configuration */
 

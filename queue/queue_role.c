@@ -379,6 +379,7 @@ queue_tick(void *arg)
 	attempts_sweep(q->attempts);
 	tally_tick(q->tally, clock_mono_ms());
 	marks_sweep(q->marks, schedule_now(q->schedule));
+	marks_sweep(q->told, schedule_now(q->schedule));
 	history_flush(q->history);
 	queue_measure(q);
 	if (keep_save(q->keep, clock_wall_ms()) < 0)
@@ -407,6 +408,7 @@ queue_close(struct queue *q)
 	keep_close(&q->keep);
 	history_close(&q->history);
 	marks_close(&q->marks);
+	marks_close(&q->told);
 	consent_close(&q->consent);
 	failover_close(&q->failover);
 	audit_close(&q->audit);
@@ -446,6 +448,7 @@ queue_open(struct queue *q, int dir)
 		return -1;
 	char *key = role_resource_text(r, "log-key", 64, &n);
 	q->marks = marks_open(dir, key, key == NULL ? 0 : n, r->conf->marks_max);
+	q->told = marks_open_as(dir, "told", key, key == NULL ? 0 : n, r->conf->notices_max);
 	free(key);
 	q->history = history_open(dir, r->conf->history_max);
 	return 0;
@@ -467,7 +470,7 @@ queue_start(struct role *r)
 	if (queue_open(q, q->dir) < 0)
 		goto fail;
 	q->attempts = attempts_new(r, q->spool, q->failover, q->replay, q->tally, q->marks,
-	    q->history, q->consent);
+	    q->history, q->consent, q->told);
 	q->schedule = schedule_new(r->loop, r->conf, q->spool, q->failover, q->replay,
 	    &queue_schedule_ops, q);
 	q->notices = notices_new(q);
@@ -544,6 +547,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = notices_message(q->notices, index, body, fd);
 	else if (peer == ROLE_SEAL && type == SEAL_NAMED)
 		rc = returned_message(q->returned, index, body);
+	else if (peer == ROLE_SEAL && type == SEAL_ANNOUNCED)
+		rc = attempts_announced(q->attempts, index, body, fd);
 	else
 		rc = attempts_message(q->attempts, peer, index, type, body);
 	if (fd >= 0)
@@ -591,6 +596,7 @@ queue_reload(struct role *r)
 
 	spool_reload(q->spool, r->conf);
 	marks_limit(q->marks, r->conf->marks_max);
+	marks_limit(q->told, r->conf->notices_max);
 	consent_limit(q->consent, r->conf->opt_outs_max);
 	history_limit(q->history, r->conf->history_max);
 	if (failover_reload(q->failover, r->conf) < 0)

@@ -38,6 +38,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct failover	*failover;
 	struct keep	*keep;		/* values of the relays */
 	struct marks	*marks;
+	struct marks	*told;		/* who had a notice (12.3) */
 	struct consent	*consent;	/* who wants no copies */
 	struct history	*history;
 	struct attempts	*attempts;

@@ -94,7 +94,7 @@ struct job {
 	struct spool_entry e;		/* what came back */
 	struct envelope_bounce b;
 	struct spool_entry leg;		/* what it is about, once found */
-	bool		 found;
+	bool		 notice;	/* it is about the notice before the copy (12.3) */
 	uint8_t		 state;		/* enum job_state */
 	unsigned	 seal;		/* JOB_SEAL: which was asked */
 	uint64_t	 req;
@@ -335,7 +335,8 @@ job_leg(struct job *j, const struct spool_message *m)
 		job_unknown(j);
 		return;
 	}
-	bool changed = returned_leg(&j->leg, &j->b, &j->to);
+	/* The notice was not the copy: what became of it is no news of the leg (12.3). */
+	bool changed = !j->notice && returned_leg(&j->leg, &j->b, &j->to);
 	if (returned_nouser(&j->b))
 		mark_recovery(j, m);
 	log_report(j, changed);
@@ -356,6 +357,8 @@ job_find_leg(struct job *j)
 	struct spool *sp = j->returned->queue->spool;
 	struct spool_ref ref;
 
+	j->notice = (j->b.rcpt_index & BOUNCE_RCPT_NOTICE) != 0;
+	j->b.rcpt_index &= (uint16_t)~BOUNCE_RCPT_NOTICE;
 	if (spool_find_rcpt(sp, j->b.id, j->b.rcpt_index, RCPT_USER, &ref) < 0 ||
 	    spool_get(sp, ref, &j->leg) < 0)
 		job_unknown(j);

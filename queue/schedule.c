@@ -512,6 +512,15 @@ schedule_at_relay(struct schedule *s, struct item *it, unsigned relay)
 }
 
 void
+schedule_from_relay(struct schedule *s, struct item *it)
+{
+	(void)s;
+	if (it->at_relay)
+		it->dest->at_relay[it->relay]--;
+	it->at_relay = false;
+}
+
+void
 schedule_replied(struct schedule *s, struct item *it, const struct queue_delivered *m)
 {
 	struct ramp_bounds b;

@@ -107,6 +107,8 @@ bool schedule_close(struct schedule *s, const struct item *it, int64_t pause_ms,
 void schedule_providers(struct schedule *s, void (*fn)(void *arg, const char *group), void *arg);
 /* It went to that relay (for reuse of connections and the per-relay count). */
 void schedule_at_relay(struct schedule *s, struct item *it, unsigned relay);
+/* It came back and stays running: something else goes out for it. */
+void schedule_from_relay(struct schedule *s, struct item *it);
 
 /* The primary's reply to a hold leg, before schedule_finish: the ramp lives by it. */
 void schedule_replied(struct schedule *s, struct item *it, const struct queue_delivered *m);

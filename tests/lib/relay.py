@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -47,13 +48,14 @@ domain "{domain}" {{
 
 class Relay:
     def __init__(self, folder, primary, dns, out_port, domain="shop.example", top="", more="",
-                 in_domain="", forwarder="", port=None):
+                 in_domain="", forwarder="", port=None, notices=False):
         self.folder, self.domain = str(folder), domain
         self.state = os.path.join(self.folder, "state")
         self.conf = os.path.join(self.folder, "relay.conf")
         self.log_file = os.path.join(self.folder, "relay.log")
         self.port = port or free_port()
         self.process, self.prefix = None, []    # prefix: what it is started through
+        self.notices = notices      # to users (spec 12.3): one more message before the first copy
         os.makedirs(self.folder, exist_ok=True)
         if os.getuid() == 0:
             # The roles give root up; they must be able to reach their folders.
@@ -68,8 +70,11 @@ class Relay:
 
     def write_conf(self, **changes):
         self.values.update(changes)
+        text = CONF.format(**self.values)
+        if not self.notices:
+            text = re.sub(r'(?m)^(domain "[^"]+" \{)', r'\1\n    user-notice = off\n   ', text)
         with open(self.conf, "w") as f:
-            f.write(CONF.format(**self.values))
+            f.write(text)
 
     def command(self, *words, check=True, json_out=True, timeout=60):
         """A subcommand; its JSON (or text), or CalledProcessError with both outputs."""

@@ -132,7 +132,8 @@ class Sink:
                     continue
                 if await self._ask("data", rcpts, writer, "354 go"):
                     data = await self._content(reader)
-                    message = Message(peer, helo, mail, rcpts, data, secure, options)
+                    message = self.arriving = Message(peer, helo, mail, rcpts, data, secure,
+                                                      options)    # for scripts, at "end"
                     for r in (rcpts if self.lmtp else rcpts[:1]):
                         # Recorded before the reply: what was answered 250 is here.
                         if self.script("end", r) in (None, "250-AND-CLOSE"):

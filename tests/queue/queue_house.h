@@ -219,9 +219,9 @@ static const char house_conf[] =
     "relays = 2\n"
     "sealers = 1\n"
     "forwarder { domain = \"fwd.example.it\" secret-file = \"/dev/null\" }\n"
-    "domain \"a.example\" { primary = \"lmtp://store-a:24\" shard \"s2\" { primary = "
+    "domain \"a.example\" { user-notice = off primary = \"lmtp://store-a:24\" shard \"s2\" { primary = "
     "\"smtp://[::1]:2525\" } }\n"
-    "domain \"b.example\" { primary = \"lmtp://store-b:24\" failover = on }\n";
+    "domain \"b.example\" { user-notice = off primary = \"lmtp://store-b:24\" failover = on }\n";
 
 static int
 house_listen(const char *dir)
@@ -362,6 +362,7 @@ house_teardown(void **state)
 	(void)unlinkat(h->dirfd, "audit.log", 0);
 	(void)unlinkat(h->dirfd, "marks", 0);
 	(void)unlinkat(h->dirfd, "consent", 0);
+	(void)unlinkat(h->dirfd, "told", 0);
 	(void)unlinkat(h->dirfd, "history", 0);
 	(void)unlinkat(h->dirfd, "history.1", 0);
 	(void)unlinkat(h->dirfd, "failover.json", 0);

@@ -136,6 +136,27 @@ spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else(void **state)
 	house_prepare(h, SEAL_OK, "");
 }
 
+/* 12.3: the notice went before the copy; only what it says of the mailbox is about both. */
+static void
+a_bounce_of_the_notice_leaves_the_copy_alone(void **state)
+{
+	struct house *h = *state;
+	struct envelope_bounce b = { .kind = BOUNCE_REPORT, .action = BOUNCE_FAILED, .status = 5,
+		.subject = 1, .detail = 1, .code = 550, .leg = BOUNCE_LEG_OURS,
+		.rcpt_index = BOUNCE_RCPT_NOTICE };
+
+	forwarded(h);
+	b.id = house_entry(h, 0)->id;
+	comes_back(h, b, "bounce-read");
+	assert_int_equal(house_entry(h, 0)->leg[LEG_FORWARD].state, LEG_DELIVERED);
+	assert_int_equal(counts(h).failed, 1);
+	house_target(h, TARGET_OK, "berta@recovery.example", "");	/* to mark it */
+	house_committed(h, house_commit(h, &berta, 1, 0, 0), COMMIT_OK);
+	house_target(h, TARGET_OK, "berta@recovery.example", "");
+	house_until_leg(h, 2, LEG_FORWARD, LEG_SKIPPED);
+	assert_string_equal(house_note(h, 2, LEG_FORWARD), "nouser");
+}
+
 static void
 spec_1_4_3_what_names_no_leg_is_counted_and_gone(void **state)
 {
@@ -358,6 +379,7 @@ main(void)
 		cmocka_unit_test(spec_2_2_3_a_report_and_its_leg),
 		cmocka_unit_test(spec_8_4_what_says_that_the_mailbox_is_not_there),
 		T(spec_2_2_3_a_bounce_fails_its_forward_leg_and_nothing_else),
+		T(a_bounce_of_the_notice_leaves_the_copy_alone),
 		T(spec_1_4_3_what_names_no_leg_is_counted_and_gone),
 		T(spec_2_2_4_automatic_answers_are_counted_and_gone),
 		T(spec_1_2_12_an_srs_address_counts_for_its_own_sender_only),
