@@ -275,6 +275,7 @@ print_json(const struct import *m, bool ok, const char *relay)
 	    (json_int_t)n->unknown_shard, "generation", (json_int_t)n->generation, "bytes",
 	    (json_int_t)n->bytes, "empty_domains", (int)n->domains_empty);
 
+	json_object_set_new(o, "baseline", json_integer((json_int_t)n->baseline));
 	json_object_set_new(o, "seconds",
 	    json_real((double)(clock_mono_ms() - m->start_ms) / 1000));
 	if (ok)
@@ -300,6 +301,9 @@ print_text(const struct import *m, const char *said)
 	printf("\n");
 	if (n->bad != 0)
 		printf("%s bad rows left out\n", users_number(n->bad));
+	if (n->baseline != 0)
+		printf("%s users agreed to copies in peace time (baseline)\n",
+		    users_number(n->baseline));
 	if (n->no_recovery != 0)
 		printf("%s users without a recovery address: held, not forwarded\n",
 		    users_number(n->no_recovery));

@@ -124,6 +124,7 @@ struct conf_provider {		/* provider "google.com" { }: by suffix of its MX hosts 
 	bool		 tls_required;
 	int64_t		 slow_start_ms;		/* one more connection after this; 0: all at once */
 	int64_t		 rate_pause_ms, block_pause_ms, setup_pause_ms;	/* spec 8.4 */
+	unsigned	 volume_start, volume_factor;	/* of all unless written (8.11) */
 };
 
 enum { CONF_MILTERS_MAX = 8 };

@@ -54,6 +54,10 @@ conf_provider_complete(const struct conf *c, struct conf_provider *p,
 		    c->messages_per_connection;
 	if (!written(arg, "tls"))
 		p->tls_required = b != NULL && b->tls_required;
+	if (!written(arg, "volume-start"))
+		p->volume_start = c->volume_start;
+	if (!written(arg, "volume-factor"))
+		p->volume_factor = c->volume_factor;
 	if (!written(arg, "rate-pause") && b != NULL && b->rate_pause_ms > 0)
 		p->rate_pause_ms = b->rate_pause_ms;
 }

@@ -730,6 +730,13 @@ const struct conf_key conf_keys[] = {
 	    "the alarm in the log and in status." },
 	{ .name = "setup-pause", PROVIDER(setup_pause_ms), TIME("1h", 1, 7 * DAY),
 	  .help = "How long nothing is sent after the provider said that our DNS or TLS is wrong." },
+	{ .name = "volume-start", PROVIDER(volume_start), COUNT(NULL, 0, 1000000000),
+	  .def_words = "that of all", .example = "100000",
+	  .help = "Copies a day it takes without history: more for one that knows this relay's "
+	    "address, fewer for one that is easily upset. 0: no bound." },
+	{ .name = "volume-factor", PROVIDER(volume_factor), COUNT(NULL, 1, 100),
+	  .def_words = "that of all", .example = "3",
+	  .help = "How many times its largest day of the last one to two weeks it gets in a day." },
 
 	/* milter "name" */
 	{ .name = "address", MILTER(address), .type = CONF_ADDRESS, .required = true,

@@ -448,7 +448,7 @@ attempt_room(struct attempts *a, struct work *w)
 		attempt_put_off(a, w, until + spread(1000));
 		return false;
 	}
-	volume_count(a->marks, c, w->group_key, now);
+	volume_count(a->marks, conf_provider_find(c, slice_str(w->group)), w->group_key, now);
 	w->counted = w->volume_counted = true;
 	return true;
 }

@@ -39,12 +39,14 @@ add(json_t *known, json_t *words, enum mark_kind kind, const struct mark *m, con
 }
 
 static void
-add_volume(struct attempts *a, uint64_t key, json_t *known, json_t *words, int64_t now)
+add_volume(struct attempts *a, const char *group, json_t *known, json_t *words, int64_t now)
 {
+	const struct conf_provider *p = conf_provider_find(a->role->conf, slice_str(group));
+	uint64_t key = marks_key(a->marks, slice_str(group), SLICE_NONE);
 	char line[160], until[40] = "";
 	struct volume v;
 
-	if (!volume_look(a->marks, a->role->conf, key, now, &v) || v.allowed == UINT64_MAX)
+	if (!volume_look(a->marks, p, key, now, &v) || v.allowed == UINT64_MAX)
 		return;
 	if (v.ends_ms != 0)
 		clock_iso8601(v.ends_ms, until, sizeof(until));
@@ -76,7 +78,7 @@ add_provider(struct attempts *a, const struct route *r, json_t *known, json_t *w
 	} else {
 		json_array_append_new(words, json_string("  open"));
 	}
-	add_volume(a, key, known, words, now);
+	add_volume(a, r->group, known, words, now);
 	if (marks_get(a->marks, MARK_AUTH, key, now, &m))
 		add(known, words, MARK_AUTH, &m, "refusals of copies that could not align", true);
 }

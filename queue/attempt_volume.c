@@ -38,7 +38,8 @@ attempt_volume_stops(struct attempts *a, struct work *w, int64_t now)
 
 	/* an emergency exceeds the day with what is urgent, and with nothing else */
 	if (forward_class(a->role->conf, &w->item->e, now) == 0 ||
-	    !volume_look(a->marks, a->role->conf, w->group_key, now, &v) || !volume_full(&v))
+	    !volume_look(a->marks, conf_provider_find(a->role->conf, slice_str(w->group)),
+	    w->group_key, now, &v) || !volume_full(&v))
 		return false;
 	volume_alarm(a, w, &v);
 	attempt_put_off(a, w, v.ends_ms + (int64_t)(attempt_random() % HOUR_MS));
@@ -58,8 +59,9 @@ show(struct shown *s, const char *group)
 	struct attempts *a = s->a;
 	struct volume v;
 
-	if (s->n >= VOLUME_SHOWN_MAX || !volume_look(a->marks, a->role->conf,
-	    marks_key(a->marks, slice_str(group), SLICE_NONE), schedule_now(a->schedule), &v))
+	if (s->n >= VOLUME_SHOWN_MAX || !volume_look(a->marks, conf_provider_find(a->role->conf,
+	    slice_str(group)), marks_key(a->marks, slice_str(group), SLICE_NONE),
+	    schedule_now(a->schedule), &v))
 		return;
 	s->rc |= buf_printf(s->out, "%s{\"provider\":\"%s\",\"today\":%u,\"largest\":%u,\"allowed\":",
 	    s->n++ == 0 ? "" : ",", attempt_group_name(a, group), v.today, v.largest);

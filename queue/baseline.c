@@ -4,6 +4,15 @@
 enum { BASELINE_CLASS_MIN = 1, BASELINE_CLASS_MAX = 2 };	/* spec 10.2 */
 
 bool
+baseline_any(const struct conf *c)
+{
+	for (size_t i = 0; i < c->ndomain; i++)
+		if (c->domain[i].baseline_share > 0)
+			return true;
+	return false;
+}
+
+bool
 baseline_ordinary(const struct envelope *e)
 {
 	if ((e->flags & (ENV_HOLD_ONLY | ENV_TAGGED | ENV_RECHECK)) != 0 || e->mail_from.n == 0)

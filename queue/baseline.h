@@ -15,6 +15,8 @@
 
 #include "queue/legs.h"
 
+/* Has any domain a share? */
+bool baseline_any(const struct conf *c);
 /* Mail that may be copied in peace time: authenticated, of class 1 or 2, not a bounce, not a
  * copy of ours. Never class 0: a one-time code is not for two mailboxes. */
 bool baseline_ordinary(const struct envelope *e);

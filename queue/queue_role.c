@@ -256,8 +256,8 @@ commit_start(struct queue *q, unsigned relay, const struct queue_commit *m, int 
 	c->relay = relay;
 	c->link = q->link[relay];
 	c->recheck = (e.flags & ENV_RECHECK) != 0;
-	c->ordinary = baseline_ordinary(&e);
-	c->tagged = (e.flags & ENV_TAGGED) != 0;
+	c->ordinary = q->warm && baseline_ordinary(&e);
+	c->tagged = q->warm && (e.flags & ENV_TAGGED) != 0;
 	c->next = q->commits;
 	if (c->next != NULL)
 		c->next->prev = c;
@@ -478,6 +478,7 @@ queue_start(struct role *r)
 	attempts_bind(q->attempts, q->schedule, q->notices);
 	q->tick = timer_new(r->loop, queue_tick, q);
 	timer_arm(q->tick, QUEUE_TICK_MS);
+	q->warm = baseline_any(r->conf);
 	q->alarms = alarms_new();
 	q->lookout = lookout_new(q);
 	attempts_watch(q->attempts, queue_hold_result, q);
@@ -602,6 +603,7 @@ queue_reload(struct role *r)
 	if (failover_reload(q->failover, r->conf) < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
 	schedule_reload(q->schedule, r->conf);
+	q->warm = baseline_any(r->conf);
 	lookout_reload(q->lookout);
 	phases_tell_all(q);
 }

@@ -57,6 +57,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct commit	*commits;	/* given to the spool, not yet answered */
 	uint32_t	 link[ROLE_PEERS_MAX];	/* generation of each relay's link */
 	uint64_t	 accepted, refused;
+	bool		 warm;		/* baseline_any of the configuration */
 	struct forecast	 forecast;
 	enum water	 water;
 	int64_t		 measured_ms;	/* monotonic: water was looked at */

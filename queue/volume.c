@@ -26,7 +26,7 @@ larger(uint32_t *most, uint32_t n)
 }
 
 bool
-volume_look(const struct marks *m, const struct conf *c, uint64_t provider, int64_t now,
+volume_look(const struct marks *m, const struct conf_provider *c, uint64_t provider, int64_t now,
     struct volume *out)
 {
 	struct mark day = { 0, 0 }, before = { 0, 0 }, older = { 0, 0 };
@@ -76,7 +76,7 @@ turn(struct marks *m, uint64_t provider, uint32_t count, int64_t now)
 }
 
 void
-volume_count(struct marks *m, const struct conf *c, uint64_t provider, int64_t now)
+volume_count(struct marks *m, const struct conf_provider *c, uint64_t provider, int64_t now)
 {
 	struct mark day;
 	int64_t until;

@@ -21,11 +21,11 @@ struct volume {
 };
 
 /* `provider` is its marks_key. False: nothing is known of it. */
-bool volume_look(const struct marks *m, const struct conf *c, uint64_t provider, int64_t now,
+bool volume_look(const struct marks *m, const struct conf_provider *c, uint64_t provider, int64_t now,
     struct volume *out);
 bool volume_full(const struct volume *v);
 /* A copy leaves; and it was not delivered after all. */
-void volume_count(struct marks *m, const struct conf *c, uint64_t provider, int64_t now);
+void volume_count(struct marks *m, const struct conf_provider *c, uint64_t provider, int64_t now);
 void volume_uncount(struct marks *m, uint64_t provider, int64_t now);
 
 #endif

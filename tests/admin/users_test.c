@@ -372,6 +372,7 @@ test_spec_8_11_baseline_consent(void **state)
 	}
 	put_csv(d, text);
 	assert_int_equal(call(d, W("import"), d->csv, NULL), CLI_OK);
+	assert_non_null(strstr(d->out, "6 users agreed to copies in peace time"));
 	for (size_t i = 0; i < n; i++) {
 		(void)snprintf(address, sizeof(address), "u%zu@example.it", i);
 		assert_int_equal(call(d, W("show"), address, W("--json"), NULL), CLI_OK);

@@ -486,7 +486,7 @@ test_spec_8_2_providers(void **state)
 {
 	static const char file[] = DOM "connections-max = 7\n"
 	    "provider \".Google.com\" { tls = offered messages-per-connection = 9 }\n"
-	    "provider \".mail.google.com\" { connections = 2 }\n"
+	    "provider \".mail.google.com\" { connections = 2 volume-start = 7 }\nvolume-start = 9\n"
 	    "provider \"default\" { slow-start = 0s }\n";
 	struct conf_errors e;
 	struct conf *c = parse(file, &e), *again;
@@ -515,6 +515,8 @@ test_spec_8_2_providers(void **state)
 		g = conf_provider_of_host(k, SLICE_LIT("a.mail.google.com"));
 		assert_string_equal(g->name, "mail.google.com");
 		assert_int_equal(g->connections, 2);
+		assert_int_equal(g->volume_start, 7);
+		assert_int_equal(g->volume_factor, 2);
 		assert_null(conf_provider_of_host(k, SLICE_LIT("notgoogle.com")));
 		g = conf_provider_find(k, SLICE_LIT("yahoodns.net"));
 		assert_int_equal(g->messages_per_connection, 20);
@@ -523,6 +525,7 @@ test_spec_8_2_providers(void **state)
 		g = conf_provider_find(k, SLICE_LIT("elsewhere.example"));
 		assert_string_equal(g->name, CONF_PROVIDER_DEFAULT);
 		assert_int_equal(g->connections, 7);
+		assert_int_equal(g->volume_start, 9);
 		assert_int_equal(g->slow_start_ms, 0);
 		assert_int_equal(g->messages_per_connection, 100);
 		assert_false(g->tls_required);

@@ -13,7 +13,10 @@ setup(void **state)
 	struct house *h = *state;
 
 	h->dmarc = AUTH_PASS;
+	assert_false(house_queue(h)->warm);
 	h->conf->domain[0].baseline_share = 100;	/* above what a file may say */
+	queue_ops.reload(&h->role);
+	assert_true(house_queue(h)->warm);
 	return rc;
 }
 

@@ -301,13 +301,20 @@ test_spec_8_8_and_9_4_mailbox_caps(void **state)
 	skipped(h, "a@recovery.example", "mailbox-day-max");
 }
 
+static void
+volume_start(struct house *h, unsigned n)
+{
+	for (size_t i = 0; i < h->conf->nprovider; i++)
+		h->conf->provider[i].volume_start = n;
+}
+
 /* 8.11: the day's volume; class 0 may exceed it. */
 static void
 test_spec_8_11_volume(void **state)
 {
 	struct house *h = *state;
 
-	h->conf->volume_start = 2;
+	volume_start(h, 2);
 	for (unsigned i = 0; i < 2; i++)
 		ends(h, "a@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
 	waits(h, "b@recovery.example");
@@ -325,7 +332,7 @@ test_spec_8_11_what_is_too_much_waits_for_tomorrow(void **state)
 	struct house *h = *state;
 	struct buf text;
 
-	h->conf->volume_start = 1;
+	volume_start(h, 1);
 	int64_t before = clock_wall_ms();
 	ends(h, "a@recovery.example", 250, "2.0.0", "", LEG_DELIVERED, HOUSE_TOKEN);
 	for (size_t i = 1; i < 4; i++) {
@@ -351,7 +358,7 @@ test_spec_8_11_volume_is_exact(void **state)
 	struct house *h = *state;
 	struct queue_deliver q;
 
-	h->conf->volume_start = 1;
+	volume_start(h, 1);
 	unsigned at = go(h, "a@recovery.example", "", &q);
 	waits(h, "b@recovery.example");
 	answer(h, at, q.req, 550, "5.7.1", "no");

@@ -16,7 +16,7 @@ static char name[] = "google.com";
 static void
 test_spec_8_3_slow_start(void **state)
 {
-	const struct conf_provider c = { name, 5, 50, true, 60000, 600000, 0, 0 };
+	const struct conf_provider c = { name, 5, 50, true, 60000, 600000, 0, 0, 0, 0 };
 	struct provider p;
 
 	(void)state;
@@ -26,14 +26,14 @@ test_spec_8_3_slow_start(void **state)
 	assert_int_equal(provider_limit(&p, &c, 61000), 2);
 	assert_int_equal(provider_limit(&p, &c, 181000), 4);
 	assert_int_equal(provider_limit(&p, &c, 999000), 5);	/* the ceiling of 8.2 */
-	const struct conf_provider at_once = { name, 5, 50, true, 0, 600000, 0, 0 };
+	const struct conf_provider at_once = { name, 5, 50, true, 0, 600000, 0, 0, 0, 0 };
 	assert_int_equal(provider_limit(&p, &at_once, 1000), 5);
 }
 
 static void
 test_spec_8_4_rate(void **state)
 {
-	const struct conf_provider c = { name, 5, 50, true, 60000, 600000, 0, 0 };
+	const struct conf_provider c = { name, 5, 50, true, 60000, 600000, 0, 0, 0, 0 };
 	struct provider p;
 	int64_t now = 0, next;
 
@@ -67,7 +67,7 @@ test_spec_8_4_rate(void **state)
 static void
 test_spec_8_4_rate_without_slow_start(void **state)
 {
-	const struct conf_provider c = { name, 5, 50, true, 0, 600000, 0, 0 };
+	const struct conf_provider c = { name, 5, 50, true, 0, 600000, 0, 0, 0, 0 };
 	struct provider p;
 
 	(void)state;

@@ -26,7 +26,7 @@ struct fixture {
 	char		 dir[64];
 	int		 dirfd;
 	struct marks	*m;
-	struct conf	 conf;		/* only the two keys are read */
+	struct conf_provider conf;	/* only the two keys are read */
 };
 
 static int
