@@ -231,8 +231,8 @@ marks_write_all(struct marks *m, int fd)
 static void
 marks_trouble(struct marks *m, const char *what)
 {
-	log_warn("marks", "file=%s step=%s error=%s effect=%s", m->name, what, log_escs(strerror(errno)),
-	    log_escs("what providers said is forgotten at the next restart"));
+	log_warn("marks", "file=%s step=%s error=%s effect=%s", m->name, what,
+	    log_escs(strerror(errno)), log_escs("what it holds is forgotten at the next restart"));
 	if (m->fd >= 0)
 		close(m->fd);
 	m->fd = -1;

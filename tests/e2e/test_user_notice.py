@@ -285,6 +285,35 @@ def test_spec_2_2_a_bounce_of_the_notice_is_not_one_of_the_copy(world):
     relay.wait_balance(received=2, forwarded=1, forward_skipped=1)
 
 
+def test_spec_12_3_copies_of_mail_that_was_here_before(world):
+    """Failover is switched on over mail that is held already: that is a first copy, too."""
+    relay = place(world, in_domain="user-notice-language = en")
+    relay.failover("off")
+    for _ in range(2):
+        put(relay)
+        put(relay, "carla@shop.example")
+    relay.wait_balance(received=4, held=4)
+    assert world.recovery.messages == []
+    relay.failover("on")
+    relay.wait_balance(received=4, held=4, forwarded=4)
+    assert len(world.recovery.messages) == 6
+    for user, language in (("mario", "it"), ("carla", "en")):
+        got = [m for m in world.recovery.messages if m.rcpts == [user + "@recovery.example"]]
+        assert [is_notice(m) for m in got] == [True, False, False]
+        assert parsed(got[0])["Content-Language"] == language
+
+
+def test_the_drill_tells_nobody(world):
+    store = 'primary = "lmtp://127.0.0.1:%d"' % world.store.port
+    world.dns.set("fwd.relay.example", {"TXT": ["v=spf1 ip4:127.0.0.1 -all"]})
+    relay = world.relay(start=False, users=None, notices=True,
+                        in_domain='shard "drill" { %s }' % store)
+    relay.import_users(["test@shop.example,test@recovery.example,drill"], "address,recovery,shard")
+    relay.start()
+    assert relay.command("drill", "shop.example", "--to", "test@shop.example")["ok"] is True
+    assert len(world.recovery.messages) == 1 and not notices(world)
+
+
 def test_user_notice_off_and_mail_of_our_own(world):
     relay = place(world, in_domain="user-notice = off")
     put(relay)
