@@ -373,3 +373,34 @@ def test_templates_of_the_operator(world):
     relay.write_conf(top="", in_domain='status-page = "https://status.shop.example"')
     r = relay.command("check", check=False, json_out=False)
     assert r.returncode == 1 and "status-page: is a link" in r.stderr
+
+
+def test_spec_12_3_kills_while_users_are_told(world):
+    """Order and number hold over kill -9 in the middle: at most what was on its way is repeated,
+    as the same message."""
+    users = ["u%d" % i for i in range(40)]
+    relay = world.relay(start=False, users=None, notices=True)
+    relay.import_users(["%s@shop.example,%s@recovery.example" % (u, u) for u in users])
+    relay.start()
+    world.down()
+    relay.failover("on")
+    for _ in range(2):
+        for at in range(0, 40, 10):
+            to = ["%s@shop.example" % u for u in users[at:at + 10]]
+            assert mail.send(relay.port, SENDER, to, mail.message(SENDER, to[0]))[0] == 250
+    kills = 0
+    for count in (15, 40, 70):
+        world.recovery.wait(count, 20)
+        relay.kill()
+        kills += 1
+        relay.start()
+    relay.wait_balance(received=80, held=80, forwarded=80, timeout=60)
+    got = world.recovery.messages
+    repeated = 0
+    for u in users:
+        mine = [m for m in got if m.rcpts == [u + "@recovery.example"]]
+        told = [m for m in mine if is_notice(m)]
+        assert is_notice(mine[0]) and len({parsed(m)["Message-ID"] for m in told}) == 1
+        repeated += len(told) - 1
+    assert repeated <= kills            # one connection yet: slow start (8.3)
+    assert identity(relay.balance())
