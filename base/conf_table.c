@@ -594,6 +594,17 @@ const struct conf_key conf_keys[] = {
 	  .def = "base64url", .choices = alphabets,
 	  .help = "Alphabet of the hash. base64 is for sites that share their secret with "
 	    "postsrsd before 2.2.6, libsrs2 or Mail::SRS." },
+	{ .name = "bounce-debug-key-file", FORWARDER(debug_key_file), .type = CONF_PATH,
+	  .def_words = "none; no bounce is kept", .example = "/etc/salvaposta/bounce.key",
+	  .help = "A secret of 32 bytes or more, to find out why bounces are not understood: each one "
+	    "is kept for bounce-debug-time, encrypted, and shown by `queue show ID --content'. They "
+	    "name recovery addresses: leave it out otherwise. Taking it out and a restart erase them." },
+	{ .name = "bounce-debug-max", FORWARDER(debug_max), COUNT("1000", 1, 100000),
+	  .help = "Bounces kept at a time; the oldest go first." },
+	{ .name = "bounce-debug-size", FORWARDER(debug_size), SIZE("64M", 64 * 1024, 16 * GB),
+	  .help = "Their bytes together." },
+	{ .name = "bounce-debug-time", FORWARDER(debug_time_ms), TIME("1d", 1, DAY),
+	  .help = "How long one is kept, a day at most." },
 	{ .name = "accept-nonnull-bounces", FORWARDER(nonnull_bounces), .type = CONF_BOOL,
 	  .def = "no",
 	  .help = "Whether return paths also take mail that names a sender, from servers that "

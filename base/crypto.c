@@ -4,6 +4,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/mem.h"
@@ -51,6 +53,58 @@ bool
 crypto_equal(const void *a, const void *b, size_t n)
 {
 	return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+/* One pass of the cipher over `in` into `to`, of the same size. */
+static int
+gcm(bool seal, const uint8_t key[32], const uint8_t *nonce, struct slice about, struct slice in,
+    uint8_t *to, uint8_t *tag)
+{
+	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+	int n = 0, ok;
+
+	ok = c != NULL && in.n <= INT32_MAX && about.n <= INT32_MAX &&
+	    EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce, seal) == 1 &&
+	    EVP_CipherUpdate(c, NULL, &n, (const uint8_t *)about.p, (int)about.n) == 1 &&
+	    (in.n == 0 || EVP_CipherUpdate(c, to, &n, (const uint8_t *)in.p, (int)in.n) == 1) &&
+	    (seal || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_SET_TAG, 16, tag) == 1) &&
+	    EVP_CipherFinal_ex(c, to + in.n, &n) == 1 &&
+	    (!seal || EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_GET_TAG, 16, tag) == 1);
+	EVP_CIPHER_CTX_free(c);
+	return ok ? 0 : -1;
+}
+
+int
+crypto_seal(const uint8_t key[32], struct slice about, struct slice in, struct buf *out)
+{
+	uint8_t nonce[12], tag[16], *text = mem_array(in.n + 1, 1);
+	int rc;
+
+	crypto_random(nonce, sizeof(nonce));
+	rc = gcm(true, key, nonce, about, in, text, tag);
+	if (rc == 0 && (buf_put(out, nonce, sizeof(nonce)) != 0 || buf_put(out, text, in.n) != 0 ||
+	    buf_put(out, tag, sizeof(tag)) != 0))
+		rc = -1;
+	free(text);
+	return rc;
+}
+
+int
+crypto_open(const uint8_t key[32], struct slice about, struct slice in, struct buf *out)
+{
+	uint8_t tag[16], *text;
+	int rc;
+
+	if (in.n < CRYPTO_SEAL_MORE)
+		return -1;
+	struct slice body = slice_sub(in, 12, in.n - 16);
+	memcpy(tag, in.p + in.n - 16, sizeof(tag));
+	text = mem_array(body.n + 1, 1);
+	rc = gcm(false, key, (const uint8_t *)in.p, about, body, text, tag);
+	if (rc == 0)
+		rc = buf_put(out, text, body.n);
+	free(text);
+	return rc;
 }
 
 int

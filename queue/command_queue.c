@@ -205,10 +205,21 @@ command_message(struct request *rq, struct spool_ref **refs)
 
 /* The bytes of a message are personal: who looks at them is written down first. 0 or -1. */
 static int
-show_content(struct request *rq, const struct spool_message *m, json_t *o)
+show_allowed(struct request *rq)
 {
 	const struct audit_record r = { .event = "content-shown", .who = rq->who,
 		.id = request_string(rq, "id") };
+
+	if (audit_write(rq->queue->audit, &r) == 0)
+		return 0;
+	control_fail(rq, "the audit log cannot be written, so content is not shown: %s",
+	    strerror(errno));
+	return -1;
+}
+
+static int
+show_content(struct request *rq, const struct spool_message *m, json_t *o)
+{
 	struct slice body;
 	struct buf text;
 
@@ -217,11 +228,8 @@ show_content(struct request *rq, const struct spool_message *m, json_t *o)
 		    (unsigned long long)m->env.body_size, SHOW_CONTENT_MAX);
 		return -1;
 	}
-	if (audit_write(rq->queue->audit, &r) < 0) {
-		control_fail(rq, "the audit log cannot be written, so content is not shown: %s",
-		    strerror(errno));
+	if (show_allowed(rq) < 0)
 		return -1;
-	}
 	if (body_map(m->body_fd, &body) < 0) {
 		control_fail(rq, "the content cannot be read: %s", strerror(errno));
 		return -1;
@@ -239,12 +247,44 @@ show_content(struct request *rq, const struct spool_message *m, json_t *o)
 	return rc;
 }
 
+/* A bounce whose body is kept (2.2.5, bounce-debug-key-file); its record may be gone. False:
+ * it is none. */
+static bool
+show_debris(struct request *rq)
+{
+	struct msgid id;
+	struct buf body, text;
+	bool found;
+
+	buf_init(&body, DEBRIS_ONE_MAX);
+	buf_init(&text, CONTROL_REPLY_MAX);
+	found = msgid_parse(slice_str(request_string(rq, "id")), &id) == 0 &&
+	    debris_get(rq->queue->debris, id, &body) == 0;
+	if (found && show_allowed(rq) == 0) {
+		if (crypto_base64(&text, buf_slice(&body)) != 0) {
+			control_fail(rq, "the content does not fit a reply");
+		} else {
+			json_t *o = command_ok();
+			struct slice s = buf_slice(&text);
+
+			json_object_set_new(o, "content", json_stringn(s.n == 0 ? "" : s.p, s.n));
+			control_reply(rq, o);
+		}
+	}
+	buf_fini(&body);
+	buf_fini(&text);
+	return found;
+}
+
 void
 command_show(struct request *rq)
 {
 	struct spool_ref *refs = NULL;
 	struct spool_message m;
 	bool content = request_bool(rq, "content");
+
+	if (content && show_debris(rq))
+		return;
 	int n = command_message(rq, &refs);
 
 	if (n < 0)

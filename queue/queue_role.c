@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/body.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -28,7 +29,8 @@ enum {
 	QUEUE_STOP_TICK_MS = 20,
 	QUEUE_STOP_MAX_MS = 5000,
 	QUEUE_MEASURE_MS = 1000,
-	QUEUE_BULK_CLASS = 3	/* spec 10.2 */
+	QUEUE_BULK_CLASS = 3,	/* spec 10.2 */
+	DEBRIS_KEY_MIN = 16
 };
 
 /* ---- space ---- */
@@ -381,6 +383,7 @@ queue_tick(void *arg)
 	marks_sweep(q->marks, schedule_now(q->schedule));
 	marks_sweep(q->told, schedule_now(q->schedule));
 	history_flush(q->history);
+	debris_sweep(q->debris, clock_wall_ms());
 	queue_measure(q);
 	if (keep_save(q->keep, clock_wall_ms()) < 0)
 		log_warn("kept-unsaved", "error=%s", log_escs(strerror(errno)));
@@ -407,6 +410,7 @@ queue_close(struct queue *q)
 		spool_close(&q->spool);		/* completes what is pending: answers still go out */
 	keep_close(&q->keep);
 	history_close(&q->history);
+	debris_close(&q->debris);
 	marks_close(&q->marks);
 	marks_close(&q->told);
 	consent_close(&q->consent);
@@ -416,6 +420,48 @@ queue_close(struct queue *q)
 	if (q->dir >= 0)
 		close(q->dir);
 	q->dir = -1;
+}
+
+static struct debris_bounds
+debris_bounds(const struct conf_forwarder *f)
+{
+	return (struct debris_bounds){ f->debug_max, f->debug_size, f->debug_time_ms };
+}
+
+static void
+queue_open_debris(struct queue *q, int dir)
+{
+	const struct debris_bounds b = debris_bounds(&q->role->conf->forwarder);
+	size_t n = 0;
+	char *key = role_resource_text(q->role, "bounce-debug-key", 4096, &n);
+	struct slice k = key == NULL ? SLICE_NONE : slice_trim(slice_make(key, n));
+
+	if (key != NULL && k.n < DEBRIS_KEY_MIN)
+		log_error("bounce-debug", "error=\"the key is too short\" effect=\"no bounce is "
+		    "kept\" fix=\"write 32 random characters into bounce-debug-key-file\"");
+	q->debris = debris_open(dir, k.n < DEBRIS_KEY_MIN ? SLICE_NONE : k, &b);
+	if (debris_keeps(q->debris))
+		log_warn("bounce-debug", "effect=%s", log_escs("bodies of bounces are kept, encrypted"));
+	if (key != NULL)
+		explicit_bzero(key, n);
+	free(key);
+}
+
+/* What it cannot keep it does not keep. */
+static int
+on_debris(struct queue *q, struct slice body, int fd)
+{
+	struct queue_debris m;
+	struct slice map;
+
+	if (wire_get(body, &queue_debris_wire, &m) < 0 || fd < 0)
+		return -1;
+	if (!debris_keeps(q->debris) || body_map(fd, &map) < 0)
+		return 0;
+	if (debris_put(q->debris, m.id, map, clock_wall_ms()) < 0)
+		log_warn("bounce-debug", "error=\"%m\"");
+	body_unmap(&map);
+	return 0;
 }
 
 static int
@@ -451,6 +497,7 @@ queue_open(struct queue *q, int dir)
 	q->told = marks_open_as(dir, "told", key, key == NULL ? 0 : n, r->conf->notices_max);
 	free(key);
 	q->history = history_open(dir, r->conf->history_max);
+	queue_open_debris(q, dir);
 	return 0;
 }
 
@@ -538,6 +585,8 @@ queue_message(struct role *r, enum role_kind peer, unsigned index, struct ipc *c
 		rc = on_commit(q, index, body, fd);
 	else if (peer == ROLE_RELAY && type == QUEUE_PROBED)
 		rc = lookout_answer(q->lookout, index, body);
+	else if (peer == ROLE_RELAY && type == QUEUE_DEBRIS)
+		rc = on_debris(q, body, fd);
 	else if (peer == ROLE_RELAY && type == QUEUE_KEEP)
 		rc = on_keep(q, index, body);
 	else if (peer == ROLE_DIRECTORY && type == DIR_RELOADED)
@@ -600,6 +649,8 @@ queue_reload(struct role *r)
 	marks_limit(q->told, r->conf->notices_max);
 	consent_limit(q->consent, r->conf->opt_outs_max);
 	history_limit(q->history, r->conf->history_max);
+	const struct debris_bounds b = debris_bounds(&r->conf->forwarder);
+	debris_limit(q->debris, &b);
 	if (failover_reload(q->failover, r->conf) < 0)
 		log_error("failover-state", "error=%s", log_escs(strerror(errno)));
 	schedule_reload(q->schedule, r->conf);

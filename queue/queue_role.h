@@ -9,6 +9,7 @@
 #include "base/role.h"
 #include "queue/attempt.h"
 #include "queue/audit.h"
+#include "queue/debris.h"
 #include "queue/consent.h"
 #include "queue/failover.h"
 #include "queue/forecast.h"
@@ -47,6 +48,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct schedule	*schedule;
 	struct notices	*notices;
 	struct returned	*returned;
+	struct debris	*debris;	/* bodies of bounces, for a day */
 	struct control	*control;
 	struct timer	*tick;
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */

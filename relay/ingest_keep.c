@@ -455,6 +455,9 @@ keep_commit(struct ingest_req *r, const struct verify_done *v)
 		ingest_keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
 		return;
 	}
+	if (ch != NULL && empty && g->conf->forwarder.debug_key_file != NULL)
+		(void)ipc_send(ch, QUEUE_DEBRIS, &queue_debris_wire,
+		    &(const struct queue_debris){ .id = m->id }, m->body_fd);
 	if (ch == NULL || send_commit(r, ch, empty) != 0) {
 		ingest_keep_done(r, SMTP_KEPT_ERROR, SLICE_NONE);
 		return;

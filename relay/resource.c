@@ -379,6 +379,8 @@ resource_files(const struct conf *c, struct resource_set *s)
 	    add_file(s, ROLE_RELAY, "tls-key", c->tls_key_file, "tls-key-file") != 0 ||
 	    add_file(s, ROLE_SEAL, "forward-secret", c->forwarder.secret_file,
 		"forwarder.secret-file") != 0 ||
+	    add_file(s, ROLE_QUEUE, "bounce-debug-key", c->forwarder.debug_key_file,
+		"forwarder.bounce-debug-key-file") != 0 ||
 	    add_file(s, ROLE_SEAL, "forward-dkim-key", c->forwarder.dkim_key_file,
 		"forwarder.dkim-key-file") != 0 ||
 	    add_file(s, ROLE_SEAL, "forward-arc-key", c->forwarder.arc_key_file,

@@ -82,6 +82,11 @@ static const struct wire_field checked_f[] = {
 const struct wire_desc seal_checked_wire =
     WIRE_DESC("seal_checked", struct seal_checked, checked_f);
 
+static const struct wire_field debris_f[] = {
+	WIRE_RAW(struct queue_debris, id),
+};
+const struct wire_desc queue_debris_wire = WIRE_DESC("queue_debris", struct queue_debris, debris_f);
+
 static const struct wire_field commit_f[] = {
 	WIRE_U64(struct queue_commit, req),
 	WIRE_STR(struct queue_commit, envelope, ENVELOPE_MAX),

@@ -7,7 +7,8 @@
 
 enum {
 	QUEUE_COMMIT = 0x400, QUEUE_COMMITTED, QUEUE_DELIVER, QUEUE_DELIVERED,
-	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE, QUEUE_KEEP, QUEUE_EVALUATE, QUEUE_EVALUATED
+	QUEUE_ROUTE, QUEUE_ROUTED, QUEUE_CLOSE, QUEUE_KEEP, QUEUE_EVALUATE, QUEUE_EVALUATED,
+	QUEUE_DEBRIS
 };
 
 /* With the sealed body as descriptor. */
@@ -155,6 +156,13 @@ struct queue_delivered {
 	struct slice	group;		/* provider group: MX roll-up, "" if not known */
 };
 extern const struct wire_desc queue_delivered_wire;
+
+/* relay -> queue, with the sealed body as descriptor: what a bounce said, only with
+ * bounce-debug-key-file (spec 2.2.5). Before its commit, which has no body. */
+struct queue_debris {
+	struct msgid	id;
+};
+extern const struct wire_desc queue_debris_wire;
 
 /*
  * A small value that has to outlive the relay that found it (an MTA-STS policy): kept by

@@ -78,6 +78,39 @@ def test_spec_2_2_3_a_bounce_fails_its_leg_and_is_not_kept(world):
     assert b["bounced"] == 0 and len(world.store.messages) == 1 and len(world.recovery.messages) == 1
 
 
+def test_spec_2_2_5_a_body_is_kept_for_a_day_with_a_key_only(world):
+    """Encrypted, in a folder of its own, shown to an administrator and audited, purged by time;
+    without the key nothing is kept, and what there was is erased."""
+    import os
+    key = world.folder + "/bounce.key"
+    with open(key, "w") as f:
+        f.write("0123456789abcdef0123456789abcdef\n")
+    os.chmod(key, 0o600)
+    relay, path = forwarded(world, forwarder='bounce-debug-key-file = "%s"\n bounce-debug-time = 3s' % key)
+    data = report(path, extra=b"X-Mark: only-in-this-bounce\r\n")
+    assert mail.send(relay.port, "", path, data)[0] == 250
+    kept = relay.state + "/queue/bounces"
+    world_wait(lambda: len(os.listdir(kept)) == 1)
+    name = os.listdir(kept)[0]
+    assert os.stat(kept + "/" + name).st_mode & 0o7777 == 0o600
+    nowhere_on_disk(relay, b"only-in-this-bounce")
+    shown = relay.command("queue", "show", name, "--content", json_out=False)
+    assert data.decode().replace("\r\n", "\n") in shown.replace("\r\n", "\n")
+    audit = open(relay.state + "/queue/audit.log").read()
+    assert '"content-shown"' in audit and name in audit and "recovery" not in audit
+    world_wait(lambda: os.listdir(kept) == [])
+    assert mail.send(relay.port, "", path, data)[0] == 250
+    world_wait(lambda: len(os.listdir(kept)) == 1)
+    relay.stop()
+    relay.values["forwarder"] = ""
+    relay.write_conf()
+    relay.start()
+    assert os.listdir(kept) == []
+    assert mail.send(relay.port, "", path, data)[0] == 250
+    world_wait(lambda: bounces(relay)["failed"] == 1)
+    assert os.listdir(kept) == []
+
+
 def test_spec_2_2_3_reports_of_other_kinds(world):
     relay, path = forwarded(world)
     assert mail.send(relay.port, "", path, report(path, "delayed", "4.4.1", "451"))[0] == 250
