@@ -347,8 +347,10 @@ bed_open(const struct plan *plan, unsigned n)
 	};
 	(void)snprintf(b->google, sizeof(b->google), "google.com");
 	(void)snprintf(b->other, sizeof(b->other), "%s", CONF_PROVIDER_DEFAULT);
-	b->provider[0] = (struct conf_provider){ b->google, 2, 3, false, 0, 0, 0, 0 };
-	b->provider[1] = (struct conf_provider){ b->other, 2, 100, false, 0, 0, 0, 0 };
+	b->provider[0] = (struct conf_provider){ .name = b->google, .connections = 2,
+		.messages_per_connection = 3 };
+	b->provider[1] = (struct conf_provider){ .name = b->other, .connections = 2,
+		.messages_per_connection = 100 };
 	b->conf.provider = b->provider;
 	b->conf.nprovider = 2;
 	b->dns = dns_new(b->loop, &b->conf, NULL, NULL);
