@@ -22,8 +22,8 @@ check_result(const struct bounce_result *r)
 static void
 check(const struct bounce *b)
 {
-	CHECK(b->kind <= BOUNCE_OTHER && b->nrcpt <= BOUNCE_RCPT_MAX);
-	CHECK((b->kind == BOUNCE_AUTO_REPLY) == (b->sign[0] != '\0'));
+	CHECK(b->kind < BOUNCE_KIND_MAX && b->kind != BOUNCE_UNREAD && b->nrcpt <= BOUNCE_RCPT_MAX);
+	CHECK((b->kind == BOUNCE_AUTO_REPLY || b->kind == BOUNCE_GENERATED) == (b->sign[0] != '\0'));
 	CHECK((b->kind == BOUNCE_REPORT) == (b->nrcpt > 0));
 	CHECK(strlen(b->token) == 0 || strlen(b->token) == SRS_TOKEN_LEN);
 	check_result(&b->leg);
@@ -42,6 +42,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	static const struct bounce_expect known = {
 		SLICE_LIT("0f3k9qv2m7c1t8ubd5g6h4jn"), SLICE_LIT("r@m.it")
 	};
+	static const struct bounce_expect none = { SLICE_NONE, SLICE_NONE };
 	struct bounce b;
 	struct buf msg;
 
@@ -52,6 +53,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	    buf_put(&msg, p + 1, n - 1) < 0)
 		mem_bug("room", __FILE__, __LINE__);
 	bounce_parse(buf_slice(&msg), &known, &b);
+	check(&b);
+	bounce_parse(buf_slice(&msg), &none, &b);	/* to an SRS address (1.2.12) */
 	check(&b);
 	buf_fini(&msg);
 	return 0;
