@@ -402,7 +402,8 @@ attempt_send(struct attempts *a, struct work *w, struct queue_deliver *q, int bo
 	q->id = it->e.id;
 	q->rcpt_index = it->e.rcpt_index;
 	q->leg = it->leg;
-	q->connections = (uint16_t)schedule_connections(a->schedule, it, index);
+	if (it->dest->provider == NULL)		/* those have a bound of their own (8.2) */
+		q->connections = (uint16_t)schedule_connections(a->schedule, it, index);
 	q->ahead = it->leg == LEG_HOLD && it->replay == NULL;
 	if (ipc_send(ch, QUEUE_DELIVER, &queue_deliver_wire, q, body_fd) == 0) {
 		schedule_at_relay(a->schedule, it, index);

@@ -80,6 +80,19 @@ attempts_are_one(struct house *h, const void *arg)
 	return house_entry(h, *(const size_t *)arg)->leg[LEG_FORWARD].attempts == 1;
 }
 
+/* 8.3: a provider begins with one connection, and the relay, which opens them, is told. */
+static void
+test_spec_8_3_the_relay_hears_of_the_slow_start(void **state)
+{
+	struct house *h = *state;
+	struct queue_deliver q;
+
+	unsigned at = go(h, "anna@recovery.example", "", &q);
+	assert_int_equal(q.connections, 1);
+	answer(h, at, q.req, 250, "2.0.0", "thank you");
+	house_until_leg(h, 0, LEG_FORWARD, LEG_DELIVERED);
+}
+
 /* 7.5, 8.5: once as it is, once munged, never a third time; the pair is marked. */
 static void
 test_spec_7_5_auth_is_retried_once_munged(void **state)
@@ -636,6 +649,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_spec_8_3_the_relay_hears_of_the_slow_start),
 		T(test_spec_7_5_auth_is_retried_once_munged),
 		T(test_spec_7_6_structure_is_retried_once_wrapped),
 		T(test_spec_8_4_final_classes),
