@@ -16,11 +16,13 @@ test="libcmocka-dev curl msmtp s-nail libnet-ssleay-perl clang libclang-rt-14-de
 bench="postfix strace rspamd"
 fuzz="clang libclang-rt-14-dev"
 tls="unbound ldnsutils"	# peers of the TLS tests
+# of Exim and OpenSMTPD, which the tests unpack beside the MTA that is installed
+unpacked="libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpam0g libpcre2-8-0"
 
 case "${1-}" in
 build) want="$build" ;;
 demo) want="$build $demo" ;;
-test) want="$build $demo $test $tls" ;;
+test) want="$build $demo $test $tls $unpacked" ;;
 bench) want="$build $demo $bench" ;;
 fuzz) want="$build $fuzz" ;;
 *)
