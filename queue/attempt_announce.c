@@ -27,7 +27,7 @@ static const int64_t announce_keep_ms = 400LL * DAY_MS;	/* MARK_NOTICE ends so l
 static uint32_t
 announce_outage(const struct failover_group *g)
 {
-	return (uint32_t)(g->since_ms / 1000);
+	return (uint32_t)g->since_ms;
 }
 
 /* A new recovery address has given no leave yet: it gets a notice of its own. */
