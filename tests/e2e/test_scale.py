@@ -76,8 +76,9 @@ def owned_by(path, like):
             os.chown(os.path.join(base, n), st.st_uid, st.st_gid)
 
 
-def big_relay(world):
-    """Not started; its spool is full."""
+def new_relay(world):
+    """Stopped, failover on for all its domains, its queue empty. Copies go to a host that is
+    dead."""
     more = "".join('domain "%s" {\n primary = "lmtp://127.0.0.1:9"\n}\n' % d for d in DOMAINS[1:])
     relay = world.relay(start=False, users=None, primary="lmtp://127.0.0.1:9", more=more,
                         top="log-level = warn\nforward-unauthenticated = yes\n")
@@ -85,7 +86,6 @@ def big_relay(world):
     text = open(relay.conf).read()
     with open(relay.conf, "w") as f:
         f.write(re.sub(r"(?m)^retry-(min|max) = .*\n", "", text))
-    # Their copies go to a host that is dead.
     users = os.path.join(relay.folder, "users.csv")
     with open(users, "w") as f:
         f.write("address,recovery\n" + "\n".join(world.USERS) + "\n")
@@ -95,7 +95,11 @@ def big_relay(world):
     for d in DOMAINS:
         relay.command("failover", "on", d, "--reason", "test")
     relay.stop()
-    world.recovery.close()
+    return relay
+
+
+def fill(relay):
+    """Seconds it took."""
     queue = os.path.join(relay.state, "queue")
     began, seg = time.monotonic(), os.path.join(queue, "seg")
     if os.environ.get("SCALE_FILLED"):
@@ -105,7 +109,7 @@ def big_relay(world):
         subprocess.run([tool("fill"), "--queue", queue, "--count", str(COUNT), "--users", str(USERS),
                         "--domains", ",".join(DOMAINS)], check=True, stdout=subprocess.DEVNULL)
     owned_by(queue, os.path.join(queue, "audit.log"))
-    return relay, time.monotonic() - began
+    return time.monotonic() - began
 
 
 def drop_caches():
@@ -208,12 +212,15 @@ def switches(relay, seconds):
 
 
 def test_a_queue_of_many(world):
-    empty = world.relay(top="log-level = warn\n")
-    empty.failover("on")
+    # The same work for each message, with and without the queue.
+    world.recovery.close()
+    empty = new_relay(world)
+    empty.start()
     rate(empty, 500)
     rates_empty = [rate(empty, 20000 if FULL else 2000) for _ in range(5 if FULL else 1)]
     empty.stop()
-    relay, filled = big_relay(world)
+    relay = new_relay(world)
+    filled = fill(relay)
     drop_caches()
     began = time.monotonic()
     relay.start()
