@@ -299,7 +299,7 @@ def syncs(kind, job, size, messages, sessions, users, dns):
     trace.close()
     try:
         measure(kind, job, size, messages, sessions, users, dns,
-                ("strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o", trace.name))
+                ("strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-o", trace.name))
         with open(trace.name) as f:
             return sum(1 for line in f if re.search(r"\bf(data)?sync\(", line)) / messages
     finally:
