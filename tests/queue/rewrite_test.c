@@ -27,7 +27,7 @@ struct sent {
 	struct msgid	 id;
 	struct spool_ref ref[RCPTS];
 	uint8_t		 state[RCPTS];	/* of the hold leg */
-	char		 note[RCPTS][16];
+	char		 note[RCPTS][32];
 };
 
 struct world {
