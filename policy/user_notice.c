@@ -130,7 +130,7 @@ put_message_id(const struct maker *m, struct buf *out)
 
 	crypto_hex(m->rq->stop.user.b, MSGID_LEN, hex);
 	return buf_printf(out, "Message-ID: <notice.%llx.%s@%.*s>\r\n",
-	    (unsigned long long)(m->rq->since_ms / 1000), hex, SLICE_FMT(m->k->srs.domain));
+	    (unsigned long long)m->rq->since_ms, hex, SLICE_FMT(m->k->srs.domain));
 }
 
 static int

@@ -78,7 +78,7 @@ spec_12_3_the_header(void **state)
 	assert_field(&n, "From", "\"Posta Esempio\"\r\n <fwd@fwd.example.it>");
 	assert_field(&n, "To", "<mario@example.it>");
 	assert_field(&n, "Auto-Submitted", "auto-generated");
-	assert_field(&n, "Message-ID", "<notice.66ff21f0.01020300000000000000@fwd.example.it>");
+	assert_field(&n, "Message-ID", "<notice.192549c9180.01020300000000000000@fwd.example.it>");
 	assert_field(&n, "Content-Language", "it");
 	assert_int_equal(field(&n, "List-Unsubscribe-Post").n, 0);	/* RFC 8058: HTTPS only */
 	unsubscribe = field(&n, "List-Unsubscribe");
@@ -93,7 +93,7 @@ spec_12_3_the_header(void **state)
 	rq.now_ms += 60000;
 	rq.leg.attempt++;
 	assert_int_equal(build(&rq, &n), 0);
-	assert_field(&n, "Message-ID", "<notice.66ff21f0.01020300000000000000@fwd.example.it>");
+	assert_field(&n, "Message-ID", "<notice.192549c9180.01020300000000000000@fwd.example.it>");
 	user_notice_fini(&n);
 }
 
