@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/le.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -143,27 +144,16 @@ record_put(uint8_t out[CONSENT_RECORD], const struct row *r)
 	memset(out, 0, CONSENT_RECORD);
 	out[4] = r->by;
 	memcpy(out + 6, r->key.b, MSGID_LEN);
-	for (unsigned i = 0; i < 8; i++)
-		out[16 + i] = (uint8_t)((uint64_t)r->time_ms >> 8 * i);
-	uint32_t crc = crc32c(0, out + 4, CONSENT_RECORD - 4);
-	for (unsigned i = 0; i < 4; i++)
-		out[i] = (uint8_t)(crc >> 8 * i);
+	le_put(out + 16, (uint64_t)r->time_ms, 8);
+	le_put(out, crc32c(0, out + 4, CONSENT_RECORD - 4), 4);
 }
 
 static bool
 record_get(const uint8_t in[CONSENT_RECORD], struct row *r)
 {
-	uint32_t crc = 0;
-	uint64_t t = 0;
-
-	*r = (struct row){ .by = in[4] };
-	for (unsigned i = 0; i < 4; i++)
-		crc |= (uint32_t)in[i] << 8 * i;
+	*r = (struct row){ .by = in[4], .time_ms = (int64_t)le_get(in + 16, 8) };
 	memcpy(r->key.b, in + 6, MSGID_LEN);
-	for (unsigned i = 0; i < 8; i++)
-		t |= (uint64_t)in[16 + i] << 8 * i;
-	r->time_ms = (int64_t)t;
-	return crc == crc32c(0, in + 4, CONSENT_RECORD - 4) && in[4] < CONSENT_BY_MAX;
+	return le_get(in, 4) == crc32c(0, in + 4, CONSENT_RECORD - 4) && in[4] < CONSENT_BY_MAX;
 }
 
 static int
