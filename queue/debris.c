@@ -57,7 +57,7 @@ debris_drop(struct debris *d, size_t at)
 
 	msgid_print(d->piece[at].id, name);
 	if (unlinkat(d->fd, name, 0) < 0 && errno != ENOENT)
-		log_warn("bounce-debug", "file=bounces/%s error=\"%m\"", name);
+		log_warn("bounce-debug", "file=bounces/%s error=%s", name, log_escs(strerror(errno)));
 	d->bytes -= d->piece[at].size;
 	d->n--;
 	memmove(&d->piece[at], &d->piece[at + 1], (d->n - at) * sizeof(d->piece[0]));
@@ -83,8 +83,11 @@ debris_read(struct debris *d, const char *name)
 	if (msgid_parse(slice_str(name), &p.id) != 0)
 		return;
 	fd = openat(d->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
+	if (fd < 0) {
+		log_warn("bounce-debug", "file=bounces/%s error=%s effect=%s", name,
+		    log_escs(strerror(errno)), log_escs("it is not erased in time: erase it by hand"));
 		return;
+	}
 	p.time_ms = 0;		/* torn: the first to go */
 	if (read(fd, head, HEAD) == HEAD && memcmp(head, MAGIC, 8) == 0)
 		p.time_ms = (int64_t)le_get(head + 8, 8);
@@ -101,6 +104,8 @@ debris_scan(struct debris *d)
 	struct dirent *e;
 
 	if (dir == NULL) {
+		log_warn("bounce-debug", "file=bounces error=%s effect=%s", log_escs(strerror(errno)),
+		    log_escs("what is there already is not erased in time: erase it by hand"));
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -120,11 +125,15 @@ debris_open(int dirfd, struct slice key, const struct debris_bounds *b)
 	if (d->has_key) {	/* a key for nothing else */
 		crypto_hmac_sha256(key, SLICE_LIT("salvaposta bounces 1"), d->key);
 		if (mkdirat(dirfd, "bounces", 0700) < 0 && errno != EEXIST)
-			log_warn("bounce-debug", "file=bounces error=\"%m\"");
+			log_warn("bounce-debug", "file=bounces error=%s", log_escs(strerror(errno)));
 	}
 	d->fd = openat(dirfd, "bounces", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (d->fd < 0)
+	if (d->fd < 0) {
+		if (d->has_key)
+			log_warn("bounce-debug", "file=bounces error=%s effect=%s",
+			    log_escs(strerror(errno)), log_escs("no bounce is kept for debugging"));
 		return d;
+	}
 	debris_scan(d);
 	while (!d->has_key && d->n > 0)
 		debris_drop(d, 0);
