@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/crypto.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -23,30 +24,65 @@ crypto_random(void *out, size_t n)
 	}
 }
 
+/*
+ * Asking OpenSSL for an algorithm by name takes longer than to hash a line with it, and a
+ * message needs a score of these: each thread asks once.
+ */
+static _Thread_local struct {
+	EVP_MD		*sha256;
+	EVP_MAC_CTX	*hmac_sha1, *hmac_sha256;
+} kept;
+
 void
 crypto_sha256(struct slice in, uint8_t out[32])
 {
-	CHECK(EVP_Digest(in.p, in.n, out, NULL, EVP_sha256(), NULL) == 1);
+	if (kept.sha256 == NULL)
+		kept.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	CHECK(kept.sha256 != NULL);
+	CHECK(EVP_Digest(in.p, in.n, out, NULL, kept.sha256, NULL) == 1);
+}
+
+static EVP_MAC_CTX *
+hmac_new(const char *digest)
+{
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *c = EVP_MAC_CTX_new(hmac);
+	OSSL_PARAM with[2] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t)digest, 0),
+		OSSL_PARAM_construct_end()
+	};
+
+	CHECK(c != NULL && EVP_MAC_CTX_set_params(c, with) == 1);
+	EVP_MAC_free(hmac);
+	return c;
 }
 
 static void
-hmac(const EVP_MD *md, struct slice key, struct slice in, uint8_t *out)
+hmac(EVP_MAC_CTX *c, struct slice key, struct slice in, uint8_t *out, size_t cap)
 {
-	/* HMAC() takes a NULL key as "the one of last time". */
+	/* A NULL key would be "the one of last time". */
 	const void *k = key.n == 0 ? "" : key.p;
-	CHECK(HMAC(md, k, (int)key.n, (const unsigned char *)in.p, in.n, out, NULL) != NULL);
+	size_t n = 0;
+
+	CHECK(EVP_MAC_init(c, k, key.n, NULL) == 1 &&
+	    EVP_MAC_update(c, (const unsigned char *)in.p, in.n) == 1 &&
+	    EVP_MAC_final(c, out, &n, cap) == 1 && n == cap);
 }
 
 void
 crypto_hmac_sha1(struct slice key, struct slice in, uint8_t out[20])
 {
-	hmac(EVP_sha1(), key, in, out);
+	if (kept.hmac_sha1 == NULL)
+		kept.hmac_sha1 = hmac_new("SHA1");
+	hmac(kept.hmac_sha1, key, in, out, 20);
 }
 
 void
 crypto_hmac_sha256(struct slice key, struct slice in, uint8_t out[32])
 {
-	hmac(EVP_sha256(), key, in, out);
+	if (kept.hmac_sha256 == NULL)
+		kept.hmac_sha256 = hmac_new("SHA256");
+	hmac(kept.hmac_sha256, key, in, out, 32);
 }
 
 bool

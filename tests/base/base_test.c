@@ -88,6 +88,43 @@ base64_both_ways_rfc4648_10(void **state)
 	buf_fini(&b);
 }
 
+/* The contexts are kept from call to call: no key may stick, least of all before an empty one. */
+static void
+macs_rfc2202_3_and_rfc4231_4(void **state)
+{
+	char hi_key[20], long_key[131], hex[65];
+	const struct {
+		struct slice	 key, text;
+		const char	*sha256;
+	} row[] = {
+		{ SLICE_LIT("Jefe"), SLICE_LIT("what do ya want for nothing?"),
+		  "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+		{ SLICE_NONE, SLICE_NONE,
+		  "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad" },
+		{ slice_make(hi_key, sizeof(hi_key)), SLICE_LIT("Hi There"),
+		  "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
+		{ slice_make(long_key, sizeof(long_key)),
+		  SLICE_LIT("Test Using Larger Than Block-Size Key - Hash Key First"),
+		  "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
+	};
+	uint8_t mac[32];
+
+	(void)state;
+	memset(hi_key, 0x0b, sizeof(hi_key));
+	memset(long_key, 0xaa, sizeof(long_key));
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		crypto_hmac_sha256(row[i].key, row[i].text, mac);
+		crypto_hex(mac, 32, hex);
+		assert_string_equal(hex, row[i].sha256);
+		crypto_hmac_sha1(row[0].key, row[0].text, mac);
+		crypto_hex(mac, 20, hex);
+		assert_string_equal(hex, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	}
+	crypto_sha256(SLICE_LIT("abc"), mac);	/* RFC 6234 8.5 */
+	crypto_hex(mac, 32, hex);
+	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 static void
 crc32c_rfc3720_b4(void **state)
 {
@@ -228,6 +265,7 @@ main(void)
 		cmocka_unit_test(slices),
 		cmocka_unit_test(a_buffer_stops_at_its_max_and_loses_nothing),
 		cmocka_unit_test(base64_both_ways_rfc4648_10),
+		cmocka_unit_test(macs_rfc2202_3_and_rfc4231_4),
 		cmocka_unit_test(crc32c_rfc3720_b4),
 		cmocka_unit_test(message_ids_sort_by_time_and_parse_back),
 		cmocka_unit_test(a_body_is_mapped_only_when_sealed),
