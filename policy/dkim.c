@@ -7,6 +7,7 @@
 #include <opendkim/dkim.h>
 
 #include "base/mem.h"
+#include "policy/dkim_key.h"
 #include "policy/dkim_tags.h"
 
 enum { KEY_BITS_MIN = 1024 /* RFC 8301 3.2 */, B_SHOW_MIN = 8 };
@@ -329,6 +330,7 @@ dkim_del(struct dkim **dp)
 	if (*dp == NULL)
 		return;
 	dkim_close((*dp)->lib);
+	dkim_key_forget();
 	free(*dp);
 	*dp = NULL;
 }

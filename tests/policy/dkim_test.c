@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* DKIM against messages signed by dkimpy, whole and broken (spec 3, 14.2; RFC 6376). */
+#include <openssl/bio.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +12,7 @@
 #include <cmocka.h>
 
 #include "policy/dkim.h"
+#include "policy/dkim_key.h"
 #include "policy/dkim_tags.h"
 #include "tests/policy/dkim_fixture.h"
 #include "tests/policy/zone.h"
@@ -156,6 +162,74 @@ tag_lists(void **state)
 	assert_null(dkim_tag(&t, "B").p);
 }
 
+/* The library takes its RSA keys from us: each is read once, and a kept one verifies the
+ * same. */
+static void
+keys_are_read_once(void **state)
+{
+	const struct dkim_key_counts before = dkim_key_counts();
+	struct dkim *d = dkim_new();
+	unsigned rounds;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(verify(d, fixture("rsa relaxed/relaxed"), &rounds), AUTH_PASS);
+		assert_int_equal(verify(d, fixture("rsa 1024"), &rounds), AUTH_PASS);
+		assert_int_equal(verify(d, fixture("RFC 8301 3.2 rsa 768"), &rounds), AUTH_POLICY);
+	}
+	assert_int_equal(dkim_key_counts().read - before.read, 3);
+	assert_int_equal(dkim_key_counts().reused - before.reused, 6);
+	dkim_del(&d);
+
+	d = dkim_new();		/* nothing is left of the last one's */
+	assert_int_equal(verify(d, fixture("rsa 1024"), &rounds), AUTH_PASS);
+	assert_int_equal(dkim_key_counts().read - before.read, 4);
+	dkim_del(&d);
+}
+
+static EVP_PKEY *
+key_of(const unsigned char *octets, int n)
+{
+	BIO *bio = BIO_new_mem_buf(octets, n);
+	EVP_PKEY *key = d2i_PUBKEY_bio(bio, NULL);
+
+	BIO_free(bio);
+	return key;
+}
+
+/* More keys than there is room for, and what is no key at all. */
+static void
+keys_make_room(void **state)
+{
+	unsigned char *octets[DKIM_KEYS + 2];
+	const unsigned n = sizeof(octets) / sizeof(octets[0]);
+	EVP_PKEY *made[sizeof(octets) / sizeof(octets[0])], *got;
+	int len[sizeof(octets) / sizeof(octets[0])];
+
+	(void)state;
+	for (unsigned i = 0; i < n; i++) {
+		made[i] = EVP_EC_gen("P-256");
+		octets[i] = NULL;
+		len[i] = i2d_PUBKEY(made[i], &octets[i]);
+		assert_true(len[i] > 0);
+	}
+	for (int round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < n; i++) {
+			got = key_of(octets[i], len[i]);
+			assert_int_equal(EVP_PKEY_eq(got, made[i]), 1);
+			EVP_PKEY_free(got);
+			assert_null(key_of(octets[i], len[i] - 1));
+		}
+	}
+	for (unsigned i = 0; i < n; i++) {
+		EVP_PKEY_free(made[i]);
+		OPENSSL_free(octets[i]);
+	}
+	assert_null(key_of((const unsigned char *)"no key", 6));
+	ERR_clear_error();
+	dkim_key_forget();
+}
+
 int
 main(void)
 {
@@ -164,6 +238,8 @@ main(void)
 		cmocka_unit_test(reported),
 		cmocka_unit_test(b_prefix),
 		cmocka_unit_test(tag_lists),
+		cmocka_unit_test(keys_are_read_once),
+		cmocka_unit_test(keys_make_room),
 	};
 
 	return cmocka_run_group_tests_name("policy/dkim", tests, NULL, NULL);
