@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Shared by queue/schedule.c (window, dispatch, results) and queue/feed.c (finding due
- * legs in the spool). Nobody else includes it. */
+/* Shared by queue/schedule.c (window, results), queue/schedule_start.c (what starts next),
+ * queue/schedule_provider.c (room and pace of provider groups) and queue/feed.c (finding
+ * due legs in the spool). Nobody else includes it. */
 #ifndef QUEUE_SCHEDULE_PRIV_H
 #define QUEUE_SCHEDULE_PRIV_H
 
@@ -78,11 +79,23 @@ enum enter {
 enum enter window_enter(struct schedule *s, const struct spool_entry *e, enum leg_kind leg,
     int64_t *at, char full_key[DEST_KEY_MAX]);
 void schedule_kick(struct schedule *s);
-void dest_ready(struct schedule *s, struct dest *d);	/* into the ring, if it may start one */
 void dest_evict(struct schedule *s, struct dest *d);	/* all that is queued goes back */
 /* Back to the spool: it is found again at `at` (monotonic). */
 void item_give_back(struct schedule *s, struct item *it, int64_t at);
 int64_t schedule_spread(int64_t ms);	/* 0 .. ms - 1 */
+
+/* schedule_start.c */
+void dest_queue(struct schedule *s, struct dest *d, struct item *it);
+struct item *dest_pop(struct schedule *s, struct dest *d);	/* of those queued; not of lanes */
+void dest_ready(struct schedule *s, struct dest *d);	/* into the ring, if it may start one */
+/* When a forward leg that its destination cannot take comes again, not before `least`. */
+int64_t dest_slot(struct dest *d, int64_t least);
+bool host_closed(const struct item *it);	/* of a provider's: its domain backs off */
+void lane_link(struct schedule *s, struct replay_group *g, struct dest *d);
+void lane_unlink_idle(struct schedule *s, struct replay_group *g);	/* if it is empty */
+void lane_finish(struct schedule *s, struct item *it);	/* its result is known */
+/* Starts what may. True when it stopped for its own bound, not for lack of work. */
+bool schedule_dispatch(struct schedule *s);
 
 /* schedule_provider.c */
 bool provider_ready(struct schedule *s, const struct dest *d);	/* by its pace */
