@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "admin/check.h"
 #include "admin/check_notice.h"
 #include "admin/control_client.h"
 #include "admin/keyfile.h"
@@ -335,26 +336,32 @@ finish(const struct cli *cli, const struct conf *c, struct conf_errors *e)
 	return e->count == 0 ? CLI_OK : CLI_FAILED;
 }
 
+void
+check_files(const struct conf *c, struct conf_errors *e)
+{
+	struct found f = { .c = c, .e = e };
+
+	if (e->text.max == 0)
+		buf_init(&e->text, 256 * 1024);
+	check_state_dir(&f);
+	check_control_socket(&f);
+	for (size_t i = 0; i < c->nlisten; i++)
+		check_listen(&f, c->listen[i].address);
+	check_tls(&f);
+	check_domain_keys(&f);
+	check_secrets(&f);
+	check_refresh(&f);
+	check_notices(c, wrong_notice, &f);
+}
+
 static int
 check(const struct cli *cli, bool values)
 {
 	struct conf_errors e = { .count = 0 };
 	struct conf *c = conf_load(cli->conf_file, &e);
-	struct found f = { .c = c, .e = &e };
 
-	if (c != NULL) {
-		if (e.text.max == 0)
-			buf_init(&e.text, 256 * 1024);
-		check_state_dir(&f);
-		check_control_socket(&f);
-		for (size_t i = 0; i < c->nlisten; i++)
-			check_listen(&f, c->listen[i].address);
-		check_tls(&f);
-		check_domain_keys(&f);
-		check_secrets(&f);
-		check_refresh(&f);
-		check_notices(c, wrong_notice, &f);
-	}
+	if (c != NULL)
+		check_files(c, &e);
 	int status = finish(cli, c, &e);
 	if (status == CLI_OK && values) {
 		struct buf b;

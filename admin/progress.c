@@ -91,6 +91,18 @@ progress_bytes(struct progress_line *p, uint64_t done, uint64_t total)
 }
 
 void
+progress_count(struct progress_line *p, uint64_t done, uint64_t total, const char *what)
+{
+	char left[48];
+
+	(void)begin_line(p);
+	left_words(p, done, total, left);
+	fprintf(stderr, "%llu of %llu %s%s", (unsigned long long)done, (unsigned long long)total, what,
+	    left);
+	end_line(p);
+}
+
+void
 progress_end(struct progress_line *p)
 {
 	if (p->shown)

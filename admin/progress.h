@@ -21,6 +21,8 @@ void progress_show(struct progress_line *p, uint64_t done, uint64_t total, const
     uint64_t bytes);
 /* "DONE of TOTAL, RATE, about T left", in bytes. */
 void progress_bytes(struct progress_line *p, uint64_t done, uint64_t total);
+/* "DONE of TOTAL WHAT, about T left". */
+void progress_count(struct progress_line *p, uint64_t done, uint64_t total, const char *what);
 /* Takes the line away, before something else is printed. */
 void progress_end(struct progress_line *p);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -247,15 +248,31 @@ landlock_folder(const struct sandbox *s, int rules, int abi)
 	return (int)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &p, 0);
 }
 
-/* 0 with *abi, also when the kernel has none (0); -1 with errno. */
-static int
-landlock_enter(const struct sandbox *s, int *abi)
+int
+sandbox_landlock_abi(void)
 {
 	int v = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
 
+	return v < 1 ? 0 : v;
+}
+
+bool
+sandbox_has_seccomp(void)
+{
+	uint32_t action = SECCOMP_RET_KILL_PROCESS;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
+/* 0 with *abi, also when the kernel has none (0); -1 with errno. */
+static int
+landlock_enter(const struct sandbox *s, int *abi)
+{
+	int v = sandbox_landlock_abi();
+
 	*abi = 0;
-	if (v < 1)
+	if (v == 0)
 		return 0;
 	struct ruleset_attr a = { .fs = fs_known(v) };
 	if (v >= 4 && (s->needs & SANDBOX_CONNECT) == 0)

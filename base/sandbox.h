@@ -43,6 +43,10 @@ struct sandbox_state {		/* what is in force, for status */
  * not start. A kernel without Landlock is no failure. */
 int sandbox_enter(const struct sandbox *s, struct sandbox_state *out);
 
+/* What the kernel has: the version of Landlock (0: none), filters of system calls. */
+int sandbox_landlock_abi(void);
+bool sandbox_has_seccomp(void);
+
 const char *sandbox_mode_name(enum sandbox_mode m);	/* "off", "refuse", "kill" */
 
 #endif

@@ -67,6 +67,10 @@ typedef void tls_say_fn(void *arg, bool bad, const char *text);
 void tls_examine(struct slice cert_pem, const char *hostname, const char *ca_file,
     tls_say_fn *say, void *arg);
 
+/* Whole days until the first certificate of the chain expires, negative when it has. 0, or -1:
+ * there is none. */
+int tls_days_left(struct slice cert_pem, int *days);
+
 /* ca_file NULL: OpenSSL's default store. Refuses only what tls_peer.must asks it to; else
  * the caller decides on tls_info.verified (opportunistic, spec 13.1). */
 struct tls_context *tls_client_new(const char *ca_file, char *why, size_t cap);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* For `salvaposta check`: what is wrong with a certificate that loads. */
+/* For `salvaposta check` and doctor: what is wrong with a certificate that loads. */
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -133,4 +133,22 @@ tls_examine(struct slice cert_pem, const char *hostname, const char *ca_file, tl
 	}
 	sk_X509_pop_free(x.chain, X509_free);
 	X509_free(x.cert);
+}
+
+int
+tls_days_left(struct slice cert_pem, int *days)
+{
+	struct examine x = { .say = NULL };
+	int seconds = 0, ret = -1;
+
+	examine_read(&x, cert_pem);
+	if (x.cert != NULL &&
+	    ASN1_TIME_diff(days, &seconds, NULL, X509_get0_notAfter(x.cert)) == 1) {
+		if (seconds < 0)
+			*days -= 1;
+		ret = 0;
+	}
+	sk_X509_pop_free(x.chain, X509_free);
+	X509_free(x.cert);
+	return ret;
 }
