@@ -18,6 +18,7 @@ static int cmd_version(int argc, char **argv);
 static const struct command commands[] = {
 	{ "run", "start the relay in the foreground", NULL },
 	{ "check", "check the configuration and the files it names", cmd_check },
+	{ "doctor", "look at DNS, certificates and this host, and say what to mend", cmd_doctor },
 	{ "users", "import and look at the directory of users", cmd_users },
 	{ "failover", "show, switch or schedule failover of a domain", cmd_failover },
 	{ "queue", "list, show or retry held and forwarded mail", cmd_queue },

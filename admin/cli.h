@@ -25,6 +25,7 @@ int cli_main(int argc, char **argv);
 
 int cmd_audit(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_drill(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_failover(int argc, char **argv);

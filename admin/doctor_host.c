@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+/* This host: what `check` says, and what it does not look at because the relay would start
+ * all the same: the clock, space, limits, the kernel, ports. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include "admin/check.h"
+#include "admin/control_client.h"
+#include "admin/doctor.h"
+#include "admin/keyfile.h"
+#include "admin/table.h"
+#include "base/clock.h"
+#include "base/sandbox.h"
+#include "relay/dns_net.h"
+#include "relay/tls.h"
+
+enum { DOCTOR_FILES_SPARE = 256 /* descriptors beside sessions and deliveries */ };
+
+/* 2026-01-01: this program is younger. */
+static const int64_t clock_least_ms = INT64_C(1767225600000);
+
+/* "FILE: [warning: ]KEY: what", from `check`. */
+static void
+say_line(const char *file, struct slice line, struct findings *out)
+{
+	struct slice warning = SLICE_LIT("warning: ");
+	enum finding_level level = FINDING_PROBLEM;
+	char text[DOCTOR_TEXT_MAX];
+	size_t n = strlen(file);
+
+	if (line.n > n + 2 && slice_eq(slice_sub(line, 0, n), slice_str(file)))
+		line = slice_sub(line, n + 2, line.n);
+	if (slice_istarts(line, warning)) {
+		level = FINDING_WARNING;
+		line = slice_sub(line, warning.n, line.n);
+	}
+	(void)snprintf(text, sizeof(text), "%.*s", SLICE_FMT(line));
+	/* The relay may read what we may not: no fault of the configuration. */
+	if (geteuid() != 0 && (strstr(text, strerror(EACCES)) != NULL ||
+	    strstr(text, strerror(EPERM)) != NULL))
+		level = FINDING_WARNING;
+	finding_add(out, level, "check", file, "%s", text);
+}
+
+static void
+judge_check(const struct conf *c, struct findings *out)
+{
+	struct conf_errors e = { .count = 0 };
+	struct slice s;
+
+	check_files(c, &e);
+	s = buf_slice(&e.text);
+	if (s.n == 0)
+		finding_add(out, FINDING_OK, "check", c->file, "the files, keys and addresses it "
+		    "names are good");
+	while (s.n > 0) {
+		size_t n = slice_find(s, '\n');
+		say_line(c->file, slice_sub(s, 0, n), out);
+		s = slice_sub(s, n + 1, s.n);
+	}
+	buf_fini(&e.text);
+}
+
+static void
+judge_certificate(const struct conf *c, struct findings *out)
+{
+	struct keyfile k = { .mode = 0 };
+	char why[4500];
+	int days;
+
+	if (c->tls_cert_file == NULL) {
+		finding_fix(finding_add(out, FINDING_WARNING, "certificate", "tls-cert-file",
+		    "none is named, so mail comes in without encryption"),
+		    "get a certificate for %s, and set tls-cert-file and tls-key-file",
+		    c->hostname);
+		return;
+	}
+	/* What cannot be read, is expired or has no such name: check has said it. */
+	if (keyfile_read(c->tls_cert_file, &k, why, sizeof(why)) == 0 &&
+	    tls_days_left(buf_slice(&k.text), &days) == 0 && days >= 0) {
+		if (days < DOCTOR_CERTIFICATE_DAYS)
+			finding_fix(finding_add(out, FINDING_WARNING, "certificate",
+			    c->tls_cert_file, "it expires in %d days", days),
+			    "renew it, then SIGHUP the relay; see that both happen by themselves");
+		else
+			finding_add(out, FINDING_OK, "certificate", c->tls_cert_file,
+			    "good for %d days", days);
+	}
+	keyfile_fini(&k);
+}
+
+static void
+judge_clock(struct findings *out)
+{
+	struct timex t = { .modes = 0 };
+	char now[32];
+
+	clock_iso8601(clock_wall_ms(), now, sizeof(now));
+	if (clock_wall_ms() < clock_least_ms)
+		finding_fix(finding_add(out, FINDING_PROBLEM, "clock", now, "the clock of this "
+		    "host is wrong: signatures, certificates and return paths depend on it"),
+		    "set it, and run an NTP client");
+	else if (adjtimex(&t) == TIME_ERROR || (t.status & STA_UNSYNC) != 0)
+		finding_fix(finding_add(out, FINDING_WARNING, "clock", now, "the kernel says "
+		    "that nobody keeps the clock right"), "run an NTP client (chrony, "
+		    "systemd-timesyncd); in a container its host does");
+	else
+		finding_add(out, FINDING_OK, "clock", now, "kept right by NTP");
+}
+
+static void
+judge_state_dir(const struct conf *c, struct findings *out)
+{
+	const char *dir = c->state_dir;
+	char space[32], want[32];
+	struct statvfs v;
+	struct stat st;
+
+	if (stat(dir, &st) != 0 || statvfs(dir, &v) != 0)
+		return;		/* check has said it, or it will be made at start */
+	if ((st.st_mode & 0022) != 0)
+		finding_fix(finding_add(out, FINDING_PROBLEM, "state-dir", dir, "others than its "
+		    "owner may write in it (mode %04o)", (unsigned)st.st_mode & 07777), "chmod "
+		    "go-w %s",
+		    dir);
+	uint64_t bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	size_words(bytes, space, sizeof(space));
+	size_words(c->disk_warn, want, sizeof(want));
+	if (v.f_favail > 0 && v.f_favail < 1000)
+		finding_fix(finding_add(out, FINDING_PROBLEM, "disk", dir, "%llu inodes are free",
+		    (unsigned long long)v.f_favail), "make room, or another file system");
+	else if (bytes < c->disk_warn)
+		finding_fix(finding_add(out, FINDING_WARNING, "disk", dir, "%s are free, less "
+		    "than disk-warn (%s)", space, want), "make room: an outage fills it with "
+		    "days of mail");
+	else
+		finding_add(out, FINDING_OK, "disk", dir, "%s are free", space);
+}
+
+static void
+judge_files(const struct conf *c, struct findings *out)
+{
+	uint64_t want = (uint64_t)c->sessions_max + c->deliveries_max + DOCTOR_FILES_SPARE;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return;
+	if (r.rlim_max == RLIM_INFINITY || r.rlim_max >= want)
+		finding_add(out, FINDING_OK, "descriptors", "limit", "%llu open files may be had",
+		    (unsigned long long)r.rlim_max);
+	else
+		finding_fix(finding_add(out, FINDING_WARNING, "descriptors", "limit", "here %llu "
+		    "open files may be had; sessions-max and deliveries-max together need %llu",
+		    (unsigned long long)r.rlim_max, (unsigned long long)want),
+		    "start the relay with more (LimitNOFILE= in its unit, ulimit -Hn), or lower "
+		    "them");
+}
+
+static void
+judge_kernel(const struct conf *c, struct findings *out)
+{
+	int abi = sandbox_landlock_abi();
+	const char *mode = sandbox_mode_name(c->sandbox);
+
+	if (c->sandbox == SANDBOX_OFF)
+		finding_fix(finding_add(out, FINDING_WARNING, "sandbox", "sandbox = off", "the "
+		    "processes of the relay are not confined"), "take the line out of "
+		    "relay.conf");
+	else if (!sandbox_has_seccomp())
+		finding_fix(finding_add(out, FINDING_PROBLEM, "sandbox", mode, "this kernel has "
+		    "no seccomp filters, so the relay will not start"), "use a kernel with "
+		    "CONFIG_SECCOMP_FILTER, or set sandbox = off");
+	else if (abi == 0)
+		finding_fix(finding_add(out, FINDING_WARNING, "sandbox", mode, "seccomp is "
+		    "there, Landlock is not: files are guarded by user ids only"), "boot with "
+		    "lsm=landlock,... on Linux 5.13 or later");
+	else
+		finding_add(out, FINDING_OK, "sandbox", mode, "seccomp and Landlock (ABI %d) are "
+		    "there",
+		    abi);
+}
+
+void
+doctor_host(const struct conf *c, struct findings *out)
+{
+	judge_check(c, out);
+	judge_certificate(c, out);
+	judge_clock(out);
+	judge_state_dir(c, out);
+	judge_files(c, out);
+	judge_kernel(c, out);
+}
+
+/* --- the relay --- */
+
+static void
+judge_port(const char *address, struct findings *out)
+{
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in a4 = { .sin_family = AF_INET };
+	struct dns_server s;	/* "ip:port" is the same syntax */
+	int fd, one = 1;
+
+	if (dns_server_parse(slice_str(address), &s) != 0)
+		return;
+	a6.sin6_port = a4.sin_port = htons(s.port);
+	a6.sin6_addr = s.addr.v6;
+	if (s.family == AF_INET)
+		a4.sin_addr = s.addr.v4;
+	fd = socket(s.family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return;		/* check has said it */
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (s.family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, s.family == AF_INET ? (struct sockaddr *)&a4 : (struct sockaddr *)&a6,
+	    s.family == AF_INET ? sizeof(a4) : sizeof(a6)) == 0)
+		finding_add(out, FINDING_OK, "port", address, "is free for the relay");
+	else if (errno == EADDRINUSE)
+		finding_fix(finding_add(out, FINDING_PROBLEM, "port", address, "something else "
+		    "listens there, so the relay cannot start"), "ss -ltnp shows who; stop it, "
+		    "or give one of them another address");
+	close(fd);	/* not allowed to: nothing can be told */
+}
+
+static void
+judge_status(const json_t *reply, const char *path, struct findings *out)
+{
+	const json_t *r;
+	size_t i, waiting = 0;
+
+	json_array_foreach(json_object_get(reply, "roles"), i, r)
+		waiting += !json_is_true(json_object_get(r, "ready"));
+	if (waiting > 0)
+		finding_fix(finding_add(out, FINDING_PROBLEM, "relay", path, "%zu of its "
+		    "processes are not ready", waiting), "salvaposta status, and the relay's "
+		    "log, say more");
+	else
+		finding_add(out, FINDING_OK, "relay", path, "it runs, and all its processes are "
+		    "ready");
+	json_array_foreach(json_object_get(reply, "alarms"), i, r)
+		finding_fix(finding_add(out, FINDING_WARNING, "relay", path, "alarm %s %s: %s",
+		    member_text(r, "alarm"), member_text(r, "domain"), member_text(r, "text")),
+		    "%s", member_text(r, "fix"));
+}
+
+void
+doctor_relay(const struct conf *c, const char *socket_path, struct findings *out)
+{
+	char why[4600];
+	json_t *reply;
+
+	if (access(socket_path, F_OK) != 0) {
+		finding_add(out, FINDING_OK, "relay", socket_path, "it does not run");
+		for (size_t i = 0; i < c->nlisten; i++)
+			judge_port(c->listen[i].address, out);
+		return;
+	}
+	reply = control_ask(socket_path, json_pack("{s:s}", "cmd", "status"), why, sizeof(why));
+	if (reply == NULL)
+		finding_fix(finding_add(out, FINDING_WARNING, "relay", socket_path, "%s", why),
+		    "start it, or look at its log");
+	else
+		judge_status(reply, socket_path, out);
+	json_decref(reply);
+}
