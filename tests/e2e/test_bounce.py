@@ -132,7 +132,7 @@ def world_wait(true, timeout=15):
 def test_spec_2_2_1_and_2_2_2_who_may_write_to_a_return_path(world):
     relay, path = forwarded(world)
     local, domain = path.split("@")
-    forged = local[:5] + ("A" if local[5] != "A" else "B") + local[6:] + "@" + domain
+    forged = local[:5] + ("A" if local[5] not in "Aa" else "B") + local[6:] + "@" + domain
     assert mail.send(relay.port, "", forged, report(forged))[0] == 550
     code, text = mail.send(relay.port, "someone@sender.example", path, report(path))
     assert code == 550 and b"5.7.1" in text
@@ -205,7 +205,7 @@ def test_spec_1_4_4_another_nodes_bounce_is_handed_to_its_relay(world):
     assert bounces(relay)["failed"] == 1 and bounces(other)["other_node"] == 0
     world_wait(lambda: "bounce-handed-over" in other.log())
     # to that node only; a token nobody made goes nowhere
-    forged = path[:5] + ("A" if path[5] != "A" else "B") + path[6:]
+    forged = path[:5] + ("A" if path[5] not in "Aa" else "B") + path[6:]
     assert mail.send(other.port, "", forged, data)[0] == 550
     assert mail.send(other.port, "x@sender.example", path, data)[0] == 550
 
