@@ -21,9 +21,10 @@ struct search {
 static struct slice
 first_word(struct slice value)
 {
-	struct slice s = slice_trim(value);
+	struct slice s = value;
 	size_t n = 0;
 
+	mime_skip_cfws(&s);
 	while (n < s.n && s.p[n] > ' ' && s.p[n] < 127 && strchr("();,", s.p[n]) == NULL)
 		n++;
 	return slice_sub(s, 0, n);
@@ -200,6 +201,7 @@ read_status(struct slice value, struct bounce_result *r)
 static uint16_t
 read_code(struct slice value)
 {
+	mime_skip_cfws(&value);
 	size_t semicolon = slice_find(value, ';');
 	struct slice text = slice_trim(slice_sub(value, semicolon + 1, value.n));
 	uint16_t code;
@@ -320,21 +322,49 @@ read_status_part(struct slice s, const struct bounce_expect *x, struct bounce *o
 	group_end(&g, out);
 }
 
-static bool
-parse_report(struct slice part, const struct bounce_expect *x, struct bounce *out)
+/*
+ * The text of a part, with CRLF at the end of each line: under base64 or quoted-printable
+ * there may be the line ends of the system that wrote it, whatever RFC 2045 6.8 asks for.
+ */
+static int
+read_text(struct slice part, struct buf *text)
 {
 	struct mime_entity e;
-	struct buf text;
+	struct buf plain;
 	struct slice s;
-	bool ok;
+	int ret = -1;
 
 	mime_read(&e, part);
 	e.body = slice_sub(e.body, 0, BOUNCE_STATUS_MAX);
-	buf_init(&text, BOUNCE_STATUS_MAX);
-	ok = mime_decode(&e, &text) == 0;
-	s = buf_slice(&text);
+	buf_init(&plain, BOUNCE_STATUS_MAX);
+	if (mime_decode(&e, &plain) < 0)
+		goto out;
+	s = buf_slice(&plain);
+	while (s.n > 0) {
+		size_t lf = slice_find(s, '\n');
+		struct slice line = slice_sub(s, 0, lf > 0 && lf < s.n && s.p[lf - 1] == '\r' ?
+		    lf - 1 : lf);
+
+		if (buf_put_slice(text, line) < 0 || (lf < s.n && buf_puts(text, "\r\n") < 0))
+			goto out;
+		s = slice_sub(s, lf + 1, s.n);
+	}
+	ret = 0;
+out:
+	buf_fini(&plain);
+	return ret;
+}
+
+static bool
+parse_report(struct slice part, const struct bounce_expect *x, struct bounce *out)
+{
+	struct buf text;
+	bool ok;
+
+	buf_init(&text, 2 * BOUNCE_STATUS_MAX);
+	ok = read_text(part, &text) == 0;
 	if (ok)
-		read_status_part(s, x, out);
+		read_status_part(buf_slice(&text), x, out);
 	buf_fini(&text);
 	return ok && out->nrcpt > 0;
 }
@@ -361,15 +391,12 @@ static void
 read_returned(struct slice msg, struct bounce *out)
 {
 	struct search s = { .returned = true };
-	struct mime_entity e;
 	struct buf text;
 
 	if (!search_entity(&s, msg, false, false, 0))
 		return;
-	mime_read(&e, s.found);
-	e.body = slice_sub(e.body, 0, BOUNCE_STATUS_MAX);
-	buf_init(&text, BOUNCE_STATUS_MAX);
-	if (mime_decode(&e, &text) == 0)
+	buf_init(&text, 2 * BOUNCE_STATUS_MAX);
+	if (read_text(s.found, &text) == 0)
 		read_tag(buf_slice(&text), out);
 	buf_fini(&text);
 }

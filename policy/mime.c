@@ -16,9 +16,8 @@ is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* White space and comments off the front; a comment without an end takes everything. */
-static void
-skip_cfws(struct slice *s)
+void
+mime_skip_cfws(struct slice *s)
 {
 	size_t depth = 0, i = 0;
 
@@ -67,14 +66,14 @@ read_type(struct mime_entity *e, struct slice value)
 {
 	struct slice major, minor;
 
-	skip_cfws(&value);
+	mime_skip_cfws(&value);
 	major = read_token(&value);
-	skip_cfws(&value);
+	mime_skip_cfws(&value);
 	if (!take(&value, '/'))
 		return;
-	skip_cfws(&value);
+	mime_skip_cfws(&value);
 	minor = read_token(&value);
-	skip_cfws(&value);
+	mime_skip_cfws(&value);
 	if (major.n == 0 || minor.n == 0)
 		return;
 	e->major = major;
@@ -97,7 +96,7 @@ mime_read(struct mime_entity *e, struct slice bytes)
 			read_type(e, f.value);
 		} else if (!encoding && header_is(&f, "Content-Transfer-Encoding")) {
 			encoding = true;
-			skip_cfws(&f.value);
+			mime_skip_cfws(&f.value);
 			e->encoding = read_token(&f.value);
 		}
 	}
@@ -161,12 +160,12 @@ mime_param(const struct mime_entity *e, const char *name, char *out, size_t cap)
 
 	CHECK(cap > 0);
 	for (skip_param(&s); take(&s, ';'); skip_param(&s)) {
-		skip_cfws(&s);
+		mime_skip_cfws(&s);
 		found = read_token(&s);
-		skip_cfws(&s);
+		mime_skip_cfws(&s);
 		if (!slice_ieq(found, slice_str(name)) || !take(&s, '='))
 			continue;
-		skip_cfws(&s);
+		mime_skip_cfws(&s);
 		if (read_value(&s, out, cap) == 0)
 			return 0;
 		break;

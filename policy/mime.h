@@ -31,6 +31,9 @@ struct mime_entity {	/* slices are borrowed from the message; "" for what is mis
 void mime_read(struct mime_entity *e, struct slice bytes);
 /* ASCII, any case; a NULL for minor is any. */
 bool mime_is(const struct mime_entity *e, const char *major, const char *minor);
+/* White space and comments (RFC 5322 3.2.2) off the front; a comment without an end takes
+ * everything. */
+void mime_skip_cfws(struct slice *s);
 /* The first parameter of that name, unquoted. 0, or -1: there is none, it is broken, or does
  * not fit; `out` is then "". */
 int mime_param(const struct mime_entity *e, const char *name, char *out, size_t cap);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes back to a return path (spec 2.2, 1.4): the recovery host accepts a copy and
 bounces it later, answers for a user on holiday, or lies."""
+import base64
 import re
 
 import pytest
@@ -118,6 +119,12 @@ def test_spec_2_2_3_reports_of_other_kinds(world):
     assert mail.send(relay.port, "", path, report(path, "delivered", "2.0.0", "250"))[0] == 250
     world_wait(lambda: legs(relay)["forward"]["note"] == "delivered 2.0.0")
     assert relay.balance()["forwarded"] == 1
+    # encoded, with the line ends of the system that wrote it, and a comment in front
+    encoded = base64.encodebytes(b"Reporting-MTA: dns; x\n\nAction: (at last) failed\nStatus: 5.2.2\n")
+    assert mail.send(relay.port, "", path, b"From: x\r\nContent-Type: multipart/report; boundary=b;\r\n"
+                     b" report-type=delivery-status\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n"
+                     b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded + b"--b--\r\n")[0] == 250
+    world_wait(lambda: legs(relay)["forward"]["note"] == "bounced 5.2.2")
     assert bounces(relay)["delayed"] == 1 and bounces(relay)["delivered"] == 1
 
 

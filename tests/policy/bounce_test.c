@@ -348,6 +348,18 @@ habits(void **state)
 		"Content-Transfer-Encoding: base64\r\n\r\n"
 		"QWN0aW9uOiBmYWlsZWQNClN0YXR1czogNS4wLjANCg=="
 		"\r\n--B1--",
+		/* line ends of another system inside: "Reporting-MTA: dns; x", "", "Action: failed",
+		 * "Status: 5.0.0" with LF alone, then the last two with "=0A" */
+		REPORT "--B1\r\nContent-Type: message/delivery-status\r\n"
+		"Content-Transfer-Encoding: base64\r\n\r\n"
+		"UmVwb3J0aW5nLU1UQTogZG5zOyB4CgpBY3Rpb246IGZhaWxlZApTdGF0dXM6IDUuMC4wCg=="
+		"\r\n--B1--",
+		REPORT "--B1\r\nContent-Type: message/delivery-status\r\n"
+		"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+		"Action: failed=0AStatus: 5.0.0=0A\r\n--B1--",
+		/* comments in front */
+		REPORT STATUS "Action: (really) failed\r\nStatus: (bad \\) box) 5.0.0 (x)\r\n"
+		ORIGINAL,
 		REPORT "--B1\r\nContent-Type: message/delivery-status\r\n"
 		    "Content-Transfer-Encoding: "
 		"quoted-printable\r\n\r\nAction: fai=\r\nled\r\nStatus:=205.0.0\r\n--B1--",
@@ -396,6 +408,7 @@ auto_replies_2_2_4(void **state)
 		{ "Auto-Submitted: something-new\r\n", "auto-submitted" },
 		{ "Auto-Submitted:\r\n", "auto-submitted" },
 		{ "Auto-Submitted: no\r\n", "" }, { "Auto-Submitted: No (really)\r\n", "" },
+		{ "Auto-Submitted: (a person) no\r\n", "" },
 		{ "Auto-Submitted: no\r\nAuto-Submitted: auto-replied\r\n", "auto-submitted" },
 		{ "X-Autoreply: yes\r\n", "x-autoreply" }, { "X-Autoreply: no\r\n", "" },
 		{ "X-Autorespond: sono in ferie\r\n", "x-autoreply" },
