@@ -108,7 +108,9 @@ encode(const struct cli *cli, const struct srs *s, uint32_t day, const char *add
 	struct buf out;
 
 	buf_init(&out, 2048);
-	enum srs_result r = srs_forward(s, day, slice_str(address), &out);
+	/* the null sender is written "<>" as well */
+	enum srs_result r = srs_forward(s, day, slice_str(strcmp(address, "<>") == 0 ? "" : address),
+	    &out);
 	struct slice shown = r == SRS_UNCHANGED ? slice_str(address) : buf_slice(&out);
 	int status = answer(cli, address, r, shown, SLICE_NONE);
 	buf_fini(&out);

@@ -635,6 +635,9 @@ test_srs(void **state)
 	r = run(-1, NULL, ARGS("srs", "encode", "x@fwd.example.net", "-c", p->conf));
 	expect(r, 0, "x@fwd.example.net\n", "is used as it is");
 	done(r);
+	r = run(-1, NULL, ARGS("srs", "encode", "<>", "-c", p->conf));	/* spec 14.1 */
+	expect(r, 0, "<>\n", "the null sender");
+	done(r);
 	r = run(-1, NULL, ARGS("srs", "encode", "no address", "-c", p->conf));
 	expect(r, 1, NULL, "is not a mail address");
 	done(r);
