@@ -65,6 +65,12 @@ srs_kind(struct slice local)
 	return local.p[3] == '0' || local.p[3] == '1' ? local.p[3] : 0;
 }
 
+bool
+srs_is(struct slice local)
+{
+	return srs_kind(local) != 0;
+}
+
 /* The MAC over lower-cased stamp, host and rest, as the base64 text peers use. -1 when
  * there is more to sign than any valid address has. */
 static int

@@ -45,6 +45,7 @@ enum srs_result srs_opaque(const struct srs *s, uint32_t day, struct slice token
  * letter case they came in. */
 enum srs_result srs_opaque_check(const struct srs *s, uint32_t day, struct slice address,
     struct slice *node, struct slice *token);
+bool srs_is(struct slice local);	/* begins like one of them; not quoted */
 void srs_token_new(char out[SRS_TOKEN_LEN + 1]);	/* 120 random bits */
 
 /* Reads "one secret a line" (# comments) into s->secret, borrowed from text. 0, or -1 when

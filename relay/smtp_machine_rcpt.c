@@ -5,6 +5,7 @@
 
 #include "base/dnsrr.h"
 #include "base/mem.h"
+#include "policy/srs.h"
 #include "policy/stop.h"
 #include "relay/smtp_machine_priv.h"
 #include "relay/smtp_param.h"
@@ -133,8 +134,10 @@ machine_route_return(struct smtp_machine *m, struct slice local, struct buf *rep
 		return machine_rcpt_refused(m, reply,
 		    "550 5.7.1 this address takes no delivery reports and no automatic answers");
 	if (!stop_is(local) && !null && !m->conf->forwarder.nonnull_bounces)
-		return machine_rcpt_refused(m, reply,
-		    "550 5.7.1 this address takes delivery reports only");
+		return machine_rcpt_refused(m, reply, srs_is(local) ||
+		    slice_find(local, '"') < local.n ?
+		    "550 5.7.1 this address takes delivery reports only" :
+		    "550 5.1.1 no such user here");	/* whoever asks (2.2.1) */
 	return machine_step(SMTP_WAIT_RCPT, SMTP_DO_SEAL);
 }
 

@@ -143,6 +143,9 @@ def test_spec_2_2_1_and_2_2_2_who_may_write_to_a_return_path(world):
     assert mail.send(relay.port, "", forged, report(forged))[0] == 550
     code, text = mail.send(relay.port, "someone@sender.example", path, report(path))
     assert code == 550 and b"5.7.1" in text
+    for sender in ("", "someone@sender.example"):   # no other address is there, whoever asks
+        code, text = mail.send(relay.port, sender, "someone@" + domain, report(path))
+        assert code == 550 and b"5.1.1" in text
     assert mail.send(relay.port, "", ["postmaster@" + domain], report(path))[0] == 250
     # two tokens, or a token and a user, are two messages (2.2.6)
     assert mail.send(relay.port, "", [path, USER], report(path))[0] == 452
