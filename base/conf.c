@@ -529,8 +529,12 @@ sort_messages(struct conf_errors *e, size_t from, const char *file)
 {
 	struct slice s = slice_sub(buf_slice(&e->text), from, SIZE_MAX);
 	size_t n = 0, at = strlen(file) + 1;
-	char *copy = slice_dup(s), *to = e->text.p + e->text.off + from;
+	char *copy, *to;
 
+	if (s.n == 0)
+		return;
+	copy = slice_dup(s);
+	to = e->text.p + e->text.off + from;
 	s.p = copy;
 	for (size_t i = 0; i < s.n; i++)
 		n += copy[i] == '\n';
