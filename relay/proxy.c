@@ -78,15 +78,15 @@ v2_parse(struct slice in, size_t *used, char ip[INET6_ADDRSTRLEN])
 		return PROXY_BAD;
 	if (in.n < V2_HEAD + len)
 		return PROXY_MORE;
-	*used = V2_HEAD + len;
-	if (p[12] == V2_LOCAL)
-		return PROXY_LOCAL;
-	if (p[13] == V2_TCP4 && len >= 12)
+	if (p[12] == V2_PROXY && p[13] == V2_TCP4 && len >= 12)
 		memcpy(addr + 12, p + V2_HEAD, 4);
-	else if (p[13] == V2_TCP6 && len >= 36)
+	else if (p[12] == V2_PROXY && p[13] == V2_TCP6 && len >= 36)
 		memcpy(addr, p + V2_HEAD, 16);
-	else
-		return p[13] == 0 ? PROXY_LOCAL : PROXY_BAD;
+	else if (p[12] == V2_PROXY && p[13] != 0)
+		return PROXY_BAD;
+	*used = V2_HEAD + len;
+	if (p[12] == V2_LOCAL || p[13] == 0)
+		return PROXY_LOCAL;
 	proxy_address(addr, ip);
 	return PROXY_CLIENT;
 }
