@@ -426,6 +426,16 @@ start(struct role *r)
 	return 0;
 }
 
+/* What ps and top show of it: by the way it was started the kernel calls it "exe". */
+static void
+name_process(const struct role_ops *ops, unsigned index)
+{
+	char name[16];	/* as much as the kernel keeps */
+
+	(void)snprintf(name, sizeof(name), "sp-%s-%u", role_name(ops->kind), index);
+	(void)prctl(PR_SET_NAME, name);
+}
+
 int
 role_main(const struct role_ops *ops, unsigned index, int fd)
 {
@@ -436,6 +446,7 @@ role_main(const struct role_ops *ops, unsigned index, int fd)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	name_process(ops, index);
 	log_open(role_name(ops->kind), LOG_LVL_INFO);
 	r.loop = loop_new();
 	r.base = mem_new(sizeof(*r.base));

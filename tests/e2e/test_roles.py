@@ -24,6 +24,7 @@ def test_each_role_is_a_process_of_its_own(world):
     for r in relay.roles():
         status = open("/proc/%d/status" % r["pid"]).read()
         assert "NoNewPrivs:\t1" in status
+        assert status.startswith("Name:\tsp-%s-" % r["role"])     # what ps and top show
         if os.getuid() == 0:
             uid = int(status.split("Uid:")[1].split()[0])
             assert uid != 0
