@@ -81,39 +81,39 @@ say_record(const struct published *p, const char *check, const char *domain, boo
 }
 
 /*
- * The record at the domain, or at the next one above it (RFC 9989 4.10): which is good
- * enough for rule 6.10. `found` NULL, or where the record goes to.
+ * The record at the domain, or else at its organizational domain (RFC 9989 4.10.1), which is
+ * good enough for rule 6.10. Not that of a registry: it speaks for no one by name. `found` is
+ * left alone when there is none.
  */
 static void
 judge_record(struct dnsview *v, const char *check, const char *domain, bool fwd,
     struct published *found, struct findings *out)
 {
-	struct slice walk[DMARC_QUERIES_MAX];
-	size_t n = dmarc_walk_names(slice_str(domain), walk);
+	struct slice at = slice_str(domain), org;
 	struct published p;
+	struct finding *f;
 
-	for (size_t i = 0; i < n; i++) {
-		read_records(v, walk[i], &p);
-		if (p.failed) {
-			doctor_dns_failed(out, check, domain, p.name);
-			return;
-		}
-		if (p.n > 1) {
-			finding_fix(finding_add(out, FINDING_PROBLEM, check, domain, "%s has %u "
-			    "DMARC records, so receivers take none of them", p.name, p.n),
-			    "leave one, and remove the others");
-			return;
-		}
-		/* What a registry says of all names below it protects nobody by name. */
-		if (p.n == 1 && p.record.psd != DMARC_PSD_YES) {
-			say_record(&p, check, domain, i == 0, fwd, out);
-			*found = p;
-			return;
-		}
+	read_records(v, at, &p);
+	if (p.n == 0 && !p.failed && dmarc_organizational(v, at, &org) == 0 &&
+	    !slice_eq(at, org)) {
+		at = org;
+		read_records(v, at, &p);
 	}
-	advise(finding_add(out, FINDING_PROBLEM, check, domain, "no DMARC record is published "
-	    "for it (rule 6.10): anybody can write in its name%s", fwd ? "" : "; begin with "
-	    "p=none while it is not known who does so rightly"), domain, fwd);
+	if (p.failed) {
+		doctor_dns_failed(out, check, domain, p.name);
+	} else if (p.n > 1) {
+		f = finding_add(out, FINDING_PROBLEM, check, domain, "%s has %u DMARC records, so "
+		    "receivers take none of them", p.name, p.n);
+		finding_fix(f, "leave one, and remove the others");
+	} else if (p.n == 1) {
+		say_record(&p, check, domain, at.n == strlen(domain), fwd, out);
+		*found = p;
+	} else {
+		f = finding_add(out, FINDING_PROBLEM, check, domain, "no DMARC record is published "
+		    "for it (rule 6.10): anybody can write in its name%s", fwd ? "" : "; begin "
+		    "with p=none while it is not known who does so rightly");
+		advise(f, domain, fwd);
+	}
 }
 
 /*

@@ -103,30 +103,38 @@ judge_helo_spf(const struct doctor *d, struct dnsview *v, const struct iprev_ip 
 		    "SPF");
 }
 
+/* False when DNS does not tell all addresses of our name; what it did tell is judged on. */
+static bool
+addresses_known(struct dnsview *v, const char *host, struct findings *out)
+{
+	struct slice rrs;
+
+	if (dnsview_ask(v, DNS_A, slice_str(host), &rrs) != DNS_FAIL &&
+	    dnsview_ask(v, DNS_AAAA, slice_str(host), &rrs) != DNS_FAIL)
+		return true;
+	doctor_dns_failed(out, "hostname-address", host, "its addresses");
+	return false;
+}
+
 static void
-judge_addresses(const struct doctor *d, struct dnsview *v, const struct iprev_ip *own, size_t n,
+judge_addresses(struct dnsview *v, const char *host, const struct iprev_ip *own, size_t n,
     struct findings *out)
 {
-	const char *host = d->conf->hostname;
-	struct slice rrs;
+	struct finding *f;
 	char text[64];
 
-	if (n == 0 && (dnsview_ask(v, DNS_A, slice_str(host), &rrs) == DNS_FAIL ||
-	    dnsview_ask(v, DNS_AAAA, slice_str(host), &rrs) == DNS_FAIL)) {
-		doctor_dns_failed(out, "hostname-address", host, "its addresses");
-		return;
+	if (addresses_known(v, host, out) && n == 0) {
+		f = finding_add(out, FINDING_PROBLEM, "hostname-address", host, "the name has no "
+		    "address in DNS, and what we send from is not known");
+		finding_fix(f, "publish: %s. IN A ADDRESS (and AAAA)", host);
 	}
-	if (n == 0)
-		finding_fix(finding_add(out, FINDING_PROBLEM, "hostname-address", host, "the "
-		    "name has no address in DNS, and what we send from is not known"), "publish: "
-		    "%s. IN A ADDRESS (and AAAA)", host);
 	for (size_t i = 0; i < n; i++) {
 		(void)doctor_ip_text(&own[i], text);
 		if (is_private(&own[i])) {
-			finding_fix(finding_add(out, FINDING_PROBLEM, "hostname-address", host,
-			    "%s is no "
-			    "address that others reach", text), "publish the public one; of a "
-			    "relay behind NAT name it with --address");
+			f = finding_add(out, FINDING_PROBLEM, "hostname-address", host, "%s is no "
+			    "address that others reach", text);
+			finding_fix(f, "publish the public one; of a relay behind NAT name it with "
+			    "--address");
 			continue;
 		}
 		finding_add(out, FINDING_OK, "hostname-address", host, "%s", text);
@@ -193,7 +201,7 @@ doctor_hostname(const struct doctor *d, struct dnsview *v, const struct conf_dom
 		    "set hostname in relay.conf to the full name of this relay in DNS");
 		return;
 	}
-	judge_addresses(d, v, own, n, out);
+	judge_addresses(v, host, own, n, out);
 	judge_helo_spf(d, v, own, n, out);
 }
 
