@@ -483,7 +483,7 @@ client_lost(struct smtp_client *c, size_t unsent, const char *why)
 static const char *
 client_obstacle(struct smtp_client *c, const char **enhanced)
 {
-	bool ok, eight = c->m.need_utf8;
+	bool ok, eight = false;
 	size_t i;
 
 	*enhanced = "5.1.3";
@@ -495,14 +495,18 @@ client_obstacle(struct smtp_client *c, const char **enhanced)
 		    smtp_value_ok(c->rcpt[i].orcpt);
 	if (!ok)
 		return "invalid-address";
-	c->utf8 = eight;
+	c->utf8 = c->m.need_utf8 || eight;
 	if (c->m.need_8bit && (c->caps & CAP_8BITMIME) == 0) {
 		*enhanced = "5.6.3";
 		return "unsupported-8bit";
 	}
+	/* Who asks for SMTPUTF8 as a habit, and with nothing but ASCII, needs none of it. */
 	if (c->utf8 && (c->caps & CAP_SMTPUTF8) == 0) {
-		*enhanced = "5.6.7";
-		return "unsupported-smtputf8";
+		if (eight || client_data_header_8bit(&c->data)) {
+			*enhanced = "5.6.7";
+			return "unsupported-smtputf8";
+		}
+		c->utf8 = false;
 	}
 	if ((c->caps & CAP_SIZE) != 0 && c->size_max > 0 &&
 	    client_data_size(&c->data) > c->size_max) {

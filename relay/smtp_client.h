@@ -41,7 +41,8 @@ struct client_message {		/* all borrowed until client_finished */
 	struct slice	mail_from;	/* no brackets, "" null */
 	struct slice	prefix, body, cuts, suffix;	/* the content, as in queue_deliver */
 	struct slice	envid, ret;	/* RFC 3461, sent where DSN is offered */
-	bool		need_8bit, need_utf8;
+	bool		need_8bit;
+	bool		need_utf8;	/* the sender asked for it: kept where something is not ASCII */
 };
 
 struct client_rcpt {		/* borrowed like the message */

@@ -82,6 +82,25 @@ client_data_size(const struct client_data *d)
 	return last == '\n' ? n : last == '\r' ? n + 1 : n + 2;
 }
 
+bool
+client_data_header_8bit(const struct client_data *d)
+{
+	struct client_data c = *d;
+	size_t line = 0;	/* its octets so far, but CR */
+
+	(void)client_data_init(&c, d->prefix, d->body, d->cuts, d->suffix);
+	for (; data_refill(&c); c.run.n = 0) {
+		for (size_t i = 0; i < c.run.n; i++) {
+			if ((uint8_t)c.run.p[i] > 127)
+				return true;
+			if (c.run.p[i] == '\n' && line == 0)
+				return false;
+			line = c.run.p[i] == '\n' ? 0 : line + (c.run.p[i] != '\r');
+		}
+	}
+	return false;
+}
+
 /* What ends the content: the missing CRLF if it is, then the final dot. */
 static struct slice
 data_end(const struct client_data *d)

@@ -33,6 +33,9 @@ int client_data_init(struct client_data *d, struct slice prefix, struct slice bo
  * (RFC 1870 3: the octets of the message, its CRLFs included). */
 uint64_t client_data_size(const struct client_data *d);
 
+/* Is there an octet over 127 above the first empty line? */
+bool client_data_header_8bit(const struct client_data *d);
+
 /* Next piece, at most `max` bytes; n == 0 at the end. Stays the same until sent. */
 struct slice client_data_next(struct client_data *d, size_t max);
 /* So many bytes of that piece were taken. */

@@ -109,7 +109,7 @@ struct queue_deliver {
 	uint8_t		route;		/* enum conf_route_kind */
 	uint16_t	port;		/* of SMTP and LMTP routes */
 	uint8_t		need_8bit;	/* BODY=8BITMIME, next hop must offer it (3.7) */
-	uint8_t		need_utf8;	/* SMTPUTF8, likewise (3.9) */
+	uint8_t		need_utf8;	/* SMTPUTF8 was asked for (3.9) */
 	uint8_t		tls;		/* enum deliver_tls */
 	struct slice	host;		/* of SMTP and LMTP routes; the domain for MX */
 	struct slice	mail_from;	/* "" null */

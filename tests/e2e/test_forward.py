@@ -340,9 +340,9 @@ def test_spec_3_7_and_3_9_nothing_is_downgraded(world):
     world.recovery.extensions = [e for e in world.recovery.extensions if e not in ("8BITMIME", "SMTPUTF8")]
     relay = active(world)
     eight = mail.message(SENDER, USER, body=b"perch\xc3\xa9\r\n")
-    plain = mail.message(SENDER, USER, subject="two")
+    utf8 = mail.message(SENDER, USER).replace(b"prova", b"perch\xc3\xa9")
     assert mail.send(relay.port, SENDER, USER, eight, options=["BODY=8BITMIME"])[0] == 250
-    assert mail.send(relay.port, SENDER, USER, plain, options=["SMTPUTF8"])[0] == 250
+    assert mail.send(relay.port, SENDER, USER, utf8, options=["SMTPUTF8"])[0] == 250
     relay.wait_balance(received=2, held=2, forwarded=0, forward_waiting=0, forward_failed=2)
     assert world.recovery.messages == []
     world.up()
@@ -351,3 +351,15 @@ def test_spec_3_7_and_3_9_nothing_is_downgraded(world):
     got = {m.data.split(b"\r\n\r\n", 1)[1]: m.options for m in world.store.wait(2)}
     assert sorted(got) == [b"ciao\r\n", b"perch\xc3\xa9\r\n"]
     assert "BODY=8BITMIME" in got[b"perch\xc3\xa9\r\n"] and "SMTPUTF8" in got[b"ciao\r\n"]
+
+
+def test_spec_3_9_who_asks_for_smtputf8_and_needs_none_of_it(world):
+    """Large providers ask with each message; what is ASCII reaches hosts that do not offer it."""
+    relay = active(world)
+    plain = mail.message(SENDER, USER)
+    assert mail.send(relay.port, SENDER, USER, plain, options=["SMTPUTF8"])[0] == 250
+    relay.wait_balance(received=1, held=1, forwarded=1)
+    world.up()
+    relay.failover("off")
+    for m in world.recovery.wait(1)[0], world.store.wait(1)[0]:
+        assert m.data.endswith(plain) and "SMTPUTF8" not in m.options

@@ -30,6 +30,7 @@ struct dialogue {
 	const char	*name;
 	const char	*text;
 	bool		 lmtp, tls, eight, utf8, dsn;
+	bool		 utf8_header;
 	unsigned	 nrcpt;
 	enum client_need need;		/* at the end */
 	uint8_t		 outcome[3];	/* NONE: not finished */
@@ -125,7 +126,9 @@ static const struct dialogue dialogues[] = {
 	  .outcome = { DELIVER_LOCAL }, .scope = { SCOPE_MESSAGE }, .enhanced = "5.6.3" },
 	{ "utf8 (3.9)", PIPE "MCMAIL FROM:<a@x> SIZE=11 SMTPUTF8\nCRCPT TO:<b@y>\nCDATA\n",
 	  .utf8 = true, .need = CLIENT_BUSY, .outcome = { NONE } },
-	{ "utf8 not offered (3.9)", BARE "M", .utf8 = true, .need = CLIENT_READY,
+	{ "utf8 asked for and not needed (3.9)", BARE "MCMAIL FROM:<a@x>\nS250 ok\nCRCPT TO:<b@y>\n",
+	  .utf8 = true, .need = CLIENT_BUSY, .outcome = { NONE } },
+	{ "utf8 not offered (3.9)", BARE "M", .utf8 = true, .utf8_header = true, .need = CLIENT_READY,
 	  .outcome = { DELIVER_LOCAL }, .scope = { SCOPE_MESSAGE }, .enhanced = "5.6.7" },
 	{ "too large (8.13)", OPEN "S250-srv\nS250 SIZE 7\nM", .need = CLIENT_READY,
 	  .outcome = { DELIVER_LOCAL }, .scope = { SCOPE_MESSAGE }, .enhanced = "5.3.4" },
@@ -232,7 +235,7 @@ message_make(struct play *p, const struct dialogue *d)
 
 	memset(&p->m, 0, sizeof(p->m));
 	p->m.mail_from = SLICE_LIT("a@x");
-	p->m.prefix = SLICE_LIT("H: 1");
+	p->m.prefix = d->utf8_header ? SLICE_LIT("H: \xc3\xa9") : SLICE_LIT("H: 1");
 	p->m.body = SLICE_LIT("\r\n\r\n");
 	p->m.suffix = SLICE_LIT("x");	/* its CRLF is missing: 3.13 */
 	p->m.need_8bit = d->eight;
