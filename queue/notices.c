@@ -518,9 +518,16 @@ notices_words(const char *note, char status[16], char text[64])
 		(void)snprintf(text, 64, "%u%s%s", code, has ? " " : "", has ? enhanced : "");
 		return true;
 	}
-	(void)snprintf(status, 16, "%s", strncmp(note, "not-sendable", 12) == 0 ? "5.3.0" : "5.4.7");
-	(void)snprintf(text, 64, "%s", strncmp(note, "not-sendable", 12) == 0 ?
-	    "the mailbox server cannot take this message" : "it could not be delivered in time");
+	if (sscanf(note, "not-sendable %15s", enhanced) == 1) {
+		/* the message's own fault (5.6.3, 5.6.7, 5.3.4) is said, our routing is not */
+		bool own = strncmp(enhanced, "5.6.", 4) == 0 || strcmp(enhanced, "5.3.4") == 0;
+
+		(void)snprintf(status, 16, "%s", own ? enhanced : "5.3.0");
+		(void)snprintf(text, 64, "the mailbox server cannot take this message");
+		return false;
+	}
+	(void)snprintf(status, 16, "5.4.7");
+	(void)snprintf(text, 64, "it could not be delivered in time");
 	return false;
 }
 
