@@ -536,6 +536,14 @@ keep_fetch(struct ingest_req *r, struct slice wants)
 	r->batch = dns_ask_all(r->g->dns, wants, r->dns_end - now, on_dns_answers, r);
 }
 
+/* What comes back to a return path comes from the recovery mailbox or its server, whose names
+ * no log has (P4). */
+static const char *
+log_peer(const struct ingest_mail *m, struct slice name)
+{
+	return m->bounce != NULL && name.n > 0 ? log_hash(name) : log_esc(name);
+}
+
 void
 ingest_verify_done(struct ingest *g, const struct verify_done *v)
 {
@@ -559,7 +567,7 @@ ingest_verify_done(struct ingest *g, const struct verify_done *v)
 		if (judge_done(r, v))
 			return;
 		log_info("refused", "client=%s from=%s reply=%s", log_esc(r->mail.client_ip),
-		    log_esc(r->mail.mail_from), log_esc(v->reason));
+		    log_peer(&r->mail, r->mail.mail_from), log_esc(v->reason));
 		ingest_keep_done(r, SMTP_KEPT_REFUSED, v->reason);
 		return;
 	case VERIFY_FAILED:
@@ -579,8 +587,8 @@ log_accepted(const struct ingest_req *r)
 
 	msgid_print(m->id, id);
 	log_info("accepted", "id=%s from=%s rcpts=%u size=%llu client=%s helo=%s proto=%.*s "
-	    "spf=%s dkim=%s", id, log_esc(m->mail_from), m->nrcpt,
-	    (unsigned long long)m->body_size, log_esc(m->client_ip), log_esc(m->helo),
+	    "spf=%s dkim=%s", id, log_peer(m, m->mail_from), m->nrcpt,
+	    (unsigned long long)m->body_size, log_esc(m->client_ip), log_peer(m, m->helo),
 	    SLICE_FMT(m->protocol), auth_result_name(r->spf), auth_result_name(r->dkim));
 }
 
