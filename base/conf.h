@@ -176,6 +176,7 @@ struct conf {
 	unsigned messages_max;		/* per session, then 421 */
 	unsigned received_max;		/* Received fields, then 554 5.4.6 */
 	bool	 bare_newline_reject;	/* bare-newline = normalize | reject */
+	char	**bare_network;	size_t nbare_network;	/* for which it is the other way round */
 	int64_t	 command_timeout_ms, data_timeout_ms;	/* client silent; RFC 5321 4.5.3.2 */
 	int64_t	 session_timeout_ms;	/* whole session */
 	int64_t	 evaluate_timeout_ms;	/* DNS for one message's verdict */

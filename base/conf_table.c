@@ -137,6 +137,10 @@ const struct conf_key conf_keys[] = {
 	  .help = "A line feed or carriage return that stands alone in a message is made a CRLF "
 	    "or a space, or the message is refused. Neither ever ends a message (SMTP "
 	    "smuggling)." },
+	{ .name = "bare-newline-except", NETWORKS(bare_network, nbare_network),
+	  .def_words = "none", .example = "{ \"192.0.2.0/24\" }",
+	  .help = "Clients for which the other of the two holds: with bare-newline = reject those "
+	    "whose old software is to be borne with, with normalize those that must know better." },
 	{ .name = "command-timeout", ROOT(command_timeout_ms), TIME("300s", 1, HOUR),
 	  .help = "How long a client may be silent between commands (RFC 5321 4.5.3.2: 5 "
 	    "minutes)." },

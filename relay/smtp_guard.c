@@ -112,6 +112,7 @@ guard_admit(struct session *s)
 
 	s->m.front = server_trusts(sv, s->ip);
 	s->m.relayed = s->m.relayed || s->m.front;
+	s->m.bare_other = server_bare_except(sv, s->ip);
 	s->exempt = s->m.front || server_exempts(sv, s->ip);
 	if (s->exempt || network_addr(slice_str(s->ip), s->addr) != 0) {
 		guard_greet(s);

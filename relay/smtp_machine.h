@@ -91,6 +91,7 @@ struct smtp_machine {
 	bool		 tls_offered, tls_active;
 	bool		 front;		/* the peer may say who its client is (XCLIENT) */
 	bool		 relayed;	/* the client spoke to a front of ours, which took the mail */
+	bool		 bare_other;	/* the peer is in bare-newline-except */
 	bool		 extended;	/* EHLO, not HELO */
 	bool		 body_8bit;	/* BODY=8BITMIME */
 	bool		 utf8;		/* SMTPUTF8 */

@@ -151,7 +151,7 @@ machine_fault(struct smtp_machine *m, unsigned faults)
 		{ SMTP_FAULT_BARE, SMTP_COUNT_CONTENT, "550 5.5.2 bare CR or LF in the message" },
 	};
 
-	if (!m->conf->bare_newline_reject)
+	if (m->conf->bare_newline_reject == m->bare_other)	/* 3.10: normalize, for this peer */
 		faults &= ~(unsigned)SMTP_FAULT_BARE;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		if ((faults & t[i].fault) == 0)

@@ -135,6 +135,7 @@ server_networks(struct smtp_server *sv, const struct conf *c)
 {
 	networks_read(&sv->trusted, &sv->ntrusted, c->trusted_relay, c->ntrusted_relay);
 	networks_read(&sv->exempt, &sv->nexempt, c->exempt_network, c->nexempt_network);
+	networks_read(&sv->bare, &sv->nbare, c->bare_network, c->nbare_network);
 }
 
 static bool
@@ -161,6 +162,12 @@ bool
 server_exempts(const struct smtp_server *sv, const char *ip)
 {
 	return networks_have(sv->exempt, sv->nexempt, ip);
+}
+
+bool
+server_bare_except(const struct smtp_server *sv, const char *ip)
+{
+	return networks_have(sv->bare, sv->nbare, ip);
 }
 
 struct smtp_server *
@@ -236,6 +243,7 @@ smtp_server_free(struct smtp_server **sp)
 	greylist_unmap(&sv->greylist);
 	free(sv->trusted);
 	free(sv->exempt);
+	free(sv->bare);
 	buf_fini(&sv->reply);
 	free(sv);
 	*sp = NULL;

@@ -82,6 +82,8 @@ struct smtp_server {
 	size_t			 ntrusted;
 	struct network		*exempt;	/* owned; nexempt of exempt-networks */
 	size_t			 nexempt;
+	struct network		*bare;		/* owned; nbare of bare-newline-except */
+	size_t			 nbare;
 	bool			 waking;	/* server_wake will run */
 	bool			 stopping;
 	timer_fn		*stop_fn;
@@ -108,6 +110,7 @@ void session_room(struct session *s);	/* asks for it; ends in smtp_machine_body 
 void session_unwait(struct session *s);
 bool server_trusts(const struct smtp_server *sv, const char *ip);
 bool server_exempts(const struct smtp_server *sv, const char *ip);
+bool server_bare_except(const struct smtp_server *sv, const char *ip);
 
 /* smtp_session_body.c */
 void session_content(struct session *s, struct slice run);

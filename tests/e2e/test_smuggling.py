@@ -76,6 +76,20 @@ def test_spec_3_10_never_two_from_one_and_nothing_bare_leaves(world):
     relay.stop()
 
 
+def test_spec_3_10_refused_or_not_by_network(world):
+    """bare-newline holds but for bare-newline-except, where the other of the two does."""
+    bare = mail.message("news@sender.example", USER, body=b"one\ntwo\r\n")
+    for mode, normal in (("normalize", "127.0.0.5"), ("reject", "127.0.0.6")):
+        relay = world.relay(top='bare-newline = %s\nbare-newline-except = { "127.0.0.6/31" }' % mode)
+        for source in ("127.0.0.5", "127.0.0.6"):
+            session = mail.Session(relay.port, source=source)
+            for chunked in (False, True):
+                said = session.send("news@sender.example", USER, bare, chunked)
+                assert said.startswith("250 " if source == normal else "550 5.5.2 "), (mode, source, said)
+            session.close()
+        relay.stop()
+
+
 def test_spec_13_6_commands_behind_starttls_are_discarded(world):
     """What came in the packet of STARTTLS was said by anybody: it is never executed, and the
     session after the handshake knows nothing of what went before."""
