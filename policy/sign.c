@@ -15,6 +15,7 @@
 enum {
 	BODY_SCRATCH = 8192,
 	BODY_DIRECT = 1024,		/* runs from here on are hashed where they lie */
+	BODY_BLOCK = 64,		/* octets looked at in one go */
 	SIGNATURE_MAX = 2048,		/* octets: RSA of 16384 bits */
 	B64_LINE = 72,
 	CANON_MAX = 1024 * 1024		/* relaxed header text of one signature */
@@ -282,6 +283,45 @@ is_text(char c)
 	return (unsigned char)c > ' ' || (c != ' ' && c != '\t' && c != '\r' && c != '\n');
 }
 
+typedef uint8_t octets __attribute__((vector_size(16)));
+
+/* Do BODY_BLOCK octets and the one behind them stand as they would in canonical form, as far
+ * as two neighbours can tell? Sixteen at a time, whatever the machine has for that. */
+static bool
+block_plain(const char *p)
+{
+	octets bad = { 0 };
+	uint64_t any[2];
+
+	for (int i = 0; i < BODY_BLOCK; i += (int)sizeof(octets)) {
+		octets c, d;
+
+		memcpy(&c, p + i, sizeof(c));
+		memcpy(&d, p + i + 1, sizeof(d));
+		bad |= (octets)(c == '\t') | (octets)((c == '\r') ^ (d == '\n')) |
+		    (octets)((c == ' ') & ((d == ' ') | (d == '\t') | (d == '\r')));
+	}
+	memcpy(any, &bad, sizeof(any));
+	return (any[0] | any[1]) == 0;
+}
+
+/* From the end of a text run at `i` to that of another, as far as all between is plain. Where
+ * it is not, *again says from where looking is worth while. */
+static size_t
+plain_end(const char *p, size_t i, size_t n, size_t *again)
+{
+	size_t from = i;
+
+	if (i < *again)
+		return i;
+	while (n - i > BODY_BLOCK && block_plain(p + i - 1))
+		i += BODY_BLOCK;
+	*again = i + BODY_BLOCK;
+	while (i > from && !is_text(p[i - 1]))
+		i--;
+	return i;
+}
+
 /*
  * [from, i) is text that goes out as it is. Held line ends and white space whose
  * canonical form is the very bytes that stand there become part of it, so that a body
@@ -291,7 +331,7 @@ void
 sign_body_put(struct sign_body *b, struct slice piece)
 {
 	const char *p = piece.p;
-	size_t from = 0, held_at = 0, i = 0;
+	size_t from = 0, held_at = 0, i = 0, again = 0;
 	bool inside = false;		/* [from, held_at) waits to be emitted */
 
 	while (i < piece.n) {
@@ -326,7 +366,7 @@ sign_body_put(struct sign_body *b, struct slice piece)
 		}
 		for (i++; i < piece.n && (unsigned char)p[i] > ' '; i++)
 			continue;
-		held_at = i;
+		held_at = i = plain_end(p, i, piece.n, &again);
 	}
 	if (inside)
 		body_emit(b, p + from, held_at - from);
