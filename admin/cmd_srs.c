@@ -46,7 +46,8 @@ set_up(struct srs *s, const struct conf_forwarder *f)
 {
 	*s = (struct srs){ .domain = slice_str(f->domain), .node = slice_str(f->node),
 	    .hash_length = f->hash_length, .hash_min = f->hash_min,
-	    .max_age_days = f->max_age_days, .base64 = f->alphabet_base64, .separator = '=' };
+	    .max_age_days = f->max_age_days, .base64 = f->alphabet_base64,
+	    .separator = CONF_SEPARATOR_CHARS[f->separator] };
 }
 
 /* Prints the outcome of either direction. */

@@ -112,12 +112,15 @@ struct conf_forwarder {		/* forwarder { }: absent when domain is NULL */
 	unsigned	 max_age_days;
 	unsigned	 stop_max_age_days;	/* of the address in a notice (12.3) */
 	bool		 alphabet_base64;	/* true: '+' '/', for old peers (1.2.8) */
+	unsigned	 separator;		/* index into CONF_SEPARATOR_CHARS (1.2.3) */
 	char		*debug_key_file;	/* NULL: no bounce is kept (2.2.5) */
 	unsigned	 debug_max;
 	uint64_t	 debug_size;
 	int64_t		 debug_time_ms;
 	bool		 nonnull_bounces;	/* return paths take what has a sender (2.2.2) */
 };
+
+#define CONF_SEPARATOR_CHARS	"=+-"
 
 #define CONF_PROVIDER_DEFAULT	"default"	/* every group without a section of its own */
 

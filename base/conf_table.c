@@ -52,6 +52,7 @@ static const char *const offered_required[] = { "offered", "required", NULL };
 static const char *const filter_failures[] = { "accept", "tempfail", NULL };
 static const char *const csv_ldif[] = { "csv", "ldif", NULL };
 static const char *const alphabets[] = { "base64url", "base64", NULL };
+static const char *const separators[] = { "equal", "plus", "minus", NULL };
 
 const struct conf_key conf_keys[] = {
 	/* who we are */
@@ -598,6 +599,10 @@ const struct conf_key conf_keys[] = {
 	  .def = "base64url", .choices = alphabets,
 	  .help = "Alphabet of the hash. base64 is for sites that share their secret with "
 	    "postsrsd before 2.2.6, libsrs2 or Mail::SRS." },
+	{ .name = "separator", FORWARDER(separator), .type = CONF_CHOICE, .def = "equal",
+	  .choices = separators,
+	  .help = "The sign behind SRS0 and SRS1 in return paths: = + or -. Any of them is taken "
+	    "back." },
 	{ .name = "bounce-debug-key-file", FORWARDER(debug_key_file), .type = CONF_PATH,
 	  .def_words = "none; no bounce is kept", .example = "/etc/salvaposta/bounce.key",
 	  .help = "A secret of 32 bytes or more, to find out why bounces are not understood: each one "

@@ -230,7 +230,7 @@ seal_keys_load(struct role *r, struct sign_body *body, struct seal_keys *k)
 		.domain = slice_str(k->domain), .node = slice_str(k->node),
 		.hash_length = f->hash_length, .hash_min = f->hash_min,
 		.max_age_days = f->max_age_days, .base64 = f->alphabet_base64,
-		.separator = '='
+		.separator = CONF_SEPARATOR_CHARS[f->separator]
 	};
 	/* all of them, so that one start tells of all that is wrong */
 	bad |= check_lengths(f);

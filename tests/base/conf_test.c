@@ -299,7 +299,7 @@ test_values(void **state)
 	    "refresh-format = ldif ldif-recovery = \"mail;x-recovery\" ldif-state = 2.25.1\n"
 	    "listen \"[::1]:2525\" { tls = no } listen 127.0.0.1:25 { }\n"
 	    "forwarder { domain = FWD.example.it secret-file = \"/etc/s\" node = n1 max-age = 2w\n"
-	    " alphabet = base64 hash-length = 10 }\n"
+	    " alphabet = base64 hash-length = 10 separator = minus }\n"
 	    "domain \"Example.IT\" { primary = lmtp://Store.example.it subaddress = +-\n"
 	    " failover = on return-path = srs forward-to = opted-in fold-local = no\n"
 	    " shard s2 { primary = \"smtp://[2001:db8::1]:26\" } shard s3 { primary = mx } }\n"
@@ -338,6 +338,7 @@ test_values(void **state)
 	assert_int_equal(c->forwarder.max_age_days, 14);
 	assert_int_equal(c->forwarder.hash_length, 10);
 	assert_true(c->forwarder.alphabet_base64);
+	assert_int_equal(CONF_SEPARATOR_CHARS[c->forwarder.separator], '-');
 	const struct conf_domain *d = conf_domain_find(c, SLICE_LIT("EXAMPLE.it"));
 	assert_non_null(d);
 	assert_string_equal(d->name, "example.it");

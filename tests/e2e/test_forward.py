@@ -334,6 +334,20 @@ def test_spec_1_1_5_return_paths_are_opaque_unless_told_otherwise(world):
     assert "sender.example" not in path and "mario" not in path
 
 
+def test_spec_1_2_3_the_separator_is_a_choice(world):
+    """In both forms of return paths; a bounce comes back with any of the three."""
+    relay = active(world, forwarder="separator = plus", in_domain="return-path = srs")
+    for sender in ("news@sender.example", "a" * 60 + "@sender.example"):
+        mail.send(relay.port, sender, "mario@shop.example", mail.message(SENDER, "mario@shop.example"))
+    short, long = [m.mail_from for m in world.recovery.wait(2)]
+    assert re.fullmatch(r"SRS0\+[A-Za-z0-9_-]{8}=[A-Z2-7]{2}=sender.example=news@fwd.relay.example", short)
+    assert re.fullmatch(r"SRS0\+[A-Za-z0-9_-]{8}=[A-Z2-7]{2}=n1=[0-9a-v]{24}@fwd.relay.example", long)
+    for path in (long, long.replace("SRS0+", "SRS0="), long.replace("SRS0+", "srs0-")):
+        session = mail.Session(relay.port)
+        assert session.say("MAIL FROM:<>", "RCPT TO:<%s>" % path)[:3] == "250"
+        session.close()
+
+
 def test_spec_3_7_and_3_9_nothing_is_downgraded(world):
     """A recovery host without 8BITMIME or SMTPUTF8: held only, its bytes as they came; the store,
     which has both, gets them."""
