@@ -6,6 +6,7 @@
 #include "admin/control_client.h"
 #include "admin/doctor.h"
 #include "admin/when.h"
+#include "base/log.h"
 
 enum {
 	DOCTOR_TOTAL_MS = 2 * 60 * 1000,	/* of all look-ups, unless --timeout says else */
@@ -72,7 +73,8 @@ print_all(const struct cli *cli, const struct findings *fs, bool all)
 }
 
 static int
-examine(const struct cli *cli, const struct conf *c, struct doctor *d, const struct wish *w)
+examine(const struct cli *cli, const struct conf *c, struct conf_errors *e, struct doctor *d,
+    const struct wish *w)
 {
 	const struct conf_domain *only = NULL;
 	struct findings fs = { .n = 0 };
@@ -84,9 +86,11 @@ examine(const struct cli *cli, const struct conf *c, struct doctor *d, const str
 			return cli_usage("doctor", "%s has no section domain \"%.255s\"", c->file,
 			    w->domain);
 	}
+	/* What the relay's modules log of failed look-ups comes as findings. */
+	log_open("salvaposta", LOG_LVL_ERROR);
 	d->conf = c;
 	d->spf = spf_new();
-	doctor_host(c, &fs);
+	doctor_host(c, e, &fs);
 	doctor_relay(c, cli->socket != NULL ? cli->socket : c->control_socket, &fs);
 	doctor_look(d, only, w->total_ms, &fs);
 	spf_free(&d->spf);
@@ -105,6 +109,7 @@ cmd_doctor(int argc, char **argv)
 		{ "timeout", &w.timeout, NULL }, { "all", NULL, &w.all },
 	};
 	struct doctor d = { .naddress = 0 };
+	struct conf_errors e = { .count = 0 };
 	struct cli cli;
 	int status;
 
@@ -118,10 +123,14 @@ cmd_doctor(int argc, char **argv)
 		    "10m");
 	if (w.address != NULL && read_addresses(&d, slice_str(w.address)) != 0)
 		return CLI_USAGE;
-	struct conf *c = cli_conf(&cli);
-	if (c == NULL)
-		return CLI_USAGE;
-	status = examine(&cli, c, &d, &w);
+	struct conf *c = conf_load(cli.conf_file, &e);
+	if (c != NULL) {
+		status = examine(&cli, c, &e, &d, &w);
+	} else {
+		fprintf(stderr, "%.*s", SLICE_FMT(buf_slice(&e.text)));
+		status = CLI_USAGE;
+	}
 	conf_free(&c);
+	buf_fini(&e.text);
 	return status;
 }

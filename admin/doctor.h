@@ -13,6 +13,7 @@
 
 #include "base/conf.h"
 #include "policy/dnsview.h"
+#include "policy/mta_sts.h"
 #include "policy/spf.h"
 
 enum {
@@ -69,6 +70,7 @@ typedef void doctor_judge(const struct doctor *d, struct dnsview *v,
 
 doctor_judge doctor_dnssec;		/* admin/doctor_self.c: does the resolver validate? */
 doctor_judge doctor_hostname;		/* admin/doctor_self.c: name, addresses, reverse, SPF */
+doctor_judge doctor_tlsa;		/* admin/doctor_tls.c */
 doctor_judge doctor_return_path;	/* admin/doctor_self.c: forwarder.domain */
 doctor_judge doctor_keys;		/* admin/doctor_key.c: DKIM and ARC of forwarder.domain */
 doctor_judge doctor_domain;		/* admin/doctor_domain.c: MX, SPF (spec 6.10), DMARC */
@@ -76,6 +78,13 @@ doctor_judge doctor_domain_key;		/* admin/doctor_key.c: of notifications */
 doctor_judge doctor_dmarc_return;	/* admin/doctor_dmarc.c */
 doctor_judge doctor_dmarc_domain;	/* admin/doctor_dmarc.c: published, and not aligned with
 					 * the return-path domain */
+
+/* Whether the domain's MTA-STS policy is to be fetched, and what it says: NULL, it could not
+ * be had (admin/doctor_tls.c). */
+bool doctor_sts_wanted(const struct doctor *d, struct dnsview *v, const struct conf_domain *domain,
+    struct findings *out);
+void doctor_sts(const struct doctor *d, const struct conf_domain *domain, const struct mta_sts *p,
+    struct findings *out);
 
 /* The addresses we send from: how many. 0 may mean that they are wanted. */
 size_t doctor_addresses(const struct doctor *d, struct dnsview *v,
@@ -86,6 +95,9 @@ enum auth_result doctor_spf(const struct doctor *d, struct dnsview *v, const str
     const char *domain, bool helo);
 /* The domain's SPF record, "" for none. Borrowed from the view. */
 struct slice doctor_spf_record(struct dnsview *v, const char *domain);
+
+/* Did the answer in the view come with DNSSEC? */
+bool doctor_secure(const struct dnsview *v, uint16_t type, const char *name);
 
 /* The MX records of a domain as they concern us. */
 struct doctor_mx {
@@ -105,8 +117,9 @@ void doctor_dns_failed(struct findings *out, const char *check, const char *abou
 
 /* --- the world --- */
 
-/* The local ones (admin/doctor_host.c); no DNS. */
-void doctor_host(const struct conf *c, struct findings *out);
+/* The local ones (admin/doctor_host.c); no DNS. `e`: what was said when the configuration
+ * was read, which is added to. */
+void doctor_host(const struct conf *c, struct conf_errors *e, struct findings *out);
 /* Whether the relay runs and is well; else whether its ports are free. */
 void doctor_relay(const struct conf *c, const char *socket, struct findings *out);
 

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "relay/dns.h"
+#include "relay/sts.h"
 
 enum {
 	DOCTOR_WINDOW = 64,		/* subjects under way */
@@ -26,7 +27,8 @@ struct subject {
 	struct look		*look;		/* borrowed */
 	const struct conf_domain *domain;	/* NULL: this relay */
 	struct buf		 answers;
-	struct dns_batch	*batch;		/* under way */
+	struct dns_batch	*batch;		/* under way, as the next */
+	struct sts_query	*policy;
 	unsigned		 rounds;
 	struct findings		 found;
 	bool			 done;
@@ -36,6 +38,9 @@ struct look {
 	struct doctor		*doctor;	/* borrowed */
 	struct loop		*loop;
 	struct dns		*dns;
+	struct tls_context	*tls;
+	struct https		*https;		/* NULL: no policies are fetched */
+	struct sts		*sts;
 	struct dnsview		 view;		/* of the subject that is being judged */
 	struct subject		*subject;	/* owned */
 	size_t			 n, next, done;
@@ -46,8 +51,8 @@ struct look {
 static void
 judge(const struct look *l, struct subject *s, struct dnsview *v)
 {
-	static doctor_judge *const self[] = { doctor_dnssec, doctor_hostname, doctor_return_path,
-	    doctor_dmarc_return, doctor_keys };
+	static doctor_judge *const self[] = { doctor_dnssec, doctor_hostname, doctor_tlsa,
+	    doctor_return_path, doctor_dmarc_return, doctor_keys };
 	static doctor_judge *const domain[] = { doctor_domain, doctor_dmarc_domain,
 	    doctor_domain_key };
 	size_t n = s->domain == NULL ? sizeof(self) / sizeof(self[0]) :
@@ -98,6 +103,17 @@ start_more(void *arg)
 }
 
 static void
+on_policy(void *arg, const struct mta_sts *p)
+{
+	struct subject *s = arg;
+
+	s->policy = NULL;
+	doctor_sts(s->look->doctor, s->domain, p, &s->found);
+	subject_done(s);
+	start_more(s->look);
+}
+
+static void
 on_answers(void *arg, struct slice answers)
 {
 	struct subject *s = arg;
@@ -116,11 +132,17 @@ subject_step(struct subject *s)
 	struct look *l = s->look;
 	struct buf wants;
 
+	bool policy;
+
 	findings_fini(&s->found);
 	(void)dnsview_load(&l->view, buf_slice(&s->answers), s->rounds++ >= DOCTOR_ROUNDS_MAX);
 	judge(l, s, &l->view);
+	policy = s->domain != NULL && doctor_sts_wanted(l->doctor, &l->view, s->domain, &s->found);
 	if (l->view.nwant == 0) {
-		subject_done(s);
+		if (policy && l->https != NULL)
+			s->policy = sts_ask(l->sts, slice_str(s->domain->name), on_policy, s);
+		else
+			subject_done(s);
 		return;
 	}
 	buf_init(&wants, DOCTOR_ANSWERS_MAX);
@@ -185,11 +207,35 @@ look_free(struct look *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		dns_batch_cancel(&l->subject[i].batch);
+		sts_cancel(&l->subject[i].policy);
 		buf_fini(&l->subject[i].answers);
 		findings_fini(&l->subject[i].found);
 	}
 	dnsview_fini(&l->view);
 	free(l->subject);
+	sts_free(&l->sts);
+	https_free(&l->https);
+	tls_context_free(&l->tls);
+	dns_free(&l->dns);
+}
+
+static void
+forget_policy(void *arg, const struct queue_keep *v)
+{
+	(void)arg, (void)v;
+}
+
+/* As the relay fetches them; where it cannot, there is nothing to say of them. */
+static void
+open_policies(struct look *l, const struct conf *c)
+{
+	char why[256];
+
+	if (c->mta_sts)
+		l->tls = tls_client_new(c->tls_ca_file, why, sizeof(why));
+	if (l->tls != NULL)
+		l->https = https_new(l->loop, l->tls);
+	l->sts = sts_new(l->loop, c, l->dns, l->https, forget_policy, NULL);
 }
 
 void
@@ -209,6 +255,7 @@ doctor_look(struct doctor *d, const struct conf_domain *only, int64_t total_ms,
 		l.batch_ms = d->conf->dns_timeout_ms * d->conf->dns_tries + DOCTOR_SLACK_MS;
 		dnsview_init(&l.view);
 		subjects_new(&l, d->conf, only);
+		open_policies(&l, d->conf);
 		progress_begin(&l.progress);
 		timer_arm(limit, total_ms);
 		loop_later(l.loop, start_more, &l);
@@ -220,7 +267,6 @@ doctor_look(struct doctor *d, const struct conf_domain *only, int64_t total_ms,
 		finding_fix(finding_add(out, FINDING_PROBLEM, "resolver", resolver_name(d->conf),
 		    "it cannot be asked"), "correct resolver of relay.conf");
 	}
-	dns_free(&l.dns);
 	timer_free(&limit);
 	loop_free(&l.loop);
 	keyfile_fini(&resolv);

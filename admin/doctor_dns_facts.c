@@ -73,6 +73,16 @@ doctor_spf_record(struct dnsview *v, const char *domain)
 	return SLICE_NONE;
 }
 
+bool
+doctor_secure(const struct dnsview *v, uint16_t type, const char *name)
+{
+	for (size_t i = 0; i < v->nanswer; i++)
+		if (v->answer[i].type == type &&
+		    slice_ieq(v->answer[i].name, slice_str(name)))
+			return v->answer[i].secure != 0;
+	return false;
+}
+
 /* Does the host lead to one of our addresses? */
 static bool
 leads_here(struct dnsview *v, const char *host, const struct iprev_ip *own, size_t nown)

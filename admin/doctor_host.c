@@ -25,37 +25,42 @@ enum { DOCTOR_FILES_SPARE = 256 /* descriptors beside sessions and deliveries */
 /* 2026-01-01: this program is younger. */
 static const int64_t clock_least_ms = INT64_C(1767225600000);
 
-/* "FILE: [warning: ]KEY: what", from `check`. */
+/* "FILE[:LINE]: [warning: ]KEY: what is wrong, and how to mend it", from `check`. */
 static void
 say_line(const char *file, struct slice line, struct findings *out)
 {
-	struct slice warning = SLICE_LIT("warning: ");
+	struct slice warning = SLICE_LIT("warning: "), about = slice_str(file);
 	enum finding_level level = FINDING_PROBLEM;
-	char text[DOCTOR_TEXT_MAX];
-	size_t n = strlen(file);
+	char text[DOCTOR_TEXT_MAX], name[4200];
+	size_t n = about.n;
 
-	if (line.n > n + 2 && slice_eq(slice_sub(line, 0, n), slice_str(file)))
-		line = slice_sub(line, n + 2, line.n);
+	while (n < line.n && line.p[n] != ' ')	/* the line number */
+		n++;
+	if (line.n > about.n && slice_eq(slice_sub(line, 0, about.n), about)) {
+		about = slice_sub(line, 0, n - 1);
+		line = slice_sub(line, n + 1, line.n);
+	}
 	if (slice_istarts(line, warning)) {
 		level = FINDING_WARNING;
 		line = slice_sub(line, warning.n, line.n);
 	}
 	(void)snprintf(text, sizeof(text), "%.*s", SLICE_FMT(line));
+	(void)snprintf(name, sizeof(name), "%.*s", SLICE_FMT(about));
 	/* The relay may read what we may not: no fault of the configuration. */
 	if (geteuid() != 0 && (strstr(text, strerror(EACCES)) != NULL ||
 	    strstr(text, strerror(EPERM)) != NULL))
 		level = FINDING_WARNING;
-	finding_add(out, level, "check", file, "%s", text);
+	finding_fix(finding_add(out, level, "check", name, "%s", text),
+	    "see above; then try salvaposta check -c %s", file);
 }
 
 static void
-judge_check(const struct conf *c, struct findings *out)
+judge_check(const struct conf *c, struct conf_errors *e, struct findings *out)
 {
-	struct conf_errors e = { .count = 0 };
 	struct slice s;
 
-	check_files(c, &e);
-	s = buf_slice(&e.text);
+	check_files(c, e);
+	s = buf_slice(&e->text);
 	if (s.n == 0)
 		finding_add(out, FINDING_OK, "check", c->file, "the files, keys and addresses it "
 		    "names are good");
@@ -64,7 +69,6 @@ judge_check(const struct conf *c, struct findings *out)
 		say_line(c->file, slice_sub(s, 0, n), out);
 		s = slice_sub(s, n + 1, s.n);
 	}
-	buf_fini(&e.text);
 }
 
 static void
@@ -187,9 +191,9 @@ judge_kernel(const struct conf *c, struct findings *out)
 }
 
 void
-doctor_host(const struct conf *c, struct findings *out)
+doctor_host(const struct conf *c, struct conf_errors *e, struct findings *out)
 {
-	judge_check(c, out);
+	judge_check(c, e, out);
 	judge_certificate(c, out);
 	judge_clock(out);
 	judge_state_dir(c, out);

@@ -142,16 +142,6 @@ judge_addresses(struct dnsview *v, const char *host, const struct iprev_ip *own,
 	}
 }
 
-static bool
-is_secure(const struct dnsview *v, uint16_t type, const char *name)
-{
-	for (size_t i = 0; i < v->nanswer; i++)
-		if (v->answer[i].type == type &&
-		    slice_ieq(v->answer[i].name, slice_str(name)))
-			return v->answer[i].secure != 0;
-	return false;
-}
-
 /* A name that is signed whatever else is not: a top level domain. */
 void
 doctor_dnssec(const struct doctor *d, struct dnsview *v, const struct conf_domain *domain,
@@ -171,7 +161,7 @@ doctor_dnssec(const struct doctor *d, struct dnsview *v, const struct conf_domai
 	st = dnsview_ask(v, DNS_TXT, slice_str(name), &rrs);
 	if (st == DNSVIEW_MISS)
 		return;
-	if (is_secure(v, DNS_TXT, name)) {
+	if (doctor_secure(v, DNS_TXT, name)) {
 		finding_add(out, FINDING_OK, "resolver-dnssec", name, "the resolver validates, "
 		    "so DANE works");
 		return;

@@ -17,7 +17,8 @@ struct tlsa;
 
 enum {
 	TLS_CERTS_MAX		= 64,	/* of a server, beside its first */
-	TLS_TICKET_SECRET	= 32	/* bytes */
+	TLS_TICKET_SECRET	= 32,	/* bytes */
+	TLS_TLSA_TEXT		= 80	/* with the closing NUL */
 };
 
 struct tls_info {
@@ -70,6 +71,11 @@ void tls_examine(struct slice cert_pem, const char *hostname, const char *ca_fil
 /* Whole days until the first certificate of the chain expires, negative when it has. 0, or -1:
  * there is none. */
 int tls_days_left(struct slice cert_pem, int *days);
+/* Does one of the usable records name this chain: its first certificate (DANE-EE), or one
+ * behind it (DANE-TA)? */
+bool tls_tlsa_names(struct slice cert_pem, const struct tlsa *t);
+/* The TLSA data that names its first certificate's key: "3 1 1 HEX". 0, or -1: there is none. */
+int tls_tlsa_text(struct slice cert_pem, char out[TLS_TLSA_TEXT]);
 
 /* ca_file NULL: OpenSSL's default store. Refuses only what tls_peer.must asks it to; else
  * the caller decides on tls_info.verified (opportunistic, spec 13.1). */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "relay/tls_priv.h"
+#include "relay/tlsa.h"
 
 enum { EXAMINE_SOON_DAYS = 14, EXAMINE_DATE = 64 };
 
@@ -148,6 +149,74 @@ tls_days_left(struct slice cert_pem, int *days)
 			*days -= 1;
 		ret = 0;
 	}
+	sk_X509_pop_free(x.chain, X509_free);
+	X509_free(x.cert);
+	return ret;
+}
+
+/* The whole certificate, or its key, as DER; owned. Bytes, or <= 0. */
+static int
+examine_der(const X509 *c, uint8_t selector, unsigned char **out)
+{
+	*out = NULL;
+	return selector == 0 ? i2d_X509(c, out) : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c), out);
+}
+
+static bool
+record_names(const X509 *c, const struct tlsa_record *r)
+{
+	const EVP_MD *md = r->matching == 1 ? EVP_sha256() : EVP_sha512();
+	unsigned char *der, hash[EVP_MAX_MD_SIZE];
+	int n = examine_der(c, r->selector, &der);
+	struct slice have = slice_make(der, n > 0 ? (size_t)n : 0);
+	unsigned nhash = 0;
+
+	if (n > 0 && r->matching != 0)
+		have = EVP_Digest(der, (size_t)n, hash, &nhash, md, NULL) == 1 ?
+		    slice_make(hash, nhash) : SLICE_NONE;
+	bool same = have.n > 0 && slice_eq(have, r->data);
+	OPENSSL_free(der);
+	return same;
+}
+
+bool
+tls_tlsa_names(struct slice cert_pem, const struct tlsa *t)
+{
+	struct examine x = { .say = NULL };
+	bool found = false;
+
+	examine_read(&x, cert_pem);
+	for (size_t i = 0; x.cert != NULL && i < tlsa_usable(t) && !found; i++) {
+		const struct tlsa_record *r = tlsa_at(t, i);
+
+		/* RFC 7672 3.1.2: a trust anchor has to be in what the server shows. */
+		found = r->usage == 3 && record_names(x.cert, r);
+		for (int j = 0; r->usage == 2 && j < sk_X509_num(x.chain) && !found; j++)
+			found = record_names(sk_X509_value(x.chain, j), r);
+	}
+	sk_X509_pop_free(x.chain, X509_free);
+	X509_free(x.cert);
+	return found;
+}
+
+int
+tls_tlsa_text(struct slice cert_pem, char out[TLS_TLSA_TEXT])
+{
+	struct examine x = { .say = NULL };
+	unsigned char *der = NULL, hash[EVP_MAX_MD_SIZE];
+	unsigned nhash = 0;
+	int n = 0, ret = -1;
+
+	examine_read(&x, cert_pem);
+	if (x.cert != NULL)
+		n = examine_der(x.cert, 1, &der);
+	if (n > 0 && EVP_Digest(der, (size_t)n, hash, &nhash, EVP_sha256(), NULL) == 1) {
+		int at = snprintf(out, TLS_TLSA_TEXT, "3 1 1 ");
+		for (unsigned i = 0; i < nhash; i++)
+			at += snprintf(out + at, TLS_TLSA_TEXT - (size_t)at, "%02x", hash[i]);
+		ret = 0;
+	}
+	OPENSSL_free(der);
 	sk_X509_pop_free(x.chain, X509_free);
 	X509_free(x.cert);
 	return ret;

@@ -2,11 +2,16 @@
 """`salvaposta doctor` in a world where all is well, and in ones where one thing is wrong:
 it names that thing and says how to mend it."""
 import json
+import os
+import socket
 import subprocess
+import tempfile
 
 import pytest
 
+from tests.lib.certs import Authority, tlsa
 from tests.lib.dnsd import Dns, reverse
+from tests.lib.policyhost import PolicyHost
 from tests.lib.ports import free_port
 from tests.lib.relay import BINARY, Relay
 
@@ -246,11 +251,7 @@ def test_dns_that_does_not_answer_is_a_finding_and_the_run_is_bounded(doctor):
     status, found = doctor.look("--timeout", "1s")
     assert status == 1 and [f["text"] for f in found if f["check"] == "time"] == [
         "1 of 2 domains were not looked at in time"]
-    for name in doctor.zones:
-        doctor.dns.set(name, "SERVFAIL")
-    doctor.dns.set("org", "SERVFAIL")
-    doctor.dns.set("_dmarc.relay.example", "SERVFAIL")
-    doctor.dns.set("_dmarc.example", "SERVFAIL")
+    doctor.relay.write_conf(dns=free_port(), top="dns-timeout = 1s\ndns-tries = 1")
     status, found = doctor.look()
     bad = [f for f in found if f["level"] == "problem"]
     assert status == 1 and [f["check"] for f in bad] == ["resolver"]
@@ -297,7 +298,6 @@ def test_addresses_behind_nat_are_named(doctor):
 
 
 def test_the_running_relay_and_a_stranger_on_its_port(doctor):
-    import socket
     with socket.socket() as s:
         s.bind(("127.0.0.1", doctor.relay.port))
         s.listen()
@@ -311,3 +311,88 @@ def test_the_running_relay_and_a_stranger_on_its_port(doctor):
         assert status == 0 and said[0]["text"] == "it runs, and all its processes are ready"
     finally:
         doctor.relay.stop()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(str(tmp_path_factory.mktemp("ca")))
+
+
+def certified(doctor, authority, files, top=""):
+    doctor.relay.write_conf(top='tls-cert-file = "%s"\ntls-key-file = "%s"\ntls-ca-file = "%s"\n%s'
+                            % (files[0], files[1], authority.file, top))
+
+
+def test_certificate_that_runs_out_has_another_name_or_is_over(doctor, authority):
+    def said(*names, **when):
+        certified(doctor, authority, authority.issue(*names, **when))
+        return [(f["check"], f["level"], f["text"]) for f in doctor.look()[1]
+                if f["check"] in ("certificate", "check")]
+
+    assert [s[:2] for s in said(HOST, end=29)] == [("check", "ok"), ("certificate", "ok")]
+    assert said(HOST, end=20)[1] in [("certificate", "warning", "it expires in %d days" % n) for n in (19, 20)]
+    assert [s[:2] for s in said("other.example", end=29)] == [("check", "warning"), ("certificate", "ok")]
+    over = said(HOST, begin=-9, end=-1)
+    assert [s[:2] for s in over] == [("check", "problem")] and "expired" in over[0][2]
+
+
+def test_tlsa_that_names_another_certificate_keeps_mail_away(doctor, authority):
+    files, other = authority.issue(HOST, end=29), authority.issue(HOST, end=29)
+    name = "_25._tcp." + HOST
+    doctor.dns.secure = True
+    doctor.set(name, TLSA=[tlsa(files[0])])
+    assert "tls-cert-file is not set" in doctor.alone("tlsa", "warning")["text"]
+    certified(doctor, authority, files)
+    status, found = doctor.look()
+    assert ("tlsa", "ok") in {(f["check"], f["level"]) for f in found}
+    assert ("resolver-dnssec", "ok") in {(f["check"], f["level"]) for f in found}
+    doctor.set(name, TLSA=[tlsa(other[0])])
+    f = doctor.alone("tlsa", "warning")
+    assert "do not deliver" in f["text"]
+    assert f["fix"] == "publish: %s. IN TLSA %s" % (name, tlsa(files[0]))
+    doctor.set(name, TLSA=[tlsa(other[0]), tlsa(files[0])])
+    assert doctor.look()[0] == 0
+    doctor.dns.secure = False
+    assert "DNSSEC" in doctor.alone("tlsa", "warning")["text"]
+
+
+@pytest.mark.parametrize("policy, level, text", [
+    ("version: STSv1\nmode: enforce\nmx: mx1.shop.example\nmx: *.relay.example\nmax_age: 86400\n",
+     "ok", "lists mx2.relay.example"),
+    ("version: STSv1\nmode: enforce\nmx: mx1.shop.example\nmax_age: 86400\n",
+     "warning", "will not deliver here"),
+    ("version: STSv1\nmode: testing\nmx: mx1.shop.example\nmax_age: 86400\n", "warning", "mode testing"),
+    ((404, {}, b""), "warning", "cannot be fetched"),
+])
+def test_mta_sts_policy_of_a_served_domain(doctor, authority, policy, level, text):
+    web = PolicyHost(authority, {"mta-sts." + SHOP: policy})
+    try:
+        certified(doctor, authority, authority.issue(HOST, end=29),
+                  "mta-sts-port = %d\nmta-sts-timeout = 5s" % web.port)
+        doctor.set("mta-sts." + SHOP, A=["127.0.0.1"])
+        doctor.set("_mta-sts." + SHOP, TXT=["v=STSv1; id=1;"])
+        if level == "ok":
+            status, found = doctor.look()
+            assert text in [f for f in found if f["check"] == "domain-mta-sts"][0]["text"]
+        else:
+            assert text in doctor.alone("domain-mta-sts", level)["text"]
+        doctor.set("_mta-sts." + SHOP, TXT=["v=STSv1; id=a b"])
+        assert "no valid id=" in doctor.alone("domain-mta-sts", "warning")["text"]
+    finally:
+        web.close()
+
+
+def test_who_may_not_read_the_keys_is_told_so(keys):
+    if os.getuid() != 0:
+        pytest.skip("nobody else to be")
+    with tempfile.TemporaryDirectory() as folder:   # pytest's own are closed to others
+        doctor = Doctor(folder, keys)
+        r = subprocess.run([BINARY, "doctor", "-c", doctor.relay.conf, "--json"], user=65534, group=65534,
+                           extra_groups=[], cwd="/", capture_output=True, text=True, timeout=30)
+        doctor.dns.close()
+    assert r.returncode == 0, r.stdout + r.stderr
+    found = json.loads(r.stdout)["findings"]
+    dkim = [f for f in found if f["check"] == "return-dkim"]
+    assert [f["level"] for f in dkim] == ["warning"] and "cannot be compared" in dkim[0]["text"]
+    assert "as root" in dkim[0]["fix"]
+    assert {f["level"] for f in found if f["check"] == "check"} == {"warning"}, found
