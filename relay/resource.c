@@ -299,6 +299,18 @@ open_file(const char *path, const char *key, int *fd)
 	return *fd < 0 ? -1 : 0;
 }
 
+/* Spec 1.2.10. Said and no more: a relay that does not start for it would lose mail. */
+static void
+warn_if_open(int fd, const char *path, const char *key)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (st.st_mode & 0007) != 0)
+		log_warn("config", "%s=%s mode=%04o error=\"everybody on this host may read or "
+		    "change it\" fix=\"chmod 0600, and a new secret or key\"", key, log_escs(path),
+		    (unsigned)(st.st_mode & 07777));
+}
+
 static int
 add_file(struct resource_set *s, enum role_kind role, const char *name, const char *path,
     const char *key)
@@ -309,6 +321,8 @@ add_file(struct resource_set *s, enum role_kind role, const char *name, const ch
 		return 0;
 	if (open_file(path, key, &fd) != 0)
 		return -1;
+	if (strncmp(name, "tls-cert", 8) != 0)	/* the one kind that is no secret */
+		warn_if_open(fd, path, key);
 	return add(s, role, -1, name, fd);
 }
 

@@ -2,7 +2,10 @@
 """What comes back to a return path (spec 2.2, 1.4): the recovery host accepts a copy and
 bounces it later, answers for a user on holiday, or lies."""
 import base64
+import hmac
+import os
 import re
+import signal
 
 import pytest
 
@@ -151,6 +154,37 @@ def test_spec_2_2_1_and_2_2_2_who_may_write_to_a_return_path(world):
     assert mail.send(relay.port, "", [path, USER], report(path))[0] == 452
     assert mail.send(relay.port, "", [USER, path], report(path))[0] == 452
     assert legs(relay)["forward"]["state"] == "delivered"
+
+
+def test_spec_1_2_10_secrets_change_while_it_runs(world):
+    """A new one on top signs at once, the one below still verifies, one that is taken out does
+    not; a file that everybody may read is said to be one."""
+    relay, old = forwarded(world)
+    def ask(path):
+        session = mail.Session(relay.port)
+        said = session.say("MAIL FROM:<>", "RCPT TO:<%s>" % path)
+        session.close()
+        return said[:9]
+    def secrets(text, then):
+        with open(relay.folder + "/secret", "w") as f:
+            f.write(text)
+        relay.process.send_signal(signal.SIGHUP)
+        world_wait(then)
+    def signed_by(secret):
+        have = len(world.recovery.messages)
+        assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+        path = world.recovery.wait(have + 1)[-1].mail_from
+        given, stamp, node, token = path.split("@")[0].split("=", 1)[1].split("=")
+        mac = hmac.new(secret.encode(), (stamp + node + token).lower().encode(), "sha1").digest()
+        return path if base64.urlsafe_b64encode(mac).decode()[:8] == given else None
+    assert "mode=0" not in relay.log()
+    secrets("new-2026\ncorrect-horse-battery\n", lambda: signed_by("new-2026"))
+    new = signed_by("new-2026")
+    assert (ask(old)[:3], ask(new)[:3]) == ("250", "250")
+    os.chmod(relay.folder + "/secret", 0o644)
+    secrets("new-2026\n", lambda: ask(old) == "550 5.1.1")
+    assert ask(new)[:3] == "250"
+    assert "forwarder.secret-file=" in relay.log() and "mode=0644" in relay.log()
 
 
 def test_spec_1_2_11_guessing_return_paths(world):
