@@ -88,7 +88,7 @@ static void
 smtp_lexer_count(struct smtp_lexer *x, const char *p, size_t n)
 {
 	x->line += n;
-	if (x->line > SMTP_TEXT_MAX - 2)
+	if (x->line > SMTP_TEXT_MAX)
 		x->faults |= SMTP_FAULT_LONG;
 	if (!x->in_header)
 		return;

@@ -18,7 +18,7 @@
 enum {
 	SMTP_LINE_MAX	= 2048,		/* command line with CRLF: RFC 5321 4.5.3.1.4's 512
 					 * and what extensions add to MAIL and RCPT */
-	SMTP_TEXT_MAX	= 64 * 1024	/* line of content with CRLF (spec 3.12) */
+	SMTP_TEXT_MAX	= 64 * 1024	/* line of content, its CRLF not counted (spec 3.12) */
 };
 
 enum smtp_lexeme {

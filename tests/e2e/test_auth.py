@@ -181,7 +181,7 @@ def test_classes_10_2(world, extra, sender, klass):
 
 def test_lines_of_any_length_and_8bit_go_unchanged_3_12(world):
     relay = active(world)
-    body = b"x" * 60000 + b"\r\n" + b"\xe8" * 2000 + b"\r\n"
+    body = b"x" * 65536 + b"\r\n" + b"\xe8" * 2000 + b"\r\n"
     data = mail.message(SENDER, USER, body=body)
     assert mail.send(relay.port, SENDER, USER, data)[0] == 250
     assert mail.below_trace(world.recovery.wait(1)[0].data, data)

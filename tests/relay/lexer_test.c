@@ -296,8 +296,8 @@ test_bounds(void **state)
 		{ 100, 100, 0 },
 		{ 4094, 100, 0 },			/* with its CRLF 4096, the limit */
 		{ 4095, 100, SMTP_FAULT_HEADER },
-		{ 100, SMTP_TEXT_MAX - 2, 0 },
-		{ 100, SMTP_TEXT_MAX - 1, SMTP_FAULT_LONG },
+		{ 100, SMTP_TEXT_MAX, 0 },
+		{ 100, SMTP_TEXT_MAX + 1, SMTP_FAULT_LONG },
 		{ 100, 3 * SMTP_TEXT_MAX, SMTP_FAULT_LONG },
 	};
 	struct buf in, out;
