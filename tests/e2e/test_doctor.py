@@ -3,9 +3,11 @@
 it names that thing and says how to mend it."""
 import json
 import os
+import pty
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -272,6 +274,33 @@ def test_one_domain_of_many(doctor):
     text = doctor.relay.command("doctor", check=False).stdout
     r = subprocess.run([BINARY, "doctor", "-c", doctor.relay.conf], capture_output=True, text=True, timeout=60)
     assert r.returncode == 1 and "d8.example" not in r.stdout and "d7.example" in r.stdout, text
+
+
+def test_domains_are_looked_at_side_by_side_and_a_terminal_sees_how_far(doctor):
+    doctor.relay.write_conf(more="".join('domain "d%d.example" {\n primary = "lmtp://127.0.0.1:24"\n}\n' % i
+                                         for i in range(200)))
+    doctor.dns.delay = 0.2      # one after another these would take two minutes
+    main, tty = pty.openpty()
+    start = time.monotonic()
+    r = subprocess.run([BINARY, "doctor", "-c", doctor.relay.conf], stdout=subprocess.PIPE, stderr=tty,
+                       timeout=60)
+    took = time.monotonic() - start
+    os.close(tty)
+    shown = os.read(main, 65536)
+    os.close(main)
+    assert r.returncode == 1 and b" of 202 domains" in shown and shown.endswith(b"\r\033[K")
+    assert b"were not looked at" not in r.stdout and took < 30
+
+
+def test_a_relay_that_only_holds_has_no_return_path(doctor):
+    with open(doctor.relay.conf) as f:
+        text = f.read()
+    a = text.index("forwarder {")
+    with open(doctor.relay.conf, "w") as f:
+        f.write(text[:a] + text[text.index("}", a) + 1:])
+    status, found = doctor.look()
+    assert status == 0
+    assert not [f for f in found if f["check"].startswith("return") or f["about"] == FWD]
 
 
 def test_wrongly_called_is_exit_2(doctor):
