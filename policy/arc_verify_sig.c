@@ -14,7 +14,8 @@ enum {
 	BITS_MIN = 1024,		/* RFC 8301 3.2 */
 	BITS_MAX = 8192,		/* more is only work for us */
 	EXPONENT_BITS_MAX = 64,		/* likewise */
-	SIGNATURE_MAX = 2048, KEY_MAX = 4096	/* octets, decoded */
+	SIGNATURE_MAX = 2048, KEY_MAX = 4096,	/* octets, decoded */
+	BASE64_MAX = 8192		/* octets of either as written, folding included */
 };
 
 static void
@@ -51,9 +52,9 @@ read_names(struct arc_sig *s, const struct dkim_tags *t)
 	    dkim_tag_text(dkim_tag(t, "d"), s->domain, sizeof(s->domain)) != 0)
 		spoil(s, "bad d= or s=");
 	bytes_lower(s->domain, strlen(s->domain));
-	if (!dnsview_name_plain(slice_str(s->domain)))
+	if (!dkim_name_ok(s->domain))
 		spoil(s, "bad d=");
-	if (!dnsview_name_plain(slice_str(s->selector)))
+	if (!dkim_name_ok(s->selector))
 		spoil(s, "bad s=");
 }
 
@@ -129,7 +130,7 @@ read_message_tags(struct arc_sig *s, const struct dkim_tags *t)
 		spoil(s, "h= has ARC-Seal");		/* RFC 8617 4.1.2 */
 	else if (dkim_list_count(s->h, SLICE_LIT("From")) == 0)
 		spoil(s, "From is not signed");
-	if (s->has_l && !tag_number(l, &s->l))
+	if (s->has_l && dkim_tag_length(l, &s->l) != 0)
 		spoil(s, "bad l=");
 	if (q.p != NULL && dkim_list_count(q, SLICE_LIT("dns/txt")) == 0)
 		spoil(s, "unknown q=");
@@ -216,6 +217,19 @@ read_record(const struct arc_sig *s, struct slice *p)
 	return NULL;
 }
 
+/* base64string of RFC 6376 2.10: the '=' at its end may be missing. */
+static int
+decode(struct buf *out, struct slice text)
+{
+	char padded[BASE64_MAX + 4];
+
+	if (text.n > BASE64_MAX || dkim_tag_text(text, padded, BASE64_MAX + 1) != 0)
+		return -1;
+	for (size_t n = strlen(padded); n % 4 > 1; n++)
+		memcpy(padded + n, "=", 2);
+	return crypto_unbase64(out, slice_str(padded));
+}
+
 /* Most publish a SubjectPublicKeyInfo, some the bare RSAPublicKey of the RFC's grammar. */
 static EVP_PKEY *
 decode_rsa(struct slice der)
@@ -259,7 +273,7 @@ load_key(const struct arc_sig *s, EVP_PKEY **key)
 	if (why != NULL)
 		return why;
 	buf_init(&der, KEY_MAX);
-	if (crypto_unbase64(&der, p) != 0)
+	if (decode(&der, p) != 0)
 		why = "key is not base64";
 	else if (s->ed25519)
 		*key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,
@@ -343,7 +357,7 @@ arc_sig_verify(const struct arc_sig *s, const uint8_t hash[SIGN_HASH], struct ar
 
 	if (why == NULL) {
 		buf_init(&sig, SIGNATURE_MAX);
-		if (crypto_unbase64(&sig, s->b) == 0 && buf_len(&sig) > 0)
+		if (decode(&sig, s->b) == 0 && buf_len(&sig) > 0)
 			ok = s->ed25519 ? verify_ed25519(k->pkey, buf_slice(&sig), hash) :
 			    verify_rsa(k->pkey, buf_slice(&sig), hash);
 		buf_fini(&sig);
@@ -360,7 +374,7 @@ arc_sig_is_bh(const struct arc_sig *s, const uint8_t hash[SIGN_HASH])
 	bool same;
 
 	buf_init(&bh, SIGN_HASH + 3);
-	same = crypto_unbase64(&bh, s->bh) == 0 && buf_len(&bh) == SIGN_HASH &&
+	same = decode(&bh, s->bh) == 0 && buf_len(&bh) == SIGN_HASH &&
 	    memcmp(buf_slice(&bh).p, hash, SIGN_HASH) == 0;
 	buf_fini(&bh);
 	return same;

@@ -110,14 +110,13 @@ read_signature(struct dkim_signature *s, int64_t now_s)
 	    sizeof(s->b_start));
 	if (!slice_eq(v, SLICE_LIT("1")))
 		decide(s, AUTH_NEUTRAL, "bad v=");
-	if (!dnsview_name_plain(slice_str(s->domain)) ||
-	    !dnsview_name_plain(slice_str(s->selector)))
+	if (!dkim_name_ok(s->domain) || !dkim_name_ok(s->selector))
 		decide(s, AUTH_NEUTRAL, "bad d= or s=");
 	if (s->b.n == 0 || dkim_tag(&tags, "bh").n == 0 || s->h.n == 0)
 		decide(s, AUTH_NEUTRAL, "b=, bh= or h= missing");
 	if (q.p != NULL && dkim_list_count(q, SLICE_LIT("dns/txt")) == 0)
 		decide(s, AUTH_NEUTRAL, "unknown q=");
-	if (s->has_l && !tag_number(l, &s->l))
+	if (s->has_l && dkim_tag_length(l, &s->l) != 0)
 		decide(s, AUTH_NEUTRAL, "bad l=");
 	if (dkim_list_count(s->h, SLICE_LIT("From")) == 0)
 		decide(s, AUTH_PERMERROR, "From is not signed");	/* 5.4 */

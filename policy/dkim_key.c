@@ -37,11 +37,24 @@ keep(const uint8_t id[32], EVP_PKEY *key)
 	k->key = key;
 }
 
+/* Most publish a SubjectPublicKeyInfo, some the bare RSAPublicKey that the text of RFC 6376
+ * 3.6.1 asks for. */
+static EVP_PKEY *
+read_key(const unsigned char *octets, int n)
+{
+	const unsigned char *p = octets;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &p, n);
+
+	if (key != NULL)
+		return key;
+	p = octets;
+	return d2i_PublicKey(EVP_PKEY_RSA, NULL, &p, n);
+}
+
 /* The key as libcrypto reads it, once. NULL: not a key, and OpenSSL's error is set. */
 static EVP_PKEY *
 key_of(const unsigned char *octets, int n)
 {
-	const unsigned char *p = octets;
 	uint8_t id[32];
 	EVP_PKEY *key;
 
@@ -51,7 +64,7 @@ key_of(const unsigned char *octets, int n)
 		kept.counts.reused++;
 	} else {
 		kept.counts.read++;
-		key = d2i_PUBKEY(NULL, &p, n);
+		key = read_key(octets, n);
 		if (key == NULL)
 			return NULL;
 		keep(id, key);

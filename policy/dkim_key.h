@@ -7,7 +7,8 @@
  * the check of an RSA signature takes. The library knows no way to be given the finished
  * key, but it reads it by one function of libcrypto, d2i_PUBKEY_bio(). This module
  * defines a function of that name, which the dynamic linker finds before libcrypto's
- * (ELF: the program comes first). It does what the other does, and remembers the last keys.
+ * (ELF: the program comes first). It does what the other does, takes the bare RSAPublicKey as
+ * well, and remembers the last keys.
  *
  * What is remembered is a pure function of the octets: never a message, never a verdict.
  */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/dkim_tags.h"
 
+#include "policy/dnsview.h"
+
 static bool
 name_ok(struct slice s)
 {
@@ -60,6 +62,21 @@ dkim_tag(const struct dkim_tags *t, const char *name)
 }
 
 int
+dkim_tag_length(struct slice v, uint64_t *out)
+{
+	enum { DIGITS_MAX = 76 };
+
+	if (v.n == 0 || v.n > DIGITS_MAX)
+		return -1;
+	for (size_t i = 0; i < v.n; i++)
+		if (v.p[i] < '0' || v.p[i] > '9')
+			return -1;
+	if (slice_u64(v, out) != 0)
+		*out = UINT64_MAX;
+	return 0;
+}
+
+int
 dkim_tag_text(struct slice value, char *out, size_t cap)
 {
 	size_t n = 0;
@@ -77,6 +94,14 @@ dkim_tag_text(struct slice value, char *out, size_t cap)
 	}
 	out[n] = '\0';
 	return 0;
+}
+
+bool
+dkim_name_ok(const char *name)
+{
+	size_t n = strlen(name);
+
+	return dnsview_name_plain(slice_make(name, n)) && name[n - 1] != '.';
 }
 
 unsigned

@@ -2,6 +2,7 @@
 """DKIM from outside: the matrix of spec 3, thousands of broken octets judged beside dkimpy,
 and Debian's opendkim, which takes our signatures and makes some for us."""
 import base64
+import hashlib
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import subprocess
 
 import dkim
 import nacl.signing
+from dkim.crypto import RSASSA_PKCS1_v1_5_sign, parse_pem_private_key
 
 from tests.e2e.test_auth import active, signing
 from tests.lib import mail, ugly
@@ -27,6 +29,18 @@ MSG = (b"Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\nFrom: Brand <n
 def sign(data, canon=(b"relaxed", b"relaxed"), names=(b"From", b"To", b"Subject", b"Date", b"Message-ID"), **kw):
     return dkim.sign(data, b"e1", b"sender.example", KEY, canonicalize=canon, linesep=b"\r\n",
                      signature_algorithm=b"ed25519-sha256", include_headers=list(names), **kw) + data
+
+
+def raw(data, signer, **tags):
+    """A signature made by hand, relaxed/relaxed: with tags that no library would write."""
+    head, body = data.split(b"\r\n\r\n", 1)
+    relaxed = re.sub(rb" (?=\r\n)", b"", re.sub(rb"[ \t]+", b" ", body)).rstrip(b"\r\n") + b"\r\n"
+    tags = {"v": b"1", "a": b"rsa-sha256", "c": b"relaxed/relaxed", "d": b"sender.example", "s": b"s1", "h": b"From",
+            "bh": base64.b64encode(hashlib.sha256(relaxed).digest()), **tags}
+    field = b"DKIM-Signature: " + b"; ".join(k.encode() + b"=" + v for k, v in tags.items()) + b"; b="
+    sender = re.search(rb"(?m)^From: (.*?)\r$", head).group(1)
+    text = b"from:" + sender + b"\r\ndkim-signature:" + field.split(b": ", 1)[1]
+    return field + base64.b64encode(signer(text)) + b"\r\n" + data, len(relaxed)
 
 
 class Judge:
@@ -157,6 +171,32 @@ def test_every_signature_is_reported_and_eight_are_enough_4_1(world, rsa):
     assert got[1] == [b"temperror", b"permerror", b"permerror", b"pass"]
     assert got[2] == [b"pass"] * 8
     assert got[3] == [b"pass"]
+
+
+def test_signatures_and_keys_to_the_letter_of_rfc6376(world, rsa):
+    pem, public = rsa
+    key = parse_pem_private_key(pem)
+    signer = lambda text: RSASSA_PKCS1_v1_5_sign(hashlib.sha256(text), key)
+    bare = subprocess.run(["openssl", "rsa", "-RSAPublicKey_out", "-outform", "DER"], input=pem,
+                          capture_output=True, check=True).stdout
+    for name, p in (("s1", public), ("bare", base64.b64encode(bare).decode())):
+        world.dns.set(name + "._domainkey.sender.example", {"TXT": ["v=DKIM1; p=" + p]})
+    whole = raw(MSG, signer)[1]
+    rows = [
+        (b"pass", {}),
+        (b"pass", {"s": b"bare"}),                      # 3.6.1: an RSAPublicKey, as its text has it
+        (b"pass", {"l": b"%076d" % whole}),             # 3.5: 1*76DIGIT
+        (b"fail", {"l": b"%076d" % (whole + 1)}),
+        (b"neutral", {"l": b"%077d" % whole}),
+        (b"neutral", {"l": b"-1"}),
+        (b"neutral", {"d": b"sender.example."}),        # 3.5: domain-name ends without a dot
+        (b"pass", {"d": b"SENDER.example", "i": b"@Sender.Example"}),
+        (b"neutral", {"i": b"@other.example"}),
+        (b"pass", {"t": b"1000", "x": b"999999999999"}),
+        (b"neutral", {"t": b"2000", "x": b"2000"}),
+    ]
+    got = Judge(world).results([raw(MSG, signer, **tags)[0] for _, tags in rows])
+    assert got == [[want] for want, _ in rows]
 
 
 class Opendkim:

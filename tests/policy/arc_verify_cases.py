@@ -36,6 +36,7 @@ ZONE = {
     b"bare": b"p=" + PUB,
     b"pkcs1": b"v=DKIM1; p=" + PKCS1,
     b"small": b"v=DKIM1; k=rsa; p=" + SMALL_PUB,
+    b"nopad": b"p=" + PKCS1.rstrip(b"="),
     b"revoked": b"v=DKIM1; p=",
     b"junk": b"this is no key",
     b"badb64": b"v=DKIM1; p=!!!!",
@@ -328,6 +329,17 @@ case("seal with a bad t=", "fail", seal(MSG, seal_tags={"t": b"12 34"}))
 for t in ("a", "d", "s", "i"):
     case("seal without %s=" % t, "fail", seal(MSG, seal_tags={t: None}))
 case("seal b= empty", "fail", re.sub(rb"(ARC-Seal:[^\r]*;\r\n\tb=)[^\r]*", rb"\1", good))
+case("RFC 6376 2.10: b= without its last =", "pass",
+     sub(good, b"=\r\nARC-Message", b"\r\nARC-Message"), "dkimpy wants it")
+case("RFC 6376 2.10: bh= without its last =", "pass", seal(MSG, ams={"bh": base64.b64encode(
+    hashlib.sha256(canon_body(split(MSG)[1], True)).digest()).rstrip(b"=")}), "dkimpy wants it")
+case("RFC 6376 2.10: key without its last =", "pass", seal(MSG, s=b"nopad"), "dkimpy wants it")
+case("RFC 6376 3.5: l= of 76 digits", "pass", seal(MSG, ams={
+    "l": b"%076d" % len(canon_body(split(MSG)[1], True))}))
+case("RFC 6376 3.5: l= of 77 digits", "fail", seal(MSG, ams={
+    "l": b"%077d" % len(canon_body(split(MSG)[1], True))}))
+case("RFC 6376 3.5: d= with a last dot", "fail", seal(MSG, seal_tags={"d": b"hop1.example."}),
+     "domain-name has none")
 case("seal b= damaged", "fail", re.sub(
     rb"(ARC-Seal:[^\r]*;\r\n\tb=)(.)", lambda m: m[1] + (b"B" if m[2] == b"A" else b"A"), good))
 case("seal b= of the message signature", "fail", sub(
