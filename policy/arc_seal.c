@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "policy/arc_verify_priv.h"
 
 /* Spec 5.6. Of these only what the message has is listed: a name without a field would
  * forbid later hops to add it, and only a second From is to be forbidden. */
@@ -74,24 +75,37 @@ tag_value(struct slice raw, const char *tag)
 	return SLICE_NONE;
 }
 
+/* i= of a field, 0 for none that counts. In an AAR there may be comments around it (RFC 8617
+ * 4.2.1), in the others it is a tag among others. */
+static unsigned
+instance_of(int what, struct slice raw)
+{
+	struct slice value = slice_sub(raw, slice_find(raw, ':') + 1, raw.n), payload;
+	uint64_t n = 0;
+
+	if (what == SET_AAR)
+		return arc_aar_instance(value, &payload);
+	return slice_u64(tag_value(raw, "i"), &n) < 0 || n > ARC_SETS_MAX ? 0 : (unsigned)n;
+}
+
 static void
 chain_read(struct chain *c, const struct sign_fields *f)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		int what = set_field(f->field[i].name);
-		uint64_t n = 0;
+		unsigned n;
 
 		if (what == SET_FIELDS)
 			continue;
 		c->any = true;
-		if (slice_u64(tag_value(f->field[i].raw, "i"), &n) < 0 || n < 1 ||
-		    n > ARC_SETS_MAX || c->field[n][what].n > 0) {
+		n = instance_of(what, f->field[i].raw);
+		if (n == 0 || c->field[n][what].n > 0) {
 			c->broken = true;
 			continue;
 		}
 		c->field[n][what] = f->field[i].raw;
 		if (n > c->sets)
-			c->sets = (unsigned)n;
+			c->sets = n;
 	}
 	for (unsigned n = 1; n <= c->sets; n++)
 		for (int what = 0; what < SET_FIELDS; what++)

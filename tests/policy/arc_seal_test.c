@@ -120,6 +120,10 @@ when_5_3_and_5_4(void **state)
 	expect_head(SET("1", "none") MSG, AUTH_NONE, NULL);
 	expect_head(SET("1", "none") MSG, AUTH_UNSET, NULL);
 	expect_head(SET("1", "none") MSG, AUTH_TEMPERROR, NULL);
+	/* RFC 8617 4.2.1: comments around the instance of an AAR */
+	expect_head("ARC-Seal: i=1; cv=none\r\nARC-Message-Signature: i=1\r\n"
+	    "ARC-Authentication-Results: (a) i = (b) 1 (c) ; x\r\n" MSG, AUTH_PASS,
+	    "ARC-Seal: i=2; a=rsa-sha256; t=1728000000; cv=pass;");
 	/* what is no whole chain is never said to pass */
 	expect_head(SET("2", "pass") MSG, AUTH_PASS, NULL);
 	expect_head(SET("1", "none") SET("1", "none") MSG, AUTH_PASS, NULL);
