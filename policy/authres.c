@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy/authres.h"
 
+#include "base/dnsrr.h"
+#include "policy/address.h"
 #include "policy/authres_read.h"
 
 enum { VALUE_MAX = 255 };
@@ -177,7 +179,8 @@ decode_id(struct slice s, struct decoded *d)
 		}
 		if (*s.p == '/')
 			decoded_word(d);	/* old style: id "/" version */
-		else if (!decoded_put(d, *s.p))
+		/* an escape outside quotes is no part of any name */
+		else if (*s.p != '\\' && !decoded_put(d, *s.p))
 			return false;
 		s = slice_sub(s, 1, s.n);
 	}
@@ -187,11 +190,43 @@ decode_id(struct slice s, struct decoded *d)
 }
 
 static bool
+is_name_octet(char c)
+{
+	char l = ascii_lower(c);
+
+	return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+
+static bool
+is_ascii(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((s.p[i] & 0x80) != 0)
+			return false;
+	return true;
+}
+
+/* U-labels, which RFC 8601 2.5 allows where SMTPUTF8 is spoken, name the same host. */
+static bool
 same_id(struct slice s, struct slice id)
 {
+	char name[DNS_NAME_MAX + 1], own[DNS_NAME_MAX + 1];
+
 	if (s.n > 0 && s.p[s.n - 1] == '.')
 		s.n--;
-	return slice_ieq(s, id);
+	if (slice_ieq(s, id) || (is_ascii(s) && is_ascii(id)))
+		return slice_ieq(s, id);
+	return address_domain_canonical(s, name, sizeof(name)) == 0 &&
+	    address_domain_canonical(id, own, sizeof(own)) == 0 && strcmp(name, own) == 0;
+}
+
+/* The id, and behind it an octet that no host name has: a hasty reader stops there. */
+static bool
+begins_with_id(struct slice s, struct slice id)
+{
+	unsigned char c = s.n > id.n ? (unsigned char)s.p[id.n] : '.';
+
+	return slice_ieq(slice_sub(s, 0, id.n), id) && c < 0x80 && !is_name_octet((char)c);
 }
 
 static bool
@@ -227,7 +262,7 @@ authres_is_from(struct slice value, struct slice authserv_id)
 		return contains(value, id);
 	/* Readers differ in whether "mx" (comment) ".example" is one word: both count. */
 	all = slice_make(d.text, d.n);
-	if (same_id(all, id) || same_id(slice_sub(all, 0, d.first), id))
+	if (same_id(all, id) || same_id(slice_sub(all, 0, d.first), id) || begins_with_id(all, id))
 		return true;
 	return is_number(slice_sub(all, d.last, d.n)) && same_id(slice_sub(all, 0, d.last), id);
 }

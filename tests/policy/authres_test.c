@@ -78,7 +78,18 @@ spec_4_3_ours_or_not(void **state)
 		/* not closed: somebody may still read our name in it */
 		{ true, " (mx.primary.example; spf=pass" },
 		{ true, " \"mx.primary.example; spf=pass" },
+		/* RFC 8601 2.5, 5: letters in other forms, signs that end no name */
+		{ true, " \xef\xbd\x8dx.primary.example; spf=pass" },
+		{ true, " mx\xe3\x80\x82primary.example; spf=pass" },
+		{ true, " mx.prim\xc2\xad""ary.example; spf=pass" },
+		{ true, " mx\\.primary.example; spf=pass" },
+		{ true, " mx.primary.example, x; spf=pass" },
+		{ true, " mx.primary.example=1; spf=pass" },
+		{ true, " mx.primary.example\001; spf=pass" },
 		/* others */
+		{ false, " mx.primary.example\xc3\xa8; spf=pass" },
+		{ false, " mx.primary.example-2; spf=pass" },
+		{ false, " mx.prim\xc3\xa0ry.example; spf=pass" },
 		{ false, "" },
 		{ false, ";" },
 		{ false, " ; spf=pass" },
@@ -104,12 +115,27 @@ spec_4_3_ours_or_not(void **state)
 	assert_false(authres_is_from(SLICE_LIT("; x"), SLICE_LIT("")));
 }
 
+/* RFC 8601 2.5: the id may be written either way, ours too. */
+static void
+spec_4_3_ids_in_u_labels(void **state)
+{
+	static const char *const forms[] = { "mx.b\xc3\xbc""cher.example", "mx.xn--bcher-kva.example",
+		"MX.B\xc3\x9c""CHER.example", "mx.XN--Bcher-kva.example" };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		for (size_t k = 0; k < 4; k++)
+			assert_true(authres_is_from(slice_str(forms[i]), slice_str(forms[k])));
+	assert_false(authres_is_from(slice_str("mx.bucher.example"), slice_str(forms[0])));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(building),
 		cmocka_unit_test(spec_4_3_ours_or_not),
+		cmocka_unit_test(spec_4_3_ids_in_u_labels),
 	};
 
 	return cmocka_run_group_tests_name("policy/authres", tests, NULL, NULL);
