@@ -510,8 +510,9 @@ notices_words(const char *note, char status[16], char text[64])
 	char enhanced[16] = "";
 	unsigned code = 0;
 
-	if (sscanf(note, "primary-refused %3u %15s", &code, enhanced) >= 1 && code >= 500 &&
-	    code <= 599) {
+	/* "bounced" is what notices_bounce makes of it */
+	if ((sscanf(note, "primary-refused %3u %15s", &code, enhanced) >= 1 ||
+	    sscanf(note, "bounced %3u %15s", &code, enhanced) >= 1) && code >= 500 && code <= 599) {
 		bool has = enhanced[0] == '5' && enhanced[1] == '.';
 
 		(void)snprintf(status, 16, "%s", has ? enhanced : "5.0.0");
@@ -534,12 +535,19 @@ notices_words(const char *note, char status[16], char text[64])
 bool
 notices_bounce(struct notices *n, const struct spool_entry *e, const struct legs_change *to)
 {
-	char note[LEGS_NOTE_MAX] = "";
+	char note[LEGS_NOTE_MAX] = "", status[16], text[64];
+	struct legs_change with = *to;
+	bool primary;
 
+	if (spool_note(n->queue->spool, e->ref, LEG_HOLD, note, sizeof(note)) < 0)
+		note[0] = '\0';
+	primary = notices_words(note, status, text);
+	if (primary)	/* kept: the copy may be lost later, see notices_lost */
+		(void)snprintf(with.note, sizeof(with.note), "bounced %s", text);
 	if (e->kind != RCPT_USER || e->leg[LEG_FORWARD].state == LEG_DELIVERED) {
 		if (e->kind == RCPT_USER)	/* 2.1.2: somebody has it */
 			count_suppressed(n, e, NOTICE_FAILED, SLICE_LIT("forwarded"));
-		schedule_write(n->queue->schedule, e, LEG_HOLD, to);
+		schedule_write(n->queue->schedule, e, LEG_HOLD, &with);
 		return true;
 	}
 	if (notice_find(n, e->ref, NOTICE_FAILED) != NULL)
@@ -547,13 +555,11 @@ notices_bounce(struct notices *n, const struct spool_entry *e, const struct legs
 	if (n->count >= NOTICES_MAX ||
 	    schedule_running(n->queue->schedule, e->ref, LEG_FORWARD))
 		return false;
-	if (spool_note(n->queue->spool, e->ref, LEG_HOLD, note, sizeof(note)) < 0)
-		note[0] = '\0';
 	struct notice *j = notice_new(n, e, NOTICE_FAILED);
-	j->to = *to;
-	j->primary = notices_words(note, j->status, j->text);
-	if (j->primary)
-		(void)snprintf(j->to.note, sizeof(j->to.note), "bounced %s", j->text);
+	j->to = with;
+	j->primary = primary;
+	(void)snprintf(j->status, sizeof(j->status), "%s", status);
+	(void)snprintf(j->text, sizeof(j->text), "%s", text);
 	notice_try(j);
 	return true;
 }

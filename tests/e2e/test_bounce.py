@@ -439,6 +439,8 @@ def test_spec_2_1_2_and_2_3_9_told_only_when_nobody_has_it(srs):
     no_secret(dsn.data + dsn.options.encode())
     top, _, status, header = parts(dsn.data)
     assert b"Final-Recipient: rfc822; mario@shop.example" in status.as_bytes()
+    # 2.3.8: why, in the words of the primary, which gave it up
+    assert b"Status: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1\r\n" in dsn.data
     assert b"Remote-MTA" not in dsn.data and b"No such user" not in dsn.data
     for name in ("X-Actual-Recipient", "Delivered-To", "X-Forwarded-To", "X-Original-To"):
         assert name.encode() not in dsn.data

@@ -13,6 +13,9 @@ spec_2_3_8_what_a_sender_is_told_of_a_refusal(void **state)
 	static const struct { const char *note, *status, *text; bool primary; } cases[] = {
 		{ "primary-refused 550 5.1.1", "5.1.1", "550 5.1.1", true },
 		{ "primary-refused 554", "5.0.0", "554", true },
+		{ "bounced 550 5.1.1", "5.1.1", "550 5.1.1", true },
+		{ "bounced 554", "5.0.0", "554", true },
+		{ "bounced", "5.4.7", "it could not be delivered in time", false },
 		{ "primary-refused 550 4.1.1", "5.0.0", "550", true },
 		{ "not-sendable 5.6.3", "5.6.3", "the mailbox server cannot take this message",
 		  false },
