@@ -90,6 +90,7 @@ examine(const struct cli *cli, const struct conf *c, struct conf_errors *e, stru
 	log_open("salvaposta", LOG_LVL_ERROR);
 	d->conf = c;
 	d->spf = spf_new();
+	doctor_sources(d);
 	doctor_host(c, e, &fs);
 	doctor_relay(c, cli->socket != NULL ? cli->socket : c->control_socket, &fs);
 	doctor_look(d, only, w->total_ms, &fs);

@@ -62,6 +62,8 @@ struct doctor {
 	struct spf		*spf;		/* borrowed */
 	struct iprev_ip		 address[DOCTOR_ADDRESSES_MAX];	/* as named on the command line */
 	size_t			 naddress;	/* 0: those of hostname */
+	struct iprev_ip		 source[2];	/* as the routing table has it, IPv4 and IPv6 */
+	size_t			 nsource;
 };
 
 /* `domain` is that of a protected domain's judge, else NULL. */
@@ -120,6 +122,8 @@ void doctor_dns_failed(struct findings *out, const char *check, const char *abou
 /* The local ones (admin/doctor_host.c); no DNS. `e`: what was said when the configuration
  * was read, which is added to. */
 void doctor_host(const struct conf *c, struct conf_errors *e, struct findings *out);
+/* Fills in d->source. */
+void doctor_sources(struct doctor *d);
 /* Whether the relay runs and is well; else whether its ports are free. */
 void doctor_relay(const struct conf *c, const char *socket, struct findings *out);
 

@@ -72,6 +72,33 @@ judge_reverse(struct dnsview *v, const char *host, const struct iprev_ip *ip, st
 	}
 }
 
+/*
+ * An address of this host that DNS does not know as ours: copies from it pass no SPF. An
+ * automatic IPv6 address is the classic. A private one is translated on its way: nobody can
+ * tell into what.
+ */
+static void
+judge_sources(const struct doctor *d, const struct iprev_ip *own, size_t n, struct findings *out)
+{
+	for (size_t i = 0; i < d->nsource; i++) {
+		const struct iprev_ip *s = &d->source[i];
+		bool known = is_private(s);
+		struct finding *f;
+		char text[64];
+
+		for (size_t j = 0; j < n && !known; j++)
+			known = own[j].n == s->n && memcmp(own[j].b, s->b, s->n) == 0;
+		if (known)
+			continue;
+		f = finding_add(out, FINDING_WARNING, "source-address", doctor_ip_text(s, text),
+		    "by the routing table mail leaves from here, which is none of the addresses "
+		    "that were looked at");
+		finding_fix(f, "add it to %s in DNS (and to SPF, with a reverse name), or make "
+		    "another address the source of this host, or name all with "
+		    "--address", d->conf->hostname);
+	}
+}
+
 /* Bounces and delivery reports have no sender: SPF is judged on the EHLO name (1.1.1). */
 static void
 judge_helo_spf(const struct doctor *d, struct dnsview *v, const struct iprev_ip *own, size_t n,
@@ -131,10 +158,10 @@ judge_addresses(struct dnsview *v, const char *host, const struct iprev_ip *own,
 	for (size_t i = 0; i < n; i++) {
 		(void)doctor_ip_text(&own[i], text);
 		if (is_private(&own[i])) {
-			f = finding_add(out, FINDING_PROBLEM, "hostname-address", host, "%s is no "
-			    "address that others reach", text);
-			finding_fix(f, "publish the public one; of a relay behind NAT name it with "
-			    "--address");
+			f = finding_add(out, FINDING_PROBLEM, "hostname-address", host, "%s is "
+			    "no address that others reach", text);
+			finding_fix(f, "publish the public one; of a relay behind NAT name it "
+			    "with --address");
 			continue;
 		}
 		finding_add(out, FINDING_OK, "hostname-address", host, "%s", text);
@@ -192,6 +219,7 @@ doctor_hostname(const struct doctor *d, struct dnsview *v, const struct conf_dom
 		return;
 	}
 	judge_addresses(v, host, own, n, out);
+	judge_sources(d, own, n, out);
 	judge_helo_spf(d, v, own, n, out);
 }
 

@@ -388,6 +388,28 @@ test_return_path(void **state)
 	run_rows(w, rows, N(rows));
 }
 
+static void
+test_sources_that_dns_does_not_know(void **state)
+{
+	static const struct {
+		const char *source, *about;	/* NULL: nothing is said */
+	} rows[] = {
+		{ "192.0.2.25", NULL }, { "2001:db8::25", NULL }, { "10.0.0.7", NULL },
+		{ "fe80::1", NULL }, { "198.51.100.7", "198.51.100.7" },
+		{ "2001:db8::f00d", "2001:db8::f00d" },
+	};
+	struct world *w = *state;
+
+	configure(w, "trusted-relay = { \"192.0.2.64/28\" }", "");
+	for (size_t i = 0; i < N(rows); i++) {
+		struct row row = { "", "", rows[i].about == NULL ? FINDING_OK : FINDING_WARNING,
+		    "source-address", rows[i].about, "by the routing table", "--address" };
+		w->doctor.source[0] = iprev_parse(slice_str(rows[i].source));
+		w->doctor.nsource = 1;
+		run_rows(w, &row, 1);
+	}
+}
+
 /* A key file we may not read, or that is none: said, and not called wrong. */
 static void
 test_key_that_cannot_be_read(void **state)
@@ -496,6 +518,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_spec_6_10_alignment, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mx, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_return_path, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sources_that_dns_does_not_know, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_key_that_cannot_be_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_names_and_addresses_that_are_not_public, setup,
 		    teardown),
