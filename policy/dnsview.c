@@ -78,6 +78,36 @@ dnsview_name_plain(struct slice name)
 	return dnsview_name_ok(&name);
 }
 
+/* The octet that "\\DDD" at the start of `s` stands for, 0 for none. */
+static unsigned char
+escaped_octet(struct slice s)
+{
+	uint64_t v;
+
+	if (s.n < 4 || s.p[0] != '\\' || slice_u64(slice_sub(s, 1, 4), &v) != 0 || v > 255)
+		return 0;
+	return (unsigned char)v;
+}
+
+struct slice
+dnsview_target(struct slice name, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < name.n && n < DNS_NAME_MAX; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+
+		if (c == '\\') {
+			c = escaped_octet(slice_sub(name, i, name.n));
+			i += 3;
+			if (c < ' ' || c == 0x7f || c == '.' || c == '\\')
+				return SLICE_NONE;
+		}
+		out[n++] = (char)c;
+	}
+	return slice_make(out, n);
+}
+
 static const struct dns_answer *
 view_find(const struct dnsview *v, uint16_t type, struct slice name)
 {

@@ -56,6 +56,11 @@ bool dnsview_name_ok(struct slice *name);
 /* Can be asked for and is visible ASCII only: what d= and s= of signatures may be. */
 bool dnsview_name_plain(struct slice name);
 
+/* The name in an MX or PTR record with its escapes resolved (base/dnsrr.h), to be asked for
+ * in its turn. out: DNS_NAME_MAX + 1 bytes. "" when it cannot be asked for: a dot, a
+ * backslash or a control octet is inside a label. */
+struct slice dnsview_target(struct slice name, char *out);
+
 /* The reverse name of an address: 4 or 16 bytes. out: >= 80 bytes. */
 struct slice dnsview_reverse(const uint8_t *ip, size_t len, char *out, size_t cap);
 

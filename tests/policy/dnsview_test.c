@@ -68,6 +68,32 @@ asking(void **state)
 	buf_fini(&wants);
 }
 
+/* Names of MX and PTR records as the relay hands them over (base/dnsrr.h). */
+static void
+targets(void **state)
+{
+	static const struct {
+		const char *name, *asked;
+	} cases[] = {
+		{ "mx.example", "mx.example" }, { "", "" },
+		{ "a\\058b\\047c.example", "a:b/c.example" }, { "\\032\\195.it", " \xc3.it" },
+		/* a dot inside a label, a backslash, control octets */
+		{ "a\\046b.example", "" }, { "a\\092b.example", "" }, { "a\\000b.example", "" },
+		{ "a\\127b.example", "" },
+		/* never written by us */
+		{ "a\\05", "" }, { "a\\", "" }, { "\\999", "" }, { "\\xyz", "" },
+	};
+	char out[DNS_NAME_MAX + 1], longest[4 * DNS_NAME_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_true(slice_eq(dnsview_target(slice_str(cases[i].name), out),
+		    slice_str(cases[i].asked)));
+	memset(longest, 'a', sizeof(longest));
+	assert_int_equal(dnsview_target(slice_make(longest, sizeof(longest)), out).n,
+	    DNS_NAME_MAX);
+}
+
 static void
 names(void **state)
 {
@@ -145,6 +171,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(asking),
 		cmocka_unit_test(names),
+		cmocka_unit_test(targets),
 		cmocka_unit_test(bounded),
 		cmocka_unit_test(reverse),
 	};
