@@ -40,6 +40,7 @@ struct run {	/* one check_host() with all that it includes */
 	struct dnsview		*view;
 	const struct iprev_ip	*ip;
 	struct slice		 local, sender_domain, helo;
+	bool			 local_8bit;	/* see unmatchable */
 	struct token		 token[TOKENS_MAX];
 	size_t			 ntoken;
 	char			 domain[LOOKUPS_MAX + 2][DNS_NAME_MAX + 1];
@@ -48,8 +49,10 @@ struct run {	/* one check_host() with all that it includes */
 	bool			 missing;	/* a name was not in the view */
 	enum auth_result	 fatal;		/* ends the whole check; AUTH_UNSET none */
 	bool			 ptr_known;
-	struct slice		 ptr[NAMES_MAX];	/* validated names, borrowed */
+	struct slice		 ptr[NAMES_MAX];	/* validated names, in ptr_text */
+	char			 ptr_text[NAMES_MAX][DNS_NAME_MAX + 1];
 	size_t			 nptr;
+	char			 host_text[DNS_NAME_MAX + 1];	/* of the name of an MX host */
 	uint8_t			 flip;		/* see client_flip */
 };
 
@@ -139,7 +142,7 @@ is_client(const struct run *r, struct slice addr)
 static void
 find_ptr(struct run *r, struct token *t)
 {
-	struct slice names, rrs;
+	struct slice names, name, rrs;
 	struct dns_rr rr, a;
 	bool missing = false;
 	char rev[80];
@@ -151,7 +154,8 @@ find_ptr(struct run *r, struct token *t)
 	for (unsigned i = 0; i < NAMES_MAX && wire_item_next(&names, &dns_rr_wire, &rr) == 1; i++) {
 		bool match = false;
 
-		if (!ask(r, t, address_type(r), rr.data, true, &rrs)) {
+		name = dnsview_target(rr.data, r->ptr_text[r->nptr]);
+		if (!ask(r, t, address_type(r), name, true, &rrs)) {
 			missing = missing || r->missing;
 			r->missing = false;
 			continue;
@@ -159,7 +163,7 @@ find_ptr(struct run *r, struct token *t)
 		while (!match && wire_item_next(&rrs, &dns_rr_wire, &a) == 1)
 			match = is_client(r, a.data);
 		if (match)
-			r->ptr[r->nptr++] = rr.data;
+			r->ptr[r->nptr++] = name;
 	}
 	r->missing = r->missing || missing;
 	r->ptr_known = !r->missing;
@@ -187,7 +191,15 @@ validated_name(const struct run *r, struct slice domain)
 	return r->nptr > 0 ? r->ptr[0] : SLICE_LIT("unknown");
 }
 
-/* The name a term means, valid until the next call. False when the run must stop. */
+/* RFC 8616 4: no term with a local part beyond ASCII in its name matches anything. */
+static bool
+unmatchable(const struct run *r, const struct token *t)
+{
+	return r->local_8bit && spf_spec_uses(t->term.spec, "sl");
+}
+
+/* The name a term means, valid until the next call, "" for one that cannot be asked for.
+ * False when the run must stop. */
 static bool
 target(struct run *r, struct token *t, struct slice *name)
 {
@@ -197,9 +209,15 @@ target(struct run *r, struct token *t, struct slice *name)
 	};
 
 	*name = t->domain;
-	if (t->kind == TOKEN_HOST || t->term.spec.n == 0)
+	if (t->kind == TOKEN_HOST) {
+		*name = dnsview_target(t->domain, r->host_text);
 		return true;
-	if (spf_spec_uses_p(t->term.spec)) {
+	}
+	if (unmatchable(r, t))
+		*name = SLICE_NONE;
+	if (t->term.spec.n == 0 || name->n == 0)
+		return true;
+	if (spf_spec_uses(t->term.spec, "p")) {
 		find_ptr(r, t);
 		if (stopped(r))
 			return false;
@@ -391,6 +409,8 @@ load_program(struct run *r, struct token *t, struct buf *program)
 		count_lookup(r);
 	if (stopped(r) || !target(r, t, &name))
 		return false;
+	if (unmatchable(r, t))
+		return buf_puts(program, "v=spf1") == 0;	/* neutral */
 	if (!domain_checkable(name) || r->ndomain == sizeof(r->domain) / sizeof(r->domain[0])) {
 		fatal(r, none);
 		return false;
@@ -675,7 +695,7 @@ hint_rest(struct run *r)
 	for (size_t i = 0; i < r->ntoken; i++) {
 		struct token *t = &r->token[i];
 
-		if (t->done || spf_spec_uses_p(t->term.spec) || !target(r, t, &name))
+		if (t->done || spf_spec_uses(t->term.spec, "p") || !target(r, t, &name))
 			continue;
 		if (t->kind == TOKEN_HOST || t->term.kind == SPF_KIND_A)
 			dnsview_hint(r->view, address_type(r), name);
@@ -717,6 +737,8 @@ identity(struct run *r, const struct spf_input *in, struct spf_output *out)
 	d = out->helo ? in->helo : slice_sub(in->mail_from, at + 1, in->mail_from.n);
 	r->local = out->helo || at == 0 || at >= in->mail_from.n ? SLICE_LIT("postmaster") :
 	    slice_sub(in->mail_from, 0, at);
+	for (size_t i = 0; i < r->local.n; i++)
+		r->local_8bit = r->local_8bit || (unsigned char)r->local.p[i] > 0x7f;
 	r->helo = in->helo;
 	if (!canonical(d, out->domain, sizeof(out->domain)) ||
 	    !domain_checkable(slice_str(out->domain))) {

@@ -15,12 +15,12 @@ struct macro {
 };
 
 bool
-spf_spec_uses_p(struct slice spec)
+spf_spec_uses(struct slice spec, const char *letters)
 {
 	for (size_t i = 0; i + 2 < spec.n; i++) {
 		if (spec.p[i] != '%')
 			continue;
-		if (spec.p[i + 1] == '{' && ascii_lower(spec.p[i + 2]) == 'p')
+		if (spec.p[i + 1] == '{' && strchr(letters, ascii_lower(spec.p[i + 2])) != NULL)
 			return true;
 		i++;	/* the second octet of any macro, "%%" above all */
 	}

@@ -42,7 +42,8 @@ struct spf_macros {
 	struct slice	validated;		/* %{p}: a confirmed name or "unknown" */
 };
 
-bool spf_spec_uses_p(struct slice spec);	/* costs a PTR look-up */
+/* Is one of these macro letters (lower case) in it? 'p' costs a PTR look-up. */
+bool spf_spec_uses(struct slice spec, const char *letters);
 /* Appends the target name: expanded, at most 253 octets (7.3), no last dot. `out`
  * must take 64 KiB. 0, or -1 when it does not fit. */
 int spf_spec_expand(struct slice spec, const struct spf_macros *m, struct buf *out);

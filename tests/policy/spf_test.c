@@ -173,7 +173,12 @@ static const struct spf_case cases[] = {
 	    .ip = "192.0.2.250" },
 	{ "5.4 /0", AUTH_PASS, .record = "v=spf1 mx:mail.example.com/0 -all", .ip = "203.0.113.5" },
 	{ "5.4 temperror", AUTH_TEMPERROR, .record = "v=spf1 mx:temp.example.com +all" },
+	{ "5.4 odd octets in the host", AUTH_PASS, .record = "v=spf1 mx:odd.example.com -all",
+	    .zone = "odd.example.com MX 10 a\\058b.example.com\na:b.example.com A 192.0.2.1\n" },
 	/* 5.5 ptr */
+	{ "5.5 odd octets in the name", AUTH_PASS, .record = "v=spf1 ptr:example.com -all",
+	    .ip = "192.0.2.51", .zone = "51.2.0.192.in-addr.arpa PTR a\\058b.example.com\n"
+	    "a:b.example.com A 192.0.2.51\n" },
 	{ "5.5 match", AUTH_PASS, .record = "v=spf1 ptr:example.com -all" },
 	{ "5.5 exact", AUTH_PASS, .record = "v=spf1 ptr:host.example.com -all" },
 	{ "5.5 unconfirmed name", AUTH_FAIL, .record = "v=spf1 ptr:liar.example.com -all" },
@@ -206,6 +211,9 @@ static const struct spf_case cases[] = {
 	{ "5.7 empty", AUTH_PERMERROR, .record = "v=spf1 exists: -all" },
 	{ "5.7 bare", AUTH_PERMERROR, .record = "v=spf1 exists -all" },
 	{ "5.7 temperror", AUTH_TEMPERROR, .record = "v=spf1 exists:temp.example.com -all" },
+	{ "RFC 8616 4", AUTH_SOFTFAIL, .from = "\xc3\xa9@e.example.com",
+	    .record = "v=spf1 exists:%{L}.example.com include:%{s}.example.com ~all",
+	    .zone = "%c3%a9.example.com A 192.0.2.1\n" },
 	/* 6 modifiers */
 	{ "6.1 redirect", AUTH_PASS, .record = "v=spf1 redirect=pass.example.com" },
 	{ "6.1 fail", AUTH_FAIL, .record = "v=spf1 redirect=fail.example.com" },
