@@ -151,7 +151,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "How long a session may last altogether." },
 	{ .name = "evaluate-timeout", ROOT(evaluate_timeout_ms), TIME("20s", 1, 10 * MIN),
 	  .help = "How long one message may wait for the DNS answers its verdict needs. After it "
-	    "the missing ones count as temporary errors." },
+	    "the missing ones count as temporary errors; so does a name that takes more than "
+	    "half of the time that is left, as others may depend on what comes next." },
 	{ .name = "connections-per-address", ROOT(address_max), COUNT("50", 1, 100000),
 	  .help = "Open SMTP sessions of one client address, per relay process; more get 421. "
 	    "trusted-relay is exempt." },

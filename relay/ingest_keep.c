@@ -19,7 +19,9 @@ enum {
 	VERIFY_MS	= 10 * 1000,	/* one run; a hundred times what 50 MB take */
 	VERIFY_LINK_MS	= 3 * 1000,	/* for a verify process to come back */
 	VERIFY_TRIES	= 2,		/* processes that one message may cost us */
-	VERIFY_ROUNDS	= 8,
+	VERIFY_ROUNDS	= 32,		/* SPF: a record, ten terms of two dependent names each,
+					 * the client's names (RFC 7208 4.6.4), and some */
+	ROUND_MIN_MS	= 1000,
 	CANARY_HEAD	= 16 * 1024,	/* traces of others above the mark fit */
 	FIELDS_MAX	= 8 * 1024,	/* of all filters */
 	TRACE_MAX	= 16 * 1024,	/* what an envelope holds */
@@ -507,6 +509,16 @@ on_dns_answers(void *arg, struct slice answers)
 	ingest_keep_evaluate(r);
 }
 
+/* A name that never answers must not use up the time of those that can only be asked for
+ * after it: of what is left each round may take half. */
+static int64_t
+round_ms(const struct ingest_req *r, int64_t now)
+{
+	int64_t left = r->dns_end - now;
+
+	return left > 2 * ROUND_MIN_MS ? left / 2 : left;
+}
+
 static void
 keep_fetch(struct ingest_req *r, struct slice wants)
 {
@@ -533,7 +545,7 @@ keep_fetch(struct ingest_req *r, struct slice wants)
 	/* Some are missing: the batch brings all of them, those of the cache once more. */
 	r->answers.n = r->answers.off + before;
 	ingest_req_ask(r, ASK_DNS, r->dns_end - now + VERIFY_MS);
-	r->batch = dns_ask_all(r->g->dns, wants, r->dns_end - now, on_dns_answers, r);
+	r->batch = dns_ask_all(r->g->dns, wants, round_ms(r, now), on_dns_answers, r);
 }
 
 /* What comes back to a return path comes from the recovery mailbox or its server, whose names
