@@ -70,3 +70,16 @@ def test_rfc_7208_section_by_section_7208(world):
             wrong.append("%s: judged by %s" % (title, identity))
     assert not wrong, "%d of %d:\n%s" % (len(wrong), len(rows), "\n".join(wrong))
     assert len(got) == len(rows) >= 250
+
+
+def test_a_silent_reverse_zone_takes_no_time_from_spf_7208_4_6_4(world):
+    """The client's PTR is asked for with the first record; the second is asked for after it."""
+    world.dns.set("5.2.0.192.in-addr.arpa", "DROP")
+    world.dns.set("slow.example", {"TXT": ["v=spf1 include:i.slow.example -all"]})
+    world.dns.set("i.slow.example", {"TXT": ["v=spf1 ip4:192.0.2.5"]})
+    relay = world.relay(top='trusted-relay = { "127.0.0.1" }\nreceived-spf = yes\n'
+                        "dns-timeout = 60s\nevaluate-timeout = 4s")
+    talk = Talk(relay.port, source="127.0.0.1")
+    assert deliver(talk, 1, "u@slow.example", "h.slow.example", "192.0.2.5") == b""
+    talk.close()
+    assert shown(world.store.wait(1, 20)[0].data) == ("pass", "smtp.mailfrom", "pass")
