@@ -570,6 +570,12 @@ cmd_queue(int argc, char **argv)
 
 	if (cli_options(&argc, argv, opt, sizeof(opt) / sizeof(opt[0]), help, &cli, &status) != 0)
 		return status;
+	/* A variable of a script that is not set must not mean everything. */
+	for (size_t i = 0; i < sizeof(opt) / sizeof(opt[0]); i++)
+		if (opt[i].value != NULL && *opt[i].value != NULL && **opt[i].value == '\0' &&
+		    opt[i].value != &f.reason)
+			return cli_usage("queue", "--%s is empty: leave it out, or say which",
+			    opt[i].name);
 	if (limit != NULL && slice_u64(slice_str(limit), &f.limit) != 0)
 		return cli_usage("queue", "--limit takes a number");
 	if ((f.older != NULL && when_span(f.older, &f.older_ms) != 0) ||

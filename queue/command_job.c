@@ -353,13 +353,24 @@ collect_done(void *arg, bool end, struct spool_cursor at)
 
 /* ---- the commands ---- */
 
+static const char *const job_by[] = { "domain", "user", "sender", "client", "state", "match" };
+enum { JOB_BY = sizeof(job_by) / sizeof(job_by[0]) };
+
+/* Given and empty: what a script meant cannot be known, and it is not "any". */
+static const char *
+job_empty(const struct request *rq)
+{
+	for (size_t i = 0; i < JOB_BY; i++)
+		if (request_has(rq, job_by[i]) && request_string(rq, job_by[i])[0] == '\0')
+			return job_by[i];
+	return NULL;
+}
+
 static bool
 job_named(const struct request *rq)
 {
-	static const char *const by[] = { "domain", "user", "sender", "client", "state", "match" };
-
-	for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++)
-		if (request_string(rq, by[i])[0] != '\0')
+	for (size_t i = 0; i < JOB_BY; i++)
+		if (request_string(rq, job_by[i])[0] != '\0')
 			return true;
 	return request_int(rq, "older_ms", 0) > 0 || request_int(rq, "newer_ms", 0) > 0;
 }
@@ -382,14 +393,23 @@ job_message(struct request *rq)
 	struct spool_entry e;
 	int n = command_message(rq, &refs);
 	int64_t only = request_int(rq, "rcpt_index", -1);
+	bool found = false;
 
 	if (n < 0)
 		return;
-	for (int i = 0; i < n; i++)
-		if (spool_get(rq->queue->spool, refs[i], &e) == 0 &&
-		    (only < 0 || only == e.rcpt_index))
-			job_collect(rq, &e);
+	for (int i = 0; i < n; i++) {
+		if (spool_get(rq->queue->spool, refs[i], &e) < 0 ||
+		    (only >= 0 && only != e.rcpt_index))
+			continue;
+		found = true;
+		job_collect(rq, &e);
+	}
 	free(refs);
+	if (!found && only >= 0) {
+		control_fail(rq, "message %s has no recipient %lld here: queue show lists them",
+		    request_string(rq, "id"), (long long)only);
+		return;
+	}
 	rq->filter.to_ms = 0;
 	job_apply(rq);
 }
@@ -402,6 +422,11 @@ command_job(struct request *rq)
 	if (id == job_named(rq)) {
 		control_fail(rq, "%s: give an id or say which: by domain, user, sender, client, "
 		    "state or age", rq->command->name);
+		return;
+	}
+	if (job_empty(rq) != NULL) {
+		control_fail(rq, "%s: \"%s\" is empty: leave it out, or say which",
+		    rq->command->name, job_empty(rq));
 		return;
 	}
 	if (command_filter(rq) < 0)

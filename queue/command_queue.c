@@ -125,6 +125,24 @@ filter_text(const struct request *rq, const char *name)
 	return s[0] == '\0' ? NULL : s;
 }
 
+/* Served, or not any more and its mail is here. A slip of the pen would else look like a
+ * queue with nothing in it. */
+static bool
+domain_known(struct queue *q, const char *domain)
+{
+	char lower[256];
+	struct spool_sums s;
+
+	for (size_t i = 0; i < failover_count(q->failover); i++)
+		if (slice_ieq(slice_str(failover_at(q->failover, i)->domain), slice_str(domain)))
+			return true;
+	if (slice_cstr(slice_str(domain), lower, sizeof(lower)) < 0)
+		return false;
+	bytes_lower(lower, strlen(lower));
+	spool_total(q->spool, spool_group(slice_str(lower), SLICE_NONE), &s);
+	return s.received > 0;
+}
+
 int
 command_filter(struct request *rq)
 {
@@ -149,6 +167,11 @@ command_filter(struct request *rq)
 	if (request_string(rq, "user")[0] != '\0')
 		f->user = user_hash(rq->queue->role->conf, request_string(rq, "user"));
 	f->domain = filter_text(rq, "domain");
+	if (f->domain != NULL && !domain_known(rq->queue, f->domain)) {
+		control_fail(rq, "%s: no mail of %.255s is here, and it is no domain of the "
+		    "configuration", rq->command->name, f->domain);
+		return -1;
+	}
 	f->sender = filter_text(rq, "sender");
 	f->client = filter_text(rq, "client");
 	f->match = filter_text(rq, "match");

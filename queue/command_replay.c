@@ -132,7 +132,10 @@ groups_meant(struct request *rq)
 void
 command_replay_status(struct request *rq)
 {
-	if (groups_meant(rq) > 0 || request_string(rq, "domain")[0] == '\0')
+	/* Asked first: a request that failed is gone. */
+	bool all = request_string(rq, "domain")[0] == '\0';
+
+	if (groups_meant(rq) > 0 || all)
 		reply_status(rq);
 }
 

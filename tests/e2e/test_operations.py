@@ -110,6 +110,38 @@ def test_hold_release_and_drop(world):
     assert report["balanced"]
 
 
+def test_a_slip_of_the_pen_is_an_error_and_harms_nothing(world):
+    """Domains that are not served, recipients that are not there, variables of a script that
+    are not set: said, with a status; no role dies and not a message is touched."""
+    relay = outage(world)
+    fill(relay, 2)
+    relay.wait_balance(held=2)
+    pids = sorted(r["pid"] for r in relay.roles())
+    first = queue(relay, "list")["messages"][0]["id"]
+    domain = ("--domain", "shop.exmaple")
+    why = ("--reason", "slip")
+    wrong = [
+        (1, "no such domain", ("replay", "shop.exmaple")),
+        (1, "no such domain", ("replay", "status", "shop.exmaple")),
+        (1, "no such domain", ("replay", "--dry-run", "shop.exmaple")),
+        (1, "no such domain", ("replay", "status", "shop.example", "--shard", "s9")),
+        (1, "no such domain", ("report", "shop.exmaple")),
+        (1, "no mail of", ("queue", "list") + domain),
+        (1, "no mail of", ("queue", "summary") + domain),
+        (1, "no mail of", ("queue", "drop") + domain + why),
+        (1, "no recipient 7", ("queue", "drop", first + "/7") + why),
+        (1, "no recipient 7", ("queue", "hold", first + "/7")),
+        (2, "--user is empty", ("queue", "drop", "--domain", "shop.example", "--user", "") + why),
+        (2, "--domain is empty", ("queue", "list", "--domain", "")),
+    ]
+    for status, text, words in wrong:
+        r = relay.command(*words, check=False)
+        assert (r.returncode, text in r.stderr) == (status, True), (words, r.stderr)
+        assert status == 2 or json.loads(r.stdout)["ok"] is False, words
+    assert sorted(r["pid"] for r in relay.roles()) == pids
+    assert relay.balance()["held"] == 2 and relay.balance()["dropped"] == 0
+
+
 def test_what_is_dropped_never_leaves(world):
     relay = outage(world)
     fill(relay, 5)

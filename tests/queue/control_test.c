@@ -144,6 +144,10 @@ bad_requests_are_told_why(void **state)
 		  "\"mode\":\"on\",\"reason\":\"r\"}", "no such domain or shard" },
 		{ "{\"cmd\":\"failover-show\",\"domain\":\"c.example\"}", "no such domain" },
 		{ "{\"cmd\":\"report\",\"domain\":\"c.example\"}", "no such domain" },
+		{ "{\"cmd\":\"replay-status\",\"domain\":\"c.example\"}", "no such domain" },
+		{ "{\"cmd\":\"queue-list\",\"domain\":\"c.example\"}", "no mail of c.example" },
+		{ "{\"cmd\":\"queue-drop\",\"domain\":\"b.example\",\"user\":\"\",\"reason\":\"r\"}",
+		  "\"user\" is empty" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
