@@ -13,11 +13,11 @@
 #include "base/le.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rows.h"
 
 #define CONSENT_NEW	"consent.new"
 enum {
-	CONSENT_HEAD = 16, CONSENT_RECORD = 32, CONSENT_SLACK = 1024, CONSENT_CHUNK = 128,
-	CONSENT_SLOTS_MIN = 64
+	CONSENT_HEAD = 16, CONSENT_RECORD = 32, CONSENT_SLACK = 1024, CONSENT_CHUNK = 128
 };
 enum consent_op { OP_RESUME = 0 };	/* else enum consent_by */
 static const char consent_magic[CONSENT_HEAD] = "SPCONS01";
@@ -30,9 +30,8 @@ struct row {
 
 struct consent {
 	int		 dirfd, fd;	/* dirfd borrowed; fd -1: none (read_only) */
-	struct row	*row;		/* open addressing, never more than half full */
-	size_t		 nrow;		/* a power of two */
-	unsigned	 n, max;
+	struct rows	 rows;		/* of struct row */
+	unsigned	 max;
 	uint64_t	 records, damaged;	/* in the file */
 	off_t		 end;		/* of its last whole record */
 	bool		 unsure;	/* a write failed: what lies behind `end` does not count */
@@ -64,76 +63,40 @@ consent_print(struct msgid key, char out[2 * MSGID_LEN + 1])
 
 /* ---- the table ---- */
 
-static size_t
-row_home(const struct consent *c, struct msgid key)
+static bool
+row_used(const void *row)
+{
+	return ((const struct row *)row)->by != 0;
+}
+
+static uint64_t
+row_home(const void *row)
 {
 	uint64_t h;
 
-	memcpy(&h, key.b, sizeof(h));	/* of a SHA-256 */
-	return (size_t)(h & (c->nrow - 1));
+	memcpy(&h, ((const struct row *)row)->key.b, sizeof(h));	/* of a SHA-256 */
+	return h;
 }
 
-static size_t
-row_find(const struct consent *c, struct msgid key)
+static bool
+row_same(const void *a, const void *b)
 {
-	size_t i = row_home(c, key);
+	const struct row *x = a, *y = b;
 
-	while (c->row[i].by != 0 && memcmp(&c->row[i].key, &key, sizeof(key)) != 0)
-		i = (i + 1) & (c->nrow - 1);
-	return i;
+	return memcmp(&x->key, &y->key, sizeof(x->key)) == 0;
 }
 
-static void
-rows_grow(struct consent *c)
-{
-	struct row *old = c->row;
-	size_t n = c->nrow;
-
-	c->nrow *= 2;
-	c->row = mem_array(c->nrow, sizeof(*c->row));
-	for (size_t i = 0; i < n; i++)
-		if (old[i].by != 0)
-			c->row[row_find(c, old[i].key)] = old[i];
-	free(old);
-}
-
-static void
-row_remove(struct consent *c, size_t i)
-{
-	size_t j = i;
-
-	c->row[i].by = 0;
-	c->n--;
-	for (;;) {	/* those behind it must still be found from their homes */
-		j = (j + 1) & (c->nrow - 1);
-		if (c->row[j].by == 0)
-			return;
-		size_t home = row_home(c, c->row[j].key);
-		if (((j - home) & (c->nrow - 1)) < ((j - i) & (c->nrow - 1)))
-			continue;
-		c->row[i] = c->row[j];
-		c->row[j].by = 0;
-		i = j;
-	}
-}
+static const struct rows_kind row_kind = { sizeof(struct row), row_used, row_home, row_same };
 
 static void
 row_apply(struct consent *c, const struct row *r)
 {
-	size_t i = row_find(c, r->key);
+	struct row *at = rows_find(&c->rows, r);
 
-	if (r->by == OP_RESUME) {
-		if (c->row[i].by != 0)
-			row_remove(c, i);
-		return;
-	}
-	if (c->row[i].by == 0) {
-		c->n++;
-		if ((size_t)c->n * 2 > c->nrow)
-			rows_grow(c);
-		i = row_find(c, r->key);
-	}
-	c->row[i] = *r;
+	if (r->by != OP_RESUME)
+		rows_put(&c->rows, r);
+	else if (at != NULL)
+		rows_remove(&c->rows, at);
 }
 
 /* ---- the file ---- */
@@ -178,10 +141,12 @@ consent_fill(const struct consent *c, int fd)
 
 	if (put_at(fd, consent_magic, CONSENT_HEAD, 0) < 0)
 		return -1;
-	for (size_t i = 0; i <= c->nrow; i++) {
-		if (i < c->nrow && c->row[i].by != 0)
-			record_put(chunk + n++ * CONSENT_RECORD, &c->row[i]);
-		if (n < CONSENT_CHUNK && i < c->nrow)
+	for (size_t i = 0; i <= c->rows.slots; i++) {
+		const struct row *r = i < c->rows.slots ? rows_at(&c->rows, i) : NULL;
+
+		if (r != NULL)
+			record_put(chunk + n++ * CONSENT_RECORD, r);
+		if (n < CONSENT_CHUNK && i < c->rows.slots)
 			continue;
 		if (put_at(fd, chunk, n * CONSENT_RECORD, at) < 0)
 			return -1;
@@ -211,8 +176,8 @@ consent_rewrite(struct consent *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->fd = fd;
-	c->records = c->n;
-	c->end = CONSENT_HEAD + (off_t)c->n * CONSENT_RECORD;
+	c->records = c->rows.n;
+	c->end = CONSENT_HEAD + (off_t)c->rows.n * CONSENT_RECORD;
 	c->damaged = 0;
 	c->unsure = false;
 	return 0;
@@ -259,9 +224,9 @@ consent_load(struct consent *c, bool read_only)
 		return -1;
 	if (c->damaged > 0)
 		log_error("consent", "file=" CONSENT_FILE " damaged=%llu kept=%u fix=%s",
-		    (unsigned long long)c->damaged, c->n, log_escs("users who stopped before may be "
+		    (unsigned long long)c->damaged, c->rows.n, log_escs("users who stopped before may be "
 		    "missing: look at opt-out lines of audit.log, then salvaposta users optout"));
-	if (!read_only && (c->damaged > 0 || c->records > 2 * (uint64_t)c->n + CONSENT_SLACK))
+	if (!read_only && (c->damaged > 0 || c->records > 2 * (uint64_t)c->rows.n + CONSENT_SLACK))
 		return consent_rewrite(c);
 	return 0;
 }
@@ -274,8 +239,7 @@ consent_open(int dirfd, unsigned max, bool read_only)
 	c->dirfd = dirfd;
 	c->fd = -1;
 	c->max = max;
-	c->nrow = CONSENT_SLOTS_MIN;
-	c->row = mem_array(c->nrow, sizeof(*c->row));
+	rows_init(&c->rows, &row_kind);
 	if (consent_load(c, read_only) == 0)
 		return c;
 	log_error("consent", "file=" CONSENT_FILE " error=%s fix=%s", log_escs(strerror(errno)),
@@ -295,7 +259,7 @@ consent_close(struct consent **cp)
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
-	free(c->row);
+	rows_fini(&c->rows);
 	free(c);
 }
 
@@ -310,11 +274,11 @@ consent_limit(struct consent *c, unsigned max)
 bool
 consent_stopped(const struct consent *c, struct msgid key, struct consent_row *out)
 {
-	const struct row *r = &c->row[row_find(c, key)];
+	const struct row like = { .key = key }, *r = rows_find(&c->rows, &like);
 
-	if (r->by != 0 && out != NULL)
+	if (r != NULL && out != NULL)
 		*out = (struct consent_row){ r->by, r->time_ms };
-	return r->by != 0;
+	return r != NULL;
 }
 
 /* Written at the end of the last record that counts: what an earlier write left half done
@@ -344,7 +308,7 @@ consent_stop(struct consent *c, struct msgid key, enum consent_by by, int64_t no
 
 	if (consent_stopped(c, key, NULL))
 		return 0;
-	if (c->n >= c->max) {
+	if (c->rows.n >= c->max) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -362,5 +326,5 @@ consent_resume(struct consent *c, struct msgid key, int64_t now_ms)
 unsigned
 consent_count(const struct consent *c)
 {
-	return c->n;
+	return c->rows.n;
 }

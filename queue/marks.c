@@ -13,12 +13,12 @@
 #include "base/le.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rows.h"
 
 enum {
 	MARKS_HEAD = 16, MARKS_RECORD = 32,
 	MARKS_SLACK = 1024,	/* old records that are no reason to rewrite */
 	MARKS_CHUNK = 256,	/* records read or written at once */
-	MARKS_SLOTS_MIN = 64,
 	MARKS_EVICT_LOOK = 16	/* candidates for leaving: the soonest of them goes */
 };
 static const char marks_magic[8] = { 'S', 'P', 'M', 'A', 'R', 'K', 'S', '1' };
@@ -34,9 +34,8 @@ struct marks {
 	int		 dirfd, fd;	/* fd -1: the file cannot be written now */
 	char		 name[16], fresh[24];	/* of the file, and while it is rewritten */
 	uint8_t		 key[32];
-	struct slot	*slot;		/* open addressing, never more than half full */
-	size_t		 nslot;		/* a power of two */
-	unsigned	 n, max;
+	struct rows	 slots;		/* of struct slot */
+	unsigned	 max;
 	uint64_t	 records;	/* in the file */
 	uint8_t		 lazy[MARKS_CHUNK * MARKS_RECORD];	/* counts not written yet */
 	size_t		 nlazy;
@@ -72,94 +71,70 @@ marks_key(const struct marks *m, struct slice a, struct slice b)
 
 /* ---- the table ---- */
 
-static size_t
-slot_home(const struct marks *m, enum mark_kind k, uint64_t key)
+static bool
+slot_used(const void *row)
 {
-	return (size_t)((key ^ (uint64_t)k * 0x9e3779b97f4a7c15ULL) & (m->nslot - 1));
+	return ((const struct slot *)row)->key != 0;
 }
 
-/* The slot that holds it, or the free one where it would go. */
-static size_t
+static uint64_t
+slot_home(const void *row)
+{
+	const struct slot *s = row;
+
+	return s->key ^ s->kind * 0x9e3779b97f4a7c15ULL;
+}
+
+static bool
+slot_same(const void *a, const void *b)
+{
+	const struct slot *x = a, *y = b;
+
+	return x->key == y->key && x->kind == y->kind;
+}
+
+static const struct rows_kind slot_kind = {
+	sizeof(struct slot), slot_used, slot_home, slot_same
+};
+
+static struct slot *
 slot_find(const struct marks *m, enum mark_kind k, uint64_t key)
 {
-	size_t i = slot_home(m, k, key);
+	const struct slot like = { .key = key, .kind = (uint8_t)k };
 
-	while (m->slot[i].key != 0 && (m->slot[i].key != key || m->slot[i].kind != k))
-		i = (i + 1) & (m->nslot - 1);
-	return i;
-}
-
-static void
-slot_remove(struct marks *m, size_t i)
-{
-	size_t j = i;
-
-	m->slot[i].key = 0;
-	m->n--;
-	for (;;) {	/* those behind it must still be found from their homes */
-		j = (j + 1) & (m->nslot - 1);
-		if (m->slot[j].key == 0)
-			return;
-		size_t home = slot_home(m, (enum mark_kind)m->slot[j].kind, m->slot[j].key);
-		if (((j - home) & (m->nslot - 1)) < ((j - i) & (m->nslot - 1)))
-			continue;
-		m->slot[i] = m->slot[j];
-		m->slot[j].key = 0;
-		i = j;
-	}
-}
-
-static void
-slots_grow(struct marks *m)
-{
-	struct slot *old = m->slot;
-	size_t n = m->nslot;
-
-	m->nslot *= 2;
-	m->slot = mem_array(m->nslot, sizeof(*m->slot));
-	for (size_t i = 0; i < n; i++)
-		if (old[i].key != 0)
-			m->slot[slot_find(m, (enum mark_kind)old[i].kind, old[i].key)] = old[i];
-	free(old);
+	return rows_find(&m->slots, &like);
 }
 
 static void
 slot_evict(struct marks *m, uint64_t near)
 {
-	size_t at = (size_t)(near & (m->nslot - 1)), best = SIZE_MAX;
+	struct slot *s, *best = NULL;
 
-	for (size_t n = 0, looked = 0; n < m->nslot && looked < MARKS_EVICT_LOOK; n++) {
-		size_t i = (at + n) & (m->nslot - 1);
-
-		if (m->slot[i].key == 0)
+	for (size_t n = 0, looked = 0; n < m->slots.slots && looked < MARKS_EVICT_LOOK; n++) {
+		s = rows_at(&m->slots, (size_t)near + n);
+		if (s == NULL)
 			continue;
 		looked++;
-		if (best == SIZE_MAX || m->slot[i].until_ms < m->slot[best].until_ms)
-			best = i;
+		if (best == NULL || s->until_ms < best->until_ms)
+			best = s;
 	}
-	if (best != SIZE_MAX)
-		slot_remove(m, best);
+	if (best != NULL)
+		rows_remove(&m->slots, best);
 }
 
 static void
-table_put(struct marks *m, const struct slot *s, int64_t now)
+table_set(struct marks *m, const struct slot *s, int64_t now)
 {
-	size_t i = slot_find(m, (enum mark_kind)s->kind, s->key);
+	struct slot *was = rows_find(&m->slots, s);
 
-	if (m->slot[i].key != 0) {
-		m->slot[i] = *s;
-		if (s->until_ms <= now)
-			slot_remove(m, i);
+	if (s->until_ms <= now) {
+		if (was != NULL)
+			rows_remove(&m->slots, was);
 		return;
 	}
-	if (s->until_ms <= now)
-		return;
-	while (m->n >= m->max)
+	while (was == NULL && m->slots.n >= m->max)
 		slot_evict(m, s->key);
-	if ((m->n + 1) * 2 > m->nslot)
-		slots_grow(m);
-	m->slot[slot_find(m, (enum mark_kind)s->kind, s->key)] = *s;
-	m->n++;
+	rows_put(&m->slots, s);
 }
 
 /* ---- the file ---- */
@@ -215,10 +190,12 @@ marks_write_all(struct marks *m, int fd)
 	marks_head(m, head);
 	if (write_full(fd, head, sizeof(head)) < 0)
 		return -1;
-	for (size_t i = 0; i < m->nslot; i++) {
-		if (m->slot[i].key == 0)
+	for (size_t i = 0; i < m->slots.slots; i++) {
+		const struct slot *s = rows_at(&m->slots, i);
+
+		if (s == NULL)
 			continue;
-		record_put(chunk + n++ * MARKS_RECORD, &m->slot[i]);
+		record_put(chunk + n++ * MARKS_RECORD, s);
 		if (n < MARKS_CHUNK)
 			continue;
 		if (write_full(fd, chunk, n * MARKS_RECORD) < 0)
@@ -258,7 +235,7 @@ marks_rewrite(struct marks *m)
 	if (m->fd >= 0)
 		close(m->fd);
 	m->fd = fd;
-	m->records = m->n;
+	m->records = m->slots.n;
 }
 
 /* Reads what is there; true when it can be appended to. */
@@ -280,7 +257,7 @@ marks_read(struct marks *m)
 		for (ssize_t i = 0; i + MARKS_RECORD <= n; i += MARKS_RECORD, m->records++) {
 			if (!record_get(got + i, &s))
 				return false;	/* torn or damaged: what came before counts */
-			table_put(m, &s, 0);	/* 0: cleared */
+			table_set(m, &s, 0);	/* 0: cleared */
 		}
 		if (n % MARKS_RECORD != 0)
 			return false;
@@ -307,8 +284,7 @@ marks_open_as(int dirfd, const char *name, const void *key, size_t n, unsigned m
 		crypto_random(m->key, sizeof(m->key));
 	m->dirfd = dirfd;
 	m->max = max;
-	m->nslot = MARKS_SLOTS_MIN;
-	m->slot = mem_array(m->nslot, sizeof(*m->slot));
+	rows_init(&m->slots, &slot_kind);
 	m->fd = openat(dirfd, m->name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (m->fd < 0)
 		marks_trouble(m, "open");
@@ -325,7 +301,7 @@ marks_flush(struct marks *m)
 	m->nlazy = 0;
 	if (n == 0)
 		return;
-	if (m->fd < 0 || m->records > 2 * (uint64_t)m->n + MARKS_SLACK)
+	if (m->fd < 0 || m->records > 2 * (uint64_t)m->slots.n + MARKS_SLACK)
 		marks_rewrite(m);
 	else if (write_full(m->fd, m->lazy, n * MARKS_RECORD) < 0)
 		marks_trouble(m, "append");
@@ -344,7 +320,7 @@ marks_close(struct marks **mp)
 	marks_flush(m);
 	if (m->fd >= 0)
 		close(m->fd);
-	free(m->slot);
+	rows_fini(&m->slots);
 	free(m);
 }
 
@@ -352,7 +328,7 @@ void
 marks_limit(struct marks *m, unsigned max)
 {
 	m->max = max;
-	while (m->n > m->max)
+	while (m->slots.n > m->max)
 		slot_evict(m, 0);
 }
 
@@ -361,9 +337,9 @@ marks_limit(struct marks *m, unsigned max)
 bool
 marks_get(const struct marks *m, enum mark_kind k, uint64_t key, int64_t now, struct mark *out)
 {
-	const struct slot *s = &m->slot[slot_find(m, k, key)];
+	const struct slot *s = slot_find(m, k, key);
 
-	if (s->key == 0 || s->until_ms <= now)
+	if (s == NULL || s->until_ms <= now)
 		return false;
 	if (out != NULL)
 		*out = (struct mark){ s->until_ms, s->value };
@@ -378,9 +354,9 @@ marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms, uin
 	uint8_t rec[MARKS_RECORD];
 
 	marks_flush(m);		/* the order in the file is the order of events */
-	table_put(m, &s, now);
+	table_set(m, &s, now);
 	record_put(rec, &s);
-	if (m->fd < 0 || m->records > 2 * (uint64_t)m->n + MARKS_SLACK) {
+	if (m->fd < 0 || m->records > 2 * (uint64_t)m->slots.n + MARKS_SLACK) {
 		marks_rewrite(m);
 		return;
 	}
@@ -393,7 +369,7 @@ marks_set(struct marks *m, enum mark_kind k, uint64_t key, int64_t until_ms, uin
 static void
 marks_set_lazy(struct marks *m, const struct slot *s, int64_t now)
 {
-	table_put(m, s, now);
+	table_set(m, s, now);
 	record_put(m->lazy + m->nlazy++ * MARKS_RECORD, s);
 	if (m->nlazy == MARKS_CHUNK)
 		marks_flush(m);
@@ -428,7 +404,7 @@ marks_untake(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
 void
 marks_clear(struct marks *m, enum mark_kind k, uint64_t key, int64_t now)
 {
-	if (m->slot[slot_find(m, k, key)].key != 0)
+	if (slot_find(m, k, key) != NULL)
 		marks_set(m, k, key, 0, 0, now);
 }
 
@@ -436,9 +412,11 @@ void
 marks_sweep(struct marks *m, int64_t now)
 {
 	marks_flush(m);
-	for (size_t i = 0; i < m->nslot; ) {
-		if (m->slot[i].key != 0 && m->slot[i].until_ms <= now)
-			slot_remove(m, i);	/* another may have moved here: look again */
+	for (size_t i = 0; i < m->slots.slots; ) {
+		struct slot *s = rows_at(&m->slots, i);
+
+		if (s != NULL && s->until_ms <= now)
+			rows_remove(&m->slots, s);	/* another may be here now: look again */
 		else
 			i++;
 	}
@@ -447,7 +425,7 @@ marks_sweep(struct marks *m, int64_t now)
 unsigned
 marks_count(const struct marks *m)
 {
-	return m->n;
+	return m->slots.n;
 }
 
 unsigned
@@ -455,7 +433,10 @@ marks_count_kind(const struct marks *m, enum mark_kind k, int64_t now)
 {
 	unsigned n = 0;
 
-	for (size_t i = 0; i < m->nslot; i++)
-		n += m->slot[i].key != 0 && m->slot[i].kind == k && m->slot[i].until_ms > now;
+	for (size_t i = 0; i < m->slots.slots; i++) {
+		const struct slot *s = rows_at(&m->slots, i);
+
+		n += s != NULL && s->kind == k && s->until_ms > now;
+	}
 	return n;
 }
