@@ -18,7 +18,8 @@ enum {
 	DOCTOR_WINDOW = 64,		/* subjects under way */
 	DOCTOR_ROUNDS_MAX = 24,		/* of one subject; SPF chains have less */
 	DOCTOR_ANSWERS_MAX = 1024 * 1024,	/* bytes of one subject's answers */
-	DOCTOR_SLACK_MS = 1000		/* over the resolver's own tries */
+	DOCTOR_SLACK_MS = 1000,		/* over the resolver's own tries ... */
+	DOCTOR_TRIES_MS = 20 * 1000	/* ... which count up to this, as when mail is judged */
 };
 
 struct look;
@@ -44,6 +45,7 @@ struct look {
 	struct dnsview		 view;		/* of the subject that is being judged */
 	struct subject		*subject;	/* owned */
 	size_t			 n, next, done;
+	bool			 asked, answered;	/* a batch came back; with any answer */
 	int64_t			 batch_ms;
 	struct progress_line	 progress;
 };
@@ -66,10 +68,7 @@ judge(const struct look *l, struct subject *s, struct dnsview *v)
 static bool
 resolver_dead(const struct look *l)
 {
-	struct dns_stats st;
-
-	dns_stats(l->dns, &st);
-	return st.failed > 0 && st.failed + st.cached >= st.asked;
+	return l->asked && !l->answered;
 }
 
 static void subject_step(struct subject *s);
@@ -83,7 +82,7 @@ subject_done(struct subject *s)
 	buf_fini(&s->answers);
 	if (l->progress.tty && progress_due(&l->progress))
 		progress_count(&l->progress, l->done, l->n, "domains");
-	if (++l->done == l->n || resolver_dead(l))
+	if (++l->done == l->n)
 		loop_stop(l->loop);
 }
 
@@ -97,8 +96,7 @@ start_more(void *arg)
 		return;
 	if (l->next == 0)
 		subject_step(&l->subject[l->next++]);
-	while (l->subject[0].done && !resolver_dead(l) && l->next < l->n &&
-	    l->next - l->done < DOCTOR_WINDOW)
+	while (l->subject[0].done && l->next < l->n && l->next - l->done < DOCTOR_WINDOW)
 		subject_step(&l->subject[l->next++]);
 }
 
@@ -114,11 +112,26 @@ on_policy(void *arg, const struct mta_sts *p)
 }
 
 static void
+note_answers(struct look *l, struct slice answers)
+{
+	struct dns_answer a;
+
+	l->asked = true;
+	while (!l->answered && wire_item_next(&answers, &dns_answer_wire, &a) == 1)
+		l->answered = a.status != DNS_FAIL;
+}
+
+static void
 on_answers(void *arg, struct slice answers)
 {
 	struct subject *s = arg;
 
 	s->batch = NULL;
+	note_answers(s->look, answers);
+	if (resolver_dead(s->look)) {
+		loop_stop(s->look->loop);
+		return;
+	}
 	/* Without room it is judged by what there is. */
 	if (buf_put_slice(&s->answers, answers) != 0)
 		s->rounds = DOCTOR_ROUNDS_MAX;
@@ -149,6 +162,17 @@ subject_step(struct subject *s)
 	CHECK(dnsview_wants(&l->view, &wants) == 0);
 	s->batch = dns_ask_all(l->dns, buf_slice(&wants), l->batch_ms, on_answers, s);
 	buf_fini(&wants);
+}
+
+/* Each try waits twice as long as the one before. */
+static int64_t
+batch_time(const struct conf *c)
+{
+	int64_t ms = 0;
+
+	for (unsigned i = 0; i < c->dns_tries && ms < DOCTOR_TRIES_MS; i++)
+		ms += c->dns_timeout_ms << i;
+	return (ms < DOCTOR_TRIES_MS ? ms : DOCTOR_TRIES_MS) + DOCTOR_SLACK_MS;
 }
 
 static void
@@ -252,7 +276,7 @@ doctor_look(struct doctor *d, const struct conf_domain *only, int64_t total_ms,
 		(void)!buf_put(&resolv.text, "", 1);
 	l.dns = dns_new(l.loop, d->conf, resolv.text.p, NULL);
 	if (l.dns != NULL) {
-		l.batch_ms = d->conf->dns_timeout_ms * d->conf->dns_tries + DOCTOR_SLACK_MS;
+		l.batch_ms = batch_time(d->conf);
 		dnsview_init(&l.view);
 		subjects_new(&l, d->conf, only);
 		open_policies(&l, d->conf);
