@@ -193,11 +193,13 @@ resolver_name(const struct conf *c)
 static void
 collect(struct look *l, const struct conf *c, struct findings *out)
 {
+	struct finding *f;
 	size_t open = 0;
 
 	if (resolver_dead(l)) {
-		finding_fix(finding_add(out, FINDING_PROBLEM, "resolver", resolver_name(c), "it "
-		    "gives no answer"), "start it, or name another in resolver of relay.conf");
+		f = finding_add(out, FINDING_PROBLEM, "resolver", resolver_name(c), "it gives no "
+		    "answer");
+		finding_fix(f, "start it, or name another in resolver of relay.conf");
 		return;		/* all others would say the same */
 	}
 	finding_add(out, FINDING_OK, "resolver", resolver_name(c), "answers");
@@ -207,10 +209,11 @@ collect(struct look *l, const struct conf *c, struct findings *out)
 		else
 			open++;
 	}
-	if (open > 0)
-		finding_fix(finding_add(out, FINDING_PROBLEM, "time", resolver_name(c), "%zu of "
-		    "%zu domains were not looked at in time", open, l->n), "give more with "
-		    "--timeout, or look at one with --domain");
+	if (open > 0) {
+		f = finding_add(out, FINDING_PROBLEM, "time", resolver_name(c), "%zu of %zu "
+		    "domains were not looked at in time", open, l->n);
+		finding_fix(f, "give more with --timeout, or look at one with --domain");
+	}
 }
 
 static void
@@ -288,8 +291,9 @@ doctor_look(struct doctor *d, const struct conf_domain *only, int64_t total_ms,
 		collect(&l, d->conf, out);
 		look_free(&l);
 	} else {
-		finding_fix(finding_add(out, FINDING_PROBLEM, "resolver", resolver_name(d->conf),
-		    "it cannot be asked"), "correct resolver of relay.conf");
+		struct finding *f = finding_add(out, FINDING_PROBLEM, "resolver",
+		    resolver_name(d->conf), "it cannot be asked");
+		finding_fix(f, "correct resolver of relay.conf");
 	}
 	timer_free(&limit);
 	loop_free(&l.loop);

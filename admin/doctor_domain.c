@@ -72,18 +72,19 @@ judge_mx(const struct doctor *d, struct dnsview *v, const struct conf_domain *do
 {
 	const char *name = domain->name;
 	struct doctor_mx mx;
+	struct finding *f;
 
 	doctor_mx(d, v, name, &mx);
 	if (mx.status == DNS_FAIL) {
 		doctor_dns_failed(out, "domain-mx", name, "its MX records");
 	} else if (mx.status == DNS_NXDOMAIN) {
-		finding_fix(finding_add(out, FINDING_PROBLEM, "domain-mx", name,
-		    "there is no such domain in DNS"), "correct the name in relay.conf, or "
-		    "register the domain");
+		f = finding_add(out, FINDING_PROBLEM, "domain-mx", name, "there is no such "
+		    "domain in DNS");
+		finding_fix(f, "correct the name in relay.conf, or register the domain");
 	} else if (mx.null) {
-		finding_fix(finding_add(out, FINDING_PROBLEM, "domain-null-mx", name,
-		    "its MX record says that it takes no mail (RFC 7505)"),
-		    "remove the record \"0 .\"");
+		f = finding_add(out, FINDING_PROBLEM, "domain-null-mx", name, "its MX record "
+		    "says that it takes no mail (RFC 7505)");
+		finding_fix(f, "remove the record \"0 .\"");
 	} else if (!mx.ours) {
 		say_not_ours(d, &mx, name, out);
 	} else if (!by_fronts(d->conf) && (!mx.others || mx.our_pref <= mx.other_pref)) {
@@ -155,38 +156,38 @@ say_passes(const struct doctor *d, struct dnsview *v, const char *name, const st
 }
 
 static void
+say_broken(struct dnsview *v, const char *name, struct findings *out)
+{
+	struct slice record = doctor_spf_record(v, name);
+	struct finding *f = finding_add(out, FINDING_WARNING, "domain-spf", name, "its SPF "
+	    "record is wrong, so receivers do as if it had none");
+
+	finding_fix(f, "look for a slip of the pen, two records, or more than ten look-ups in "
+	    "\"%.*s\"", SLICE_FMT(record));
+}
+
+static void
 judge_spf(const struct doctor *d, struct dnsview *v, const char *name, struct findings *out)
 {
 	struct iprev_ip own[DOCTOR_ADDRESSES_MAX];
-	size_t n = doctor_addresses(d, v, own);
-	enum auth_result last = AUTH_NONE;
-	bool fine = true;
+	size_t n = doctor_addresses(d, v, own), passed = 0;
+	enum auth_result r = AUTH_NONE;
 
 	for (size_t i = 0; i < n; i++) {
-		enum auth_result r = doctor_spf(d, v, &own[i], name, false);
-
-		if (r == AUTH_PASS) {
+		r = doctor_spf(d, v, &own[i], name, false);
+		if (r == AUTH_TEMPERROR || r == AUTH_PERMERROR)
+			break;		/* the same for each address */
+		if (r == AUTH_PASS)
 			say_passes(d, v, name, &own[i], out);
-		} else if (r == AUTH_TEMPERROR) {
-			doctor_dns_failed(out, "domain-spf", name, "its SPF record or a name in "
-			    "it");
-		} else if (r == AUTH_PERMERROR) {
-			struct slice record = doctor_spf_record(v, name);
-			finding_fix(finding_add(out, FINDING_WARNING, "domain-spf", name,
-			    "its SPF record is wrong, so receivers do as if it had none"),
-			    "look for a slip of the pen, two records, or more than ten look-ups "
-			    "in \"%.*s\"", SLICE_FMT(record));
-		} else {
-			last = r;
-			continue;
-		}
-		fine = false;
-		if (r != AUTH_PASS)
-			break;	/* the same for each address */
+		passed += r == AUTH_PASS;
 	}
-	if (fine && n > 0)
+	if (n > 0 && r == AUTH_TEMPERROR)
+		doctor_dns_failed(out, "domain-spf", name, "its SPF record or a name in it");
+	else if (n > 0 && r == AUTH_PERMERROR)
+		say_broken(v, name, out);
+	else if (n > 0 && passed == 0)
 		finding_add(out, FINDING_OK, "domain-spf", name, "its SPF record does not let "
-		    "this relay's addresses pass (%s)", auth_result_name(last));
+		    "this relay's addresses pass (%s)", auth_result_name(r));
 }
 
 void

@@ -119,6 +119,7 @@ judge_record(const struct selector *s, struct slice record, struct findings *out
 {
 	char have[KEY_RECORD_MAX], want[KEY_RECORD_MAX];
 	struct dkim_tags t;
+	struct finding *f;
 	const char *bad;
 
 	if (dkim_tags_parse(record, &t) != 0) {
@@ -133,9 +134,9 @@ judge_record(const struct selector *s, struct slice record, struct findings *out
 		return;
 	}
 	if (buf_len(&s->want) == 0) {
-		finding_fix(finding_add(out, FINDING_WARNING, s->check, s->name, "its record is "
-		    "there, but cannot be compared with the key: %s", s->why), "run doctor as "
-		    "root");
+		f = finding_add(out, FINDING_WARNING, s->check, s->name, "its record is there, "
+		    "but cannot be compared with the key: %s", s->why);
+		finding_fix(f, "run doctor as root");
 	} else if (!public_half(buf_slice(&s->want), want) || strcmp(have, want) != 0) {
 		(void)say(s, out, FINDING_PROBLEM, "its record does not belong to the key that "
 		    "we sign with, so our signatures fail");
@@ -173,9 +174,8 @@ judge_selector(struct dnsview *v, const char *check, const char *domain, const c
 		(void)say(&s, out, FINDING_PROBLEM, "it is not published, so our signatures "
 		    "fail");
 	else if (n > 1)
-		finding_fix(finding_add(out, FINDING_PROBLEM, check, s.name, "it has %u records; "
-		    "which one counts is anybody's guess (RFC 6376 3.6.2.2)", n), "leave the "
-		    "right one");
+		(void)say(&s, out, FINDING_PROBLEM, "it has several records, and which one "
+		    "counts is anybody's guess (RFC 6376 3.6.2.2)");
 	else
 		judge_record(&s, record, out);
 	buf_fini(&s.want);
@@ -190,13 +190,15 @@ doctor_keys(const struct doctor *d, struct dnsview *v, const struct conf_domain 
 	(void)domain;
 	if (w->domain == NULL)
 		return;
-	if (w->dkim_selector == NULL || w->dkim_key_file == NULL)
-		finding_fix(finding_add(out, FINDING_WARNING, "return-dkim", w->domain, "copies "
-		    "are not signed: the large providers want mail of a sender like us signed"),
-		    "set dkim-selector and dkim-key-file in the section forwarder");
-	else
+	if (w->dkim_selector == NULL || w->dkim_key_file == NULL) {
+		struct finding *f = finding_add(out, FINDING_WARNING, "return-dkim", w->domain,
+		    "copies are not signed: the large providers want mail of a sender like us "
+		    "signed");
+		finding_fix(f, "set dkim-selector and dkim-key-file in the section forwarder");
+	} else {
 		judge_selector(v, "return-dkim", w->domain, w->dkim_selector,
 		    w->dkim_key_file, out);
+	}
 	if (w->arc && w->arc_selector != NULL && w->arc_key_file != NULL)
 		judge_selector(v, "return-arc", w->domain, w->arc_selector, w->arc_key_file, out);
 }

@@ -99,35 +99,50 @@ judge_sources(const struct doctor *d, const struct iprev_ip *own, size_t n, stru
 	}
 }
 
+/* "v=spf1 ip4:... -all" of what we send from. */
+static void
+spf_advice(const struct iprev_ip *own, size_t n, struct buf *b)
+{
+	char text[64];
+
+	(void)!buf_puts(b, "v=spf1");
+	for (size_t i = 0; i < n; i++)
+		(void)!buf_printf(b, " "
+		    "ip%d:%s", own[i].n == 4 ? 4 : 6, doctor_ip_text(&own[i], text));
+	(void)!buf_puts(b, " -all");
+}
+
 /* Bounces and delivery reports have no sender: SPF is judged on the EHLO name (1.1.1). */
 static void
 judge_helo_spf(const struct doctor *d, struct dnsview *v, const struct iprev_ip *own, size_t n,
     struct findings *out)
 {
 	const char *host = d->conf->hostname;
+	enum auth_result r = AUTH_PASS;
+	struct finding *f;
+	struct buf advice;
 	char text[64];
+	size_t i;
 
-	for (size_t i = 0; i < n; i++) {
-		enum auth_result r = doctor_spf(d, v, &own[i], host, true);
-
-		if (r == AUTH_PASS)
-			continue;
-		if (r == AUTH_TEMPERROR)
-			doctor_dns_failed(out, "hostname-spf", host, "its SPF record or a name "
-			    "in it");
-		else
-			finding_publish(finding_add(out, FINDING_PROBLEM, "hostname-spf", host,
-			    "mail "
-			    "without a sender from %s does not pass SPF (%s): receivers judge it "
-			    "by this "
-			    "name", doctor_ip_text(&own[i], text), auth_result_name(r)), host,
-			    "TXT", d->naddress == 0 ? SLICE_LIT("v=spf1 a -all") :
-			    SLICE_LIT("v=spf1 a ip4:<ADDRESSES> -all"));
+	for (i = 0; i < n && r == AUTH_PASS; i++)
+		r = doctor_spf(d, v, &own[i], host, true);
+	if (n == 0)
 		return;
-	}
-	if (n > 0)
+	if (r == AUTH_PASS) {
 		finding_add(out, FINDING_OK, "hostname-spf", host, "mail without a sender passes "
 		    "SPF");
+	} else if (r == AUTH_TEMPERROR) {
+		doctor_dns_failed(out, "hostname-spf", host, "its SPF record or a name in it");
+	} else {
+		buf_init(&advice, DOCTOR_FIX_MAX);
+		spf_advice(own, n, &advice);
+		f = finding_add(out, FINDING_PROBLEM, "hostname-spf", host, "mail without a "
+		    "sender from %s does not pass SPF (%s): receivers judge it by this name",
+		    doctor_ip_text(&own[i - 1], text), auth_result_name(r));
+		finding_publish(f, host, "TXT", d->naddress == 0 ? SLICE_LIT("v=spf1 a -all") :
+		    buf_slice(&advice));
+		buf_fini(&advice);
+	}
 }
 
 /* False when DNS does not tell all addresses of our name; what it did tell is judged on. */
@@ -212,10 +227,11 @@ doctor_hostname(const struct doctor *d, struct dnsview *v, const struct conf_dom
 
 	(void)domain;
 	if (!is_public_name(host)) {
-		finding_fix(finding_add(out, FINDING_PROBLEM, "hostname", host, "this is no name "
-		    "that others can look up, and many refuse mail from a relay that calls "
-		    "itself so"),
-		    "set hostname in relay.conf to the full name of this relay in DNS");
+		struct finding *f = finding_add(out, FINDING_PROBLEM, "hostname", host, "this is "
+		    "no name that others can look up, and many refuse mail from a relay that "
+		    "calls itself so");
+		finding_fix(f, "set hostname in relay.conf to the full name of this relay in "
+		    "DNS");
 		return;
 	}
 	judge_addresses(v, host, own, n, out);
@@ -225,24 +241,12 @@ doctor_hostname(const struct doctor *d, struct dnsview *v, const struct conf_dom
 
 /* --- the return-path domain --- */
 
-/* "v=spf1 ip4:... -all" of what we send from. */
-static void
-spf_advice(const struct iprev_ip *own, size_t n, struct buf *b)
-{
-	char text[64];
-
-	(void)!buf_puts(b, "v=spf1");
-	for (size_t i = 0; i < n; i++)
-		(void)!buf_printf(b, " "
-		    "ip%d:%s", own[i].n == 4 ? 4 : 6, doctor_ip_text(&own[i], text));
-	(void)!buf_puts(b, " -all");
-}
-
 static void
 judge_return_mx(const struct doctor *d, struct dnsview *v, const char *fwd, struct findings *out)
 {
 	char record[DNS_NAME_MAX + 16];
 	struct doctor_mx mx;
+	struct finding *f;
 
 	doctor_mx(d, v, fwd, &mx);
 	if (mx.status == DNS_FAIL) {
@@ -255,11 +259,11 @@ judge_return_mx(const struct doctor *d, struct dnsview *v, const char *fwd, stru
 		return;
 	}
 	(void)snprintf(record, sizeof(record), "10 %s.", d->conf->hostname);
-	finding_publish(finding_add(out, FINDING_PROBLEM, "return-mx", fwd, mx.null ?
+	f = finding_add(out, FINDING_PROBLEM, "return-mx", fwd, mx.null ?
 	    "its MX record says that it takes no mail (RFC 7505), so bounces of forwarded copies "
-	    "are lost" : "its MX is not this relay, so bounces of forwarded copies do not come "
-	    "back"),
-	    fwd, "MX", slice_str(record));
+	    "are lost" :
+	    "its MX is not this relay, so bounces of forwarded copies do not come back");
+	finding_publish(f, fwd, "MX", slice_str(record));
 }
 
 /* An address of the documentation networks stands for everybody else. */
@@ -269,17 +273,20 @@ judge_strangers(const struct doctor *d, struct dnsview *v, const char *fwd, stru
 {
 	struct iprev_ip stranger = iprev_parse(SLICE_LIT("203.0.113.254"));
 	enum auth_result r = doctor_spf(d, v, &stranger, fwd, false);
+	struct finding *f;
 
 	if (r == AUTH_FAIL) {
 		finding_add(out, FINDING_OK, "return-spf", fwd, "this relay's addresses pass "
 		    "SPF, others do not");
 		return;
 	}
-	finding_publish(finding_add(out, r == AUTH_PASS ? FINDING_PROBLEM : FINDING_WARNING,
-	    "return-spf", fwd, r == AUTH_PASS ? "its SPF record lets everybody pass" :
-	    "its SPF record does not end in -all (others get "
-	    "%s)", auth_result_name(r)), fwd, "TXT",
-	    advice);
+	if (r == AUTH_PASS)
+		f = finding_add(out, FINDING_PROBLEM, "return-spf", fwd, "its SPF record lets "
+		    "everybody pass");
+	else
+		f = finding_add(out, FINDING_WARNING, "return-spf", fwd, "its SPF record does "
+		    "not end in -all (others get %s)", auth_result_name(r));
+	finding_publish(f, fwd, "TXT", advice);
 }
 
 static void
@@ -288,6 +295,7 @@ judge_return_spf(const struct doctor *d, struct dnsview *v, const char *fwd, str
 	struct iprev_ip own[DOCTOR_ADDRESSES_MAX];
 	size_t n = doctor_addresses(d, v, own);
 	bool fine = n > 0;
+	struct finding *f;
 	struct buf advice;
 	char text[64];
 
@@ -304,9 +312,10 @@ judge_return_spf(const struct doctor *d, struct dnsview *v, const char *fwd, str
 			    "it");
 			break;
 		}
-		finding_publish(finding_add(out, FINDING_PROBLEM, "return-spf", fwd, "copies "
-		    "that we forward from %s do not pass SPF (%s)", doctor_ip_text(&own[i], text),
-		    auth_result_name(r)), fwd, "TXT", buf_slice(&advice));
+		f = finding_add(out, FINDING_PROBLEM, "return-spf", fwd, "copies that we forward "
+		    "from %s do not pass SPF "
+		    "(%s)", doctor_ip_text(&own[i], text), auth_result_name(r));
+		finding_publish(f, fwd, "TXT", buf_slice(&advice));
 	}
 	if (fine)
 		judge_strangers(d, v, fwd, buf_slice(&advice), out);

@@ -235,7 +235,7 @@ def test_keys(doctor):
         f = doctor.alone("return-dkim")
         assert text in f["text"] and '%s. IN TXT "%s"' % (name, good[1]) in joined(f)
     doctor.set(name, TXT=[good[1], other[1]])
-    assert "2 records" in doctor.alone("return-dkim")["text"]
+    assert "several records" in doctor.alone("return-dkim")["text"]
     doctor.set(name, TXT=["v=DKIM1; t=y; " + good[1][9:]])
     assert "t=y" in doctor.alone("return-dkim", "warning")["text"]
     doctor.relay.write_conf(forwarder='dkim-selector = "s1"\n    dkim-key-file = "%s"' % short[0])
