@@ -328,7 +328,8 @@ test_mx(void **state)
 		{ SHOP " MX", SHOP " MX 10 " HOST "\n", FINDING_WARNING, "domain-mx", SHOP,
 		  "only MX host", "in front" },
 		/* by its address */
-		{ SHOP " MX", SHOP " MX 10 b.example\nb.example AAAA 2001:db8::25\n",
+		{ SHOP " MX", SHOP " MX 10 b.example\nb.example A 192.0.2.99\n"
+		  "b.example AAAA 2001:db8::25\n",
 		  FINDING_WARNING, "domain-mx", SHOP, "only MX host", "in front" },
 	};
 	struct row nxdomain = { SHOP " ", "", FINDING_PROBLEM, "domain-mx", SHOP,
