@@ -503,3 +503,26 @@ def test_spec_9_1_a_tag_does_not_make_other_mail_vanish(world):
     assert mail.send(relay.port, SENDER, USER, changed)[0] == 250
     relay.wait_balance(received=3, held=3, dropped=0, forwarded=2, forward_waiting=0)
     assert "loop" in [f["note"] for _, f in came_back(relay, 3)]
+
+
+def test_spec_2_2_6_how_much_of_a_bounce_is_read(world):
+    """A report that stands within 1 MiB and eight levels is read, with whatever behind it; one
+    that stands deeper or later is counted and gone."""
+    relay, path = forwarded(world)
+
+    def inside(levels):
+        data = report(path, "delayed", "4.4.1")
+        for i in range(levels):
+            data = b"Content-Type: multipart/mixed; boundary=n%d\r\n\r\n--n%d\r\n%s\r\n--n%d--\r\n" % (i, i, data, i)
+        return data
+
+    def padded(before):
+        filler = (b"x" * 76 + b"\r\n") * 20000
+        head, body = report(path, "delayed", "4.4.1").split(b"\r\n\r\n", 1)
+        return head + b"\r\n\r\n" + (filler + body if before else body + filler)
+
+    for data, read in ((inside(7), True), (inside(8), False), (padded(False), True), (padded(True), False)):
+        was = bounces(relay)
+        assert mail.send(relay.port, "", path, data)[0] == 250
+        world_wait(lambda: bounces(relay) != was)
+        assert bounces(relay)["delayed"] == was["delayed"] + read

@@ -373,3 +373,58 @@ def test_spec_2_3_1_the_end_of_retention_is_told(world, place):
     assert b"Action: failed" in words and b"Status: 5.4.7" in words
     assert b"Diagnostic-Code" not in words or b"smtp" not in words
     assert identity(relay.wait_balance(received=1, bounced=1, held=0))
+
+
+GATE = [  # sender, From, who signs, parameters of MAIL and RCPT, is he told
+    ("a@pass.example", None, "", "", True),
+    ("a@fail.example", None, "", "", False), ("a@soft.example", None, "", "", False),
+    ("a@neutral.example", None, "", "", False), ("a@nospf.example", None, "", "", False),
+    ("b@bounce.author.example", "x@author.example", "", "", True),      # DMARC, one organization
+    ("b@fail.example", "x@author.example", "", "", False),              # DMARC, another's envelope
+    ("PostMaster@pass.example", None, "", "", False), ("mailer-daemon@pass.example", None, "", "", False),
+    ("x@fwd.relay.example", None, "", "", False),
+    ("a@pass.example", None, "", " NOTIFY=NEVER", False), ("a@pass.example", None, "", " NOTIFY=SUCCESS,DELAY", False),
+    ("a@pass.example", None, " RET=FULL ENVID=q+2B1", " NOTIFY=FAILURE ORCPT=rfc822;Old+2Bone@x.example", True),
+]
+
+
+def test_spec_2_3_4_and_2_3_5_and_2_3_7_and_2_3_8_who_is_told_and_what(world, place, rsa):
+    pem, public = rsa
+    mx = {"MX": ["10 mx.sender.example."]}
+    for name, spf in (("pass", "ip4:127.0.0.5 -all"), ("fail", "-all"), ("soft", "~all"), ("neutral", "?all")):
+        world.dns.set(name + ".example", dict(mx, TXT=["v=spf1 " + spf]))
+    for name in ("nospf.example", "author.example", "bounce.author.example"):
+        world.dns.set(name, mx)
+    world.dns.set("_dmarc.author.example", {"TXT": ["v=DMARC1; p=none"]})
+    world.dns.set("s._domainkey.author.example", {"TXT": ["v=DKIM1; k=rsa; p=" + public]})
+    world.recovery.script = refuse_all
+    relay = world.relay(users=["u%d@shop.example,u%d@recovery.example" % (i, i) for i in range(len(GATE))])
+    world.down()
+    relay.failover("on")
+    session, sent = mail.Session(relay.port), {}
+    for i, (sender, author, options, rcpt_options, _) in enumerate(GATE):
+        user = "u%d@shop.example" % i
+        sent[user] = mail.message(author or "n@sender.example", user, body=b"--x\r\n.dot\r\n")
+        if author:
+            sent[user] = mail.dkim_sign(sent[user], "s", "author.example", pem)
+        session.say("MAIL FROM:<%s>%s" % (sender, options), "RCPT TO:<%s>%s" % (user, rcpt_options))
+        assert session.say(b"BDAT %d LAST\r\n" % len(sent[user]) + sent[user])[:3] == "250"
+    session.close()
+    relay.wait_balance(received=len(GATE), forward_waiting=0)
+    world.up(script=store_refuses)
+    relay.failover("off")
+    until(lambda: relay.log().count("note=\"primary-refused 550 5.1.1\"") == len(GATE))
+    relay.command("queue", "bounce", "--domain", "shop.example", "--reason", "x")
+    relay.wait_balance(bounced=len(GATE), held=0)
+    told = sum(1 for row in GATE if row[4])
+    got = {email.message_from_bytes(m.data).get_payload(1).get_payload(1)["Final-Recipient"][8:]: m.data
+           for m in place.inbox.wait(told)}
+    assert sorted(got) == sorted("u%d@shop.example" % i for i, row in enumerate(GATE) if row[4])
+    assert sum(suppressed(relay).values()) == len(GATE) - told
+    no_secret(*got.values())
+    last = "u%d@shop.example" % (len(GATE) - 1)
+    _, _, status, content = parts(got[last])
+    assert status.get_payload(0)["Original-Envelope-Id"] == "q+1"
+    assert status.get_payload(1)["Original-Recipient"] == "rfc822; Old+one@x.example"
+    assert content.get_content_type() == "message/rfc822" and b"\r\n\r\n" + sent[last] in got[last]
+    assert parts(got["u0@shop.example"])[3].get_content_type() == "text/rfc822-headers"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How forward copies go out (spec 7, 8, 9.3, 10): the end-to-end cases of 14.4 that a
 destination's replies decide. Pauses of hours are seconds here, by configuration."""
+import base64
+import hmac
 import re
 import time
 
@@ -377,3 +379,37 @@ def test_spec_3_9_who_asks_for_smtputf8_and_needs_none_of_it(world):
     relay.failover("off")
     for m in world.recovery.wait(1)[0], world.store.wait(1)[0]:
         assert m.data.endswith(plain) and "SMTPUTF8" not in m.options
+
+def srs(kind, *parts, secret=b"correct-horse-battery"):
+    """An address of the return-path domain as rules 1.2.2 to 1.2.5 write it."""
+    mac = hmac.new(secret, "".join(parts).lower().encode(), "sha1").digest()
+    mark = base64.urlsafe_b64encode(mac).decode()[:8]
+    return "=".join((kind, mark) + parts) + "@fwd.relay.example"
+
+
+def test_spec_1_1_4_and_1_2_4_and_1_2_5_and_1_2_14_and_1_3_2_senders_of_copies(world):
+    """return-path = srs: SRS0, SRS1 that never nests, quotes, opaque where it would be too long,
+    our own as it is; return-path = null beside it (1.1.3)."""
+    old = "AAAA=2W=orig.example=user"
+    hosts = ("sender.example", "hop1.example", "hop2.example", "fwd.relay.example")
+    for host in hosts:
+        world.dns.set(host, {"TXT": ["v=spf1 ip4:127.0.0.5 -all"]})
+    relay = active(world, in_domain="return-path = srs", top="forward-unauthenticated = yes", users=world.USERS + [
+        "null@null.example,null@recovery.example"], more='domain "null.example" {\n primary = "lmtp://127.0.0.1:%d"\n'
+        ' return-path = null\n failover = on\n}' % world.store.port)
+    day = int(time.time()) // 86400 % 1024
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    tt = alphabet[day >> 5] + alphabet[day & 31]
+    want = [("Mario.Rossi@Sender.Example", srs("SRS0", tt, "Sender.Example", "Mario.Rossi")),
+            ("b+1=2@sender.example", srs("SRS0", tt, "sender.example", "b+1=2")),
+            ("srs0+%s@hop1.example" % old, srs("SRS1", "hop1.example", "+" + old)),
+            ("SRS1=BBBB=hop1.example==%s@hop2.example" % old, srs("SRS1", "hop1.example", "=" + old)),
+            ('"john doe"@sender.example', '"%s"@%s' % tuple(srs("SRS0", tt, "sender.example", "john doe").split("@"))),
+            ("a" * 32 + "@sender.example", srs("SRS0", tt, "sender.example", "a" * 32)),     # 64 octets
+            ("a" * 33 + "@sender.example", None), ("x@fwd.relay.example", "x@fwd.relay.example")]
+    for i, (sender, copy) in enumerate(want):
+        assert mail.send(relay.port, sender, USER, mail.message(SENDER, USER))[0] == 250
+        got = world.recovery.wait(i + 1)[i].mail_from
+        assert got == copy if copy else re.fullmatch(r"SRS0=[\w-]{8}=%s=n1=[0-9a-v]{24}@fwd.relay.example" % tt, got)
+    assert mail.send(relay.port, SENDER, "null@null.example", mail.message(SENDER, "null@null.example"))[0] == 250
+    assert world.recovery.wait(len(want) + 1)[-1].mail_from == ""
