@@ -163,30 +163,6 @@ arc_sig_read(struct arc_sig *s, const struct header_field *f, bool seal, int64_t
 
 /* -- Keys ------------------------------------------------------------------------ */
 
-void
-arc_sig_find_key(struct arc_sig *s, struct dnsview *v)
-{
-	char name[2 * DNS_NAME_MAX + 32];
-	struct dkim_tags tags;
-	struct dns_rr rr;
-	struct slice rrs;
-	int n = snprintf(name, sizeof(name), "%s._domainkey.%s", s->selector, s->domain);
-	int st = dnsview_ask(v, DNS_TXT, slice_make(name, (size_t)n), &rrs);
-
-	s->key_state = ARC_KEY_NONE;
-	if (st == DNSVIEW_MISS)
-		s->key_state = ARC_KEY_MISSING;
-	else if (st == DNS_FAIL)
-		s->key_state = ARC_KEY_NO_ANSWER;
-	/* One of several records is as good as another (RFC 6376 3.6.2.2). */
-	while (s->key_state == ARC_KEY_NONE && wire_item_next(&rrs, &dns_rr_wire, &rr) == 1) {
-		if (dkim_tags_parse(rr.data, &tags) != 0 || dkim_tag(&tags, "p").p == NULL)
-			continue;
-		s->key = rr.data;
-		s->key_state = ARC_KEY_THERE;
-	}
-}
-
 /* RFC 6376 3.6.1: NULL when the record allows this signature. */
 static const char *
 read_record(const struct arc_sig *s, struct slice *p)
@@ -215,6 +191,33 @@ read_record(const struct arc_sig *s, struct slice *p)
 	    dkim_list_count(use, SLICE_LIT("email")) == 0)
 		return "key not for email";
 	return NULL;
+}
+
+void
+arc_sig_find_key(struct arc_sig *s, struct dnsview *v)
+{
+	char name[2 * DNS_NAME_MAX + 32];
+	struct dkim_tags tags;
+	struct dns_rr rr;
+	struct slice rrs, p;
+	int n = snprintf(name, sizeof(name), "%s._domainkey.%s", s->selector, s->domain);
+	int st = dnsview_ask(v, DNS_TXT, slice_make(name, (size_t)n), &rrs);
+
+	s->key_state = ARC_KEY_NONE;
+	if (st == DNSVIEW_MISS)
+		s->key_state = ARC_KEY_MISSING;
+	else if (st == DNS_FAIL)
+		s->key_state = ARC_KEY_NO_ANSWER;
+	/* Of several records the first that may be this signature's (RFC 6376 3.6.2.2, 6.1.2);
+	 * else one that says why none is. */
+	while (wire_item_next(&rrs, &dns_rr_wire, &rr) == 1) {
+		if (dkim_tags_parse(rr.data, &tags) != 0 || dkim_tag(&tags, "p").p == NULL)
+			continue;
+		s->key = rr.data;
+		s->key_state = ARC_KEY_THERE;
+		if (read_record(s, &p) == NULL)
+			break;
+	}
 }
 
 /* base64string of RFC 6376 2.10: the '=' at its end may be missing. */

@@ -184,21 +184,23 @@ read_key(struct dkim_signature *s, struct slice txt)
 	return why;
 }
 
-/* One of several records is as good as another (3.6.2.2): the first that has p=. */
-static struct slice
-choose_key(struct slice rrs)
+/* Of several records the first that may be the key of this signature (3.6.2.2, 6.1.2): two
+ * algorithms may share a selector, and DNS keeps no order. NULL, or why none is. */
+static const char *
+choose_key(struct dkim_signature *s, struct slice rrs)
 {
-	struct slice first = SLICE_NONE;
-	struct dkim_tags tags;
+	const char *first = NULL;
 	struct dns_rr rr;
 
 	while (wire_item_next(&rrs, &dns_rr_wire, &rr) == 1) {
-		if (dkim_tags_parse(rr.data, &tags) == 0 && dkim_tag(&tags, "p").p != NULL)
-			return rr.data;
-		if (first.p == NULL)
-			first = rr.data;
+		const char *why = read_key(s, rr.data);
+
+		if (why == NULL)
+			return NULL;
+		if (first == NULL)
+			first = why;
 	}
-	return first;
+	return first == NULL ? "no key" : first;
 }
 
 static void
@@ -220,7 +222,7 @@ find_key(struct dkim_signature *s, struct dnsview *v)
 		decide(s, AUTH_PERMERROR, "no key");
 		return;
 	}
-	why = read_key(s, choose_key(rrs));
+	why = choose_key(s, rrs);
 	if (why != NULL)
 		decide(s, AUTH_PERMERROR, why);
 }

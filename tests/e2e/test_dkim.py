@@ -181,10 +181,13 @@ def test_signatures_and_keys_to_the_letter_of_rfc6376(world, rsa):
                           capture_output=True, check=True).stdout
     for name, p in (("s1", public), ("bare", base64.b64encode(bare).decode())):
         world.dns.set(name + "._domainkey.sender.example", {"TXT": ["v=DKIM1; p=" + p]})
+    world.dns.set("pair._domainkey.sender.example", {"TXT": [
+        "v=DKIM1; p=", "v=DKIM1; s=web; p=" + public, PUBLIC, "v=DKIM1; k=rsa; p=" + public, "other text"]})
     whole = raw(MSG, signer)[1]
     rows = [
         (b"pass", {}),
         (b"pass", {"s": b"bare"}),                      # 3.6.1: an RSAPublicKey, as its text has it
+        (b"pass", {"s": b"pair"}),                      # 3.6.2.2: several records, ours among them
         (b"pass", {"l": b"%076d" % whole}),             # 3.5: 1*76DIGIT
         (b"fail", {"l": b"%076d" % (whole + 1)}),
         (b"neutral", {"l": b"%077d" % whole}),
@@ -195,8 +198,10 @@ def test_signatures_and_keys_to_the_letter_of_rfc6376(world, rsa):
         (b"pass", {"t": b"1000", "x": b"999999999999"}),
         (b"neutral", {"t": b"2000", "x": b"2000"}),
     ]
-    got = Judge(world).results([raw(MSG, signer, **tags)[0] for _, tags in rows])
-    assert got == [[want] for want, _ in rows]
+    sent = [raw(MSG, signer, **tags)[0] for _, tags in rows]
+    ed = lambda text: SEED.sign(hashlib.sha256(text).digest()).signature
+    sent.append(raw(MSG, ed, s=b"pair", a=b"ed25519-sha256")[0])
+    assert Judge(world).results(sent) == [[want] for want, _ in rows] + [[b"pass"]]
 
 
 class Opendkim:

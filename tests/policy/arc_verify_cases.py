@@ -47,6 +47,9 @@ ZONE = {
 }
 if ED is not None:
     ZONE[b"ed"] = b"v=DKIM1; k=ed25519; p=" + base64.b64encode(bytes(ED.verify_key))
+# Records that stand before those of ZONE at the same name.
+BEFORE = {b"pair": [b"v=DKIM1; p=", b"v=DKIM1; k=ed25519; p=" + b"A" * 43 + b"=", b"v=DKIM1; s=web; p=" + PUB]}
+ZONE[b"pair"] = b"v=DKIM1; p=" + PUB
 DOMAINS = [b"hop1.example", b"hop2.example", b"hop3.example", b"fwd.example.it"]
 
 
@@ -260,6 +263,7 @@ case("a= unknown", "fail", seal(MSG, seal_tags={"a": b"rsa-sha512"}))
 for sel in (b"revoked", b"junk", b"badb64", b"v2", b"sha1only", b"web", b"edtype", b"nothere"):
     case("key " + sel.decode(), "fail", seal(MSG, s=sel),
          "dkimpy does not look at h=" if sel == b"sha1only" else None)
+case("RFC 6376 3.6.2.2: one of several records", "pass", seal(MSG, s=b"pair"))
 case("key of the message signature missing", "fail", seal(MSG, ams={"s": b"nothere"}))
 case("key of another domain", "fail", seal(MSG, d=b"other.example"))
 
@@ -451,8 +455,8 @@ case("sealed by the relay, second From", "fail", b"From: e@evil.example\r\n" + s
 if WRONG:
     sys.exit("\n".join(WRONG))
 with open(sys.argv[1] + "/cases", "wb") as out:
-    zone = b"".join(s + b"._domainkey." + d + b" TXT " + r + b"\n"
-                    for d in DOMAINS for s, r in ZONE.items())
+    zone = b"".join(s + b"._domainkey." + d + b" TXT " + r + b"\n" for d in DOMAINS
+                    for s, last in ZONE.items() for r in BEFORE.get(s, []) + [last])
     out.write(b"%d\n" % len(zone) + zone)
     for name, want, theirs, oldest, msg in CASES:
         out.write(("%s\t%s\t%s\t%d\t%d\n" % (name, want, theirs, oldest, len(msg))).encode())
