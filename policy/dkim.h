@@ -27,6 +27,7 @@ struct dkim_signature {
 	struct slice	 b, h;		/* tag values, folding inside */
 	char		 b_start[128];	/* beginning of b= without white space */
 	size_t		 b_show;	/* octets that tell it apart from the others (RFC 6008) */
+	uint64_t	 made;		/* t=, UINT64_MAX for none */
 	bool		 has_l;
 	uint64_t	 l;		/* octets of canonical body that are signed */
 	char		 key[1024];	/* the key record as the library gets it */
@@ -39,7 +40,7 @@ void dkim_del(struct dkim **dp);	/* dkim_free is the library's */
 
 void dkim_start(struct dkim *d);
 void dkim_field(struct dkim *d, const struct header_field *f);
-/* Decides what needs no cryptography and looks up keys. now_s: for x=. */
+/* Decides what needs no cryptography and looks up keys. now_s: for t= and x=. */
 void dkim_keys(struct dkim *d, struct dnsview *v, int64_t now_s);
 /* The rest, with the library if any signature is still undecided. */
 void dkim_check(struct dkim *d, struct slice msg);

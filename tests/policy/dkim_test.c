@@ -4,6 +4,8 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,13 +16,14 @@
 #include "policy/dkim.h"
 #include "policy/dkim_key.h"
 #include "policy/dkim_tags.h"
+#include "policy/sign.h"
 #include "tests/policy/dkim_fixture.h"
 #include "tests/policy/zone.h"
 
 enum { NOW = 1800000000 };
 
 static enum auth_result
-verify(struct dkim *d, struct slice msg, unsigned *rounds)
+verify_at(struct dkim *d, struct slice msg, const char *zone, int64_t now_s, unsigned *rounds)
 {
 	struct header_field f;
 	struct dnsview view;
@@ -37,18 +40,24 @@ verify(struct dkim *d, struct slice msg, unsigned *rounds)
 		header_start(&h, msg);
 		while (header_next(&h, &f))
 			dkim_field(d, &f);
-		dkim_keys(d, &view, NOW);
+		dkim_keys(d, &view, now_s);
 		if (view.nwant == 0)
 			break;
 		buf_clear(&wants);
 		assert_int_equal(dnsview_wants(&view, &wants), 0);
-		zone_answers(dkim_fixture_zone, buf_slice(&wants), &answers);
+		zone_answers(zone, buf_slice(&wants), &answers);
 	}
 	dkim_check(d, msg);
 	dnsview_fini(&view);
 	buf_fini(&answers);
 	buf_fini(&wants);
 	return dkim_overall(d);
+}
+
+static enum auth_result
+verify(struct dkim *d, struct slice msg, unsigned *rounds)
+{
+	return verify_at(d, msg, dkim_fixture_zone, NOW, rounds);
 }
 
 static void
@@ -230,6 +239,86 @@ keys_make_room(void **state)
 	dkim_key_forget();
 }
 
+static struct sign_key *
+new_key(void)
+{
+	EVP_PKEY *k = EVP_RSA_gen(1024);
+	BIO *bio = BIO_new(BIO_s_mem());
+	struct sign_key *key;
+	const char *why;
+	char *p;
+	long n;
+
+	assert_int_equal(PEM_write_bio_PrivateKey(bio, k, NULL, NULL, 0, NULL, NULL), 1);
+	n = BIO_get_mem_data(bio, &p);
+	key = sign_key_new(slice_make(p, (size_t)n), &why);
+	BIO_free(bio);
+	EVP_PKEY_free(k);
+	assert_non_null(key);
+	return key;
+}
+
+/* RFC 6376 3.5 t= and x=, by the time of arrival and not by the clock on the wall: what is
+ * looked at again later says the same. */
+static void
+times_rfc6376(void **state)
+{
+	static const struct {
+		const char *first;
+		int64_t when, now_s;
+		enum auth_result want;
+	} t[] = {
+		{ "v=1;", 1600000000, 1600000000, AUTH_PASS },
+		{ "v=1; x=1600000100;", 1600000000, 1600000100, AUTH_PASS },
+		{ "v=1; x=1600000100;", 1600000000, 1600000101, AUTH_POLICY },
+		{ "v=1; x=1600000000;", 1600000000, 1600000000, AUTH_NEUTRAL },
+		{ "v=1; x=999999999999;", 1600000000, 1600000000, AUTH_PASS },
+		{ "v=1;", 0, NOW, AUTH_PASS },
+		{ "v=1;", 1, NOW, AUTH_PASS },
+		{ "v=1;", NOW + 300, NOW, AUTH_PASS },
+		{ "v=1;", NOW + 301, NOW, AUTH_NEUTRAL },
+		{ "v=1;", 999999999999, NOW, AUTH_NEUTRAL },
+	};
+	static const char from[] = "From: a@x.example\r\n";
+	struct sign_field field = { SLICE_LIT("From"), SLICE_LIT(from) };
+	const struct sign_fields fields = { .field = &field, .n = 1 };
+	struct sign_key *key = new_key();
+	struct sign_body *body = sign_body_new();
+	struct dkim *d = dkim_new();
+	struct buf msg, zone;
+	uint8_t hash[SIGN_HASH];
+	unsigned rounds;
+
+	(void)state;
+	buf_init(&msg, 4096);
+	buf_init(&zone, 4096);
+	assert_int_equal(buf_puts(&zone, "s._domainkey.x.example TXT "), 0);
+	assert_int_equal(sign_key_record(key, &zone), 0);
+	assert_int_equal(buf_put(&zone, "\n", 2), 0);
+	sign_body_start(body);
+	sign_body_put(body, SLICE_LIT("hi\r\n"));
+	sign_body_end(body, hash);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		const struct sign_spec spec = {
+			.name = SLICE_LIT("DKIM-Signature"), .first = slice_str(t[i].first),
+			.domain = SLICE_LIT("x.example"), .selector = SLICE_LIT("s"),
+			.when = t[i].when, .h = SLICE_LIT("From"),
+		};
+
+		print_message("[ case ] %zu\n", i);
+		buf_clear(&msg);
+		assert_int_equal(sign_field(&msg, key, &spec, &fields, hash), 0);
+		assert_int_equal(buf_printf(&msg, "%s\r\nhi\r\n", from), 0);
+		assert_int_equal(verify_at(d, buf_slice(&msg), buf_slice(&zone).p, t[i].now_s,
+		    &rounds), t[i].want);
+	}
+	dkim_del(&d);
+	sign_body_free(&body);
+	sign_key_free(&key);
+	buf_fini(&msg);
+	buf_fini(&zone);
+}
+
 int
 main(void)
 {
@@ -240,6 +329,7 @@ main(void)
 		cmocka_unit_test(tag_lists),
 		cmocka_unit_test(keys_are_read_once),
 		cmocka_unit_test(keys_make_room),
+		cmocka_unit_test(times_rfc6376),
 	};
 
 	return cmocka_run_group_tests_name("policy/dkim", tests, NULL, NULL);
