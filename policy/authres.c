@@ -220,15 +220,6 @@ same_id(struct slice s, struct slice id)
 	    address_domain_canonical(id, own, sizeof(own)) == 0 && strcmp(name, own) == 0;
 }
 
-/* The id, and behind it an octet that no host name has: a hasty reader stops there. */
-static bool
-begins_with_id(struct slice s, struct slice id)
-{
-	unsigned char c = s.n > id.n ? (unsigned char)s.p[id.n] : '.';
-
-	return slice_ieq(slice_sub(s, 0, id.n), id) && c < 0x80 && !is_name_octet((char)c);
-}
-
 static bool
 is_number(struct slice s)
 {
@@ -238,12 +229,18 @@ is_number(struct slice s)
 	return s.n > 0;
 }
 
+/* The id anywhere. As a word: between octets that no name has, where a hasty reader who takes
+ * them for blanks or brackets stops. */
 static bool
-contains(struct slice s, struct slice id)
+contains(struct slice s, struct slice id, bool word)
 {
-	for (size_t i = 0; id.n > 0 && i + id.n <= s.n; i++)
-		if (slice_ieq(slice_sub(s, i, i + id.n), id))
+	for (size_t i = 0; id.n > 0 && i + id.n <= s.n; i++) {
+		bool inside = (i > 0 && is_name_octet(s.p[i - 1])) ||
+		    (i + id.n < s.n && is_name_octet(s.p[i + id.n]));
+
+		if ((!word || !inside) && slice_ieq(slice_sub(s, i, i + id.n), id))
 			return true;
+	}
 	return false;
 }
 
@@ -259,10 +256,11 @@ authres_is_from(struct slice value, struct slice authserv_id)
 		return false;
 	/* Broken on purpose, perhaps: some reader may still see our name in it. */
 	if (!decode_id(value, &d))
-		return contains(value, id);
+		return contains(value, id, false);
 	/* Readers differ in whether "mx" (comment) ".example" is one word: both count. */
 	all = slice_make(d.text, d.n);
-	if (same_id(all, id) || same_id(slice_sub(all, 0, d.first), id) || begins_with_id(all, id))
+	if (same_id(all, id) || same_id(slice_sub(all, 0, d.first), id) ||
+	    contains(all, id, true))
 		return true;
 	return is_number(slice_sub(all, d.last, d.n)) && same_id(slice_sub(all, 0, d.last), id);
 }

@@ -33,9 +33,9 @@ __attribute__((warn_unused_result)) int authres_end(struct authres *a, struct sl
 
 /*
  * Does this field value name `authserv_id`? Comments (nested), folding, quotes, escapes,
- * letter case, U-labels, a version suffix and a last dot do not hide it, nor does what no name
- * can have behind it; a value with unclosed comments or quotes counts when the id is anywhere
- * before the first results.
+ * letter case, U-labels, a version suffix and a last dot do not hide it, nor do octets that
+ * no name has before or behind it; a value with unclosed comments or quotes counts when the
+ * id is anywhere before the first results.
  */
 bool authres_is_from(struct slice value, struct slice authserv_id);
 

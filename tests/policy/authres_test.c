@@ -86,8 +86,11 @@ spec_4_3_ours_or_not(void **state)
 		{ true, " mx.primary.example, x; spf=pass" },
 		{ true, " mx.primary.example=1; spf=pass" },
 		{ true, " mx.primary.example\001; spf=pass" },
+		{ true, "\013mx.primary.example; spf=pass" },
+		{ true, "\xc2\xa0mx.primary.example\xc2\xa0; spf=pass" },
+		{ true, " <mx.primary.example>; spf=pass" },
+		{ true, " , mx.primary.example; spf=pass" },
 		/* others */
-		{ false, " mx.primary.example\xc3\xa8; spf=pass" },
 		{ false, " mx.primary.example-2; spf=pass" },
 		{ false, " mx.prim\xc3\xa0ry.example; spf=pass" },
 		{ false, "" },
