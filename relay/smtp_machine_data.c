@@ -34,7 +34,10 @@ machine_no_rcpt(const struct smtp_machine *m)
 {
 	if (m->rcpt_deferred)
 		return "451 4.5.1 no recipient was taken, try again later";
-	return m->rcpt_refused ? "554 5.5.1 no valid recipients" : "503 5.5.1 RCPT comes first";
+	if (!m->rcpt_refused)
+		return "503 5.5.1 RCPT comes first";
+	/* RFC 2033 4.2 knows 503 only, RFC 2920 3.1 asks for 554 */
+	return m->lmtp ? "503 5.5.1 no valid recipients" : "554 5.5.1 no valid recipients";
 }
 
 struct smtp_step
