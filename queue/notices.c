@@ -20,6 +20,8 @@ enum {
 	NOTICE_TEXT_MAX = 64
 };
 
+#define NOT_SENDABLE	"not-sendable"	/* how a note of queue/legs.c begins */
+
 enum job_state {
 	JOB_NEW,	/* to be begun, or begun again */
 	JOB_DISK,	/* a read is under way */
@@ -509,21 +511,25 @@ notices_words(const char *note, char status[16], char text[64])
 {
 	char enhanced[16] = "";
 	unsigned code = 0;
+	/* "bounced" is what notices_bounce puts in front */
+	const char *why = strncmp(note, "bounced ", 8) == 0 ? note + 8 : note;
 
-	/* "bounced" is what notices_bounce makes of it */
-	if ((sscanf(note, "primary-refused %3u %15s", &code, enhanced) >= 1 ||
-	    sscanf(note, "bounced %3u %15s", &code, enhanced) >= 1) && code >= 500 && code <= 599) {
+	if ((sscanf(note, "primary-refused %3u %15s", &code, enhanced) >= 1 || (why != note &&
+	    sscanf(why, "%3u %15s", &code, enhanced) >= 1)) && code >= 500 && code <= 599) {
 		bool has = enhanced[0] == '5' && enhanced[1] == '.';
 
 		(void)snprintf(status, 16, "%s", has ? enhanced : "5.0.0");
 		(void)snprintf(text, 64, "%u%s%s", code, has ? " " : "", has ? enhanced : "");
 		return true;
 	}
-	if (sscanf(note, "not-sendable %15s", enhanced) == 1) {
-		/* the message's own fault (5.6.3, 5.6.7, 5.3.4) is said, our routing is not */
-		bool own = strncmp(enhanced, "5.6.", 4) == 0 || strcmp(enhanced, "5.3.4") == 0;
+	if (strncmp(why, NOT_SENDABLE, sizeof(NOT_SENDABLE) - 1) == 0) {
+		/* "not-sendable 0 5.6.7" (queue/legs.c): the message's own fault (5.6.3, 5.6.7,
+		 * 5.3.4) is said, our routing is not */
+		const char *last = strrchr(why, ' ');
+		bool own = last != NULL && (strncmp(last, " 5.6.", 5) == 0 ||
+		    strcmp(last, " 5.3.4") == 0);
 
-		(void)snprintf(status, 16, "%s", own ? enhanced : "5.3.0");
+		(void)snprintf(status, 16, "%s", own ? last + 1 : "5.3.0");
 		(void)snprintf(text, 64, "the mailbox server cannot take this message");
 		return false;
 	}
@@ -542,8 +548,11 @@ notices_bounce(struct notices *n, const struct spool_entry *e, const struct legs
 	if (spool_note(n->queue->spool, e->ref, LEG_HOLD, note, sizeof(note)) < 0)
 		note[0] = '\0';
 	primary = notices_words(note, status, text);
-	if (primary)	/* kept: the copy may be lost later, see notices_lost */
+	/* kept: the copy may be lost later (notices_lost), or it has to be told again */
+	if (primary)
 		(void)snprintf(with.note, sizeof(with.note), "bounced %s", text);
+	else if (strncmp(note, NOT_SENDABLE, sizeof(NOT_SENDABLE) - 1) == 0)
+		(void)snprintf(with.note, sizeof(with.note), "bounced %.80s", note);
 	if (e->kind != RCPT_USER || e->leg[LEG_FORWARD].state == LEG_DELIVERED) {
 		if (e->kind == RCPT_USER)	/* 2.1.2: somebody has it */
 			count_suppressed(n, e, NOTICE_FAILED, SLICE_LIT("forwarded"));

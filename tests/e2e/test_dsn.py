@@ -237,6 +237,18 @@ def test_spec_2_3_1_no_notification_when_a_copy_was_taken(world, place):
     assert suppressed(relay) == {"forwarded": 1} and place.inbox.messages == []
 
 
+def test_spec_2_3_8_why_the_store_cannot_take_it(world, place):
+    """Not the store's reply, but the reason of ours that it has no SMTPUTF8 (3.9)."""
+    relay = world.relay()
+    relay.failover("off")
+    data = mail.message(SENDER, USER).replace(b"prova", "perch\u00e9".encode())
+    assert mail.send(relay.port, SENDER, USER, data, options=["SMTPUTF8"])[0] == 250
+    until(lambda: relay.command("queue", "bounce", "--state", "refused", "--reason", "x")["count"] == 1)
+    status = parts(place.inbox.wait(1)[0].data)[2].as_bytes()
+    assert b"Status: 5.6.7" in status and b"Diagnostic-Code: X-Salvaposta;" in status
+    relay.stop()
+
+
 def test_spec_2_3_5_limits_per_target(world, place):
     relay = world.relay(top="dsn-per-target = 2")
     world.down()
