@@ -50,7 +50,7 @@ notify_build(const struct notify_from *f, const struct seal_notify *q,
 		.env = env, .rcpt = rcpt, .action = action_of(q->action), .status = q->status,
 		.source = q->primary ? DSN_TEXT_PRIMARY : DSN_TEXT_OURS, .text = q->text,
 		.content = content, .mta = f->mta, .now_ms = (int64_t)q->now_ms,
-		.retry_until_ms = (int64_t)q->until_ms, .key = f->key,
+		.retry_until_ms = (int64_t)q->until_ms, .seven_bit = q->seven_bit != 0, .key = f->key,
 		.selector = f->selector, .body = f->body,
 	};
 	struct dsn_question ask = {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/attempt_priv.h"
+#include "queue/notices.h"
 
 void
 attempt_notice_place(struct attempts *a, struct work *w, struct slice address)
@@ -94,6 +95,8 @@ attempt_notice_reply(struct attempts *a, struct work *w, const struct queue_deli
 		break;
 	case DELIVER_PERM:
 	case DELIVER_LOCAL:
+		if (m->outcome == DELIVER_LOCAL && slice_eq(m->enhanced, SLICE_LIT("5.6.3")))
+			notices_narrow(a->notices, &w->item->e);
 		notice_ends(a, w, LEG_FAILED, m->code, m->outcome == DELIVER_PERM ? "refused" :
 		    "not-sendable");
 		end = m->scope == SCOPE_HOST ? SCHEDULE_NEUTRAL : SCHEDULE_WORKED;

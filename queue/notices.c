@@ -31,8 +31,9 @@ enum job_state {
 struct notice {
 	struct notices	*notices;	/* NULL: they are gone, only the spool knows it */
 	struct spool_entry e;		/* what it is about */
-	struct spool_entry reminder;	/* DELAYED: to be settled as well */
-	bool		 reminds;	/* DELAYED: `e` is not known before that was read */
+	struct spool_entry reminder;	/* DELAYED: to be settled as well; `seven`: the first one */
+	bool		 reminds;	/* `e` is not known before that was read */
+	bool		 seven;		/* FAILED once more, as the sender's host can take it */
 	struct spool_fetch *fetch;	/* JOB_DISK */
 	char		*sender;	/* of the message, owned; NULL before it was read */
 	uint8_t		 action;	/* enum seal_notice */
@@ -342,7 +343,7 @@ notice_ask(struct notice *j, struct spool_message *m)
 	j->req = ++n->req;
 	const struct seal_notify ask = {
 		.req = j->req, .rcpt_index = j->e.rcpt_index, .action = j->action,
-		.primary = j->primary, .now_ms = (uint64_t)clock_wall_ms(),
+		.primary = j->primary, .seven_bit = j->seven, .now_ms = (uint64_t)clock_wall_ms(),
 		.until_ms = j->action == NOTICE_DELAYED ? (uint64_t)(j->e.received_ms +
 		    q->role->conf->hold_retention_ms) : 0,
 		.status = slice_str(j->status), .text = slice_str(j->text),
@@ -367,7 +368,7 @@ notice_read(struct notice *j, struct spool_message *m)
 	notice_ask(j, m);
 }
 
-/* The recipient a reminder is about, if it is still held. */
+/* The recipient that a reminder or a notification is about. */
 static bool
 reminded_of(struct notices *n, const struct spool_entry *e, const struct spool_message *m,
     struct spool_entry *out)
@@ -382,8 +383,18 @@ reminded_of(struct notices *n, const struct spool_entry *e, const struct spool_m
 	    slice_u64(slice_sub(r.token, MSGID_TEXT + 1, r.token.n), &index) == 0 &&
 	    index <= UINT16_MAX &&
 	    spool_find_rcpt(n->queue->spool, id, (uint16_t)index, RCPT_USER, &ref) == 0 &&
-	    spool_get(n->queue->spool, ref, out) == 0 &&
-	    !leg_settled((enum leg_state)out->leg[LEG_HOLD].state);
+	    spool_get(n->queue->spool, ref, out) == 0;
+}
+
+/* What was told once, in its words. */
+static void
+notice_say_again(struct notice *j)
+{
+	char note[LEGS_NOTE_MAX] = "";
+
+	if (spool_note(j->notices->queue->spool, j->e.ref, LEG_HOLD, note, sizeof(note)) < 0)
+		note[0] = '\0';
+	j->primary = notices_words(note, j->status, j->text);
 }
 
 static void
@@ -393,7 +404,14 @@ notice_reminded(struct notice *j, struct spool_message *m)
 
 	if (m == NULL)
 		return;
-	if (!reminded_of(n, &j->reminder, m, &j->e)) {
+	bool found = reminded_of(n, &j->reminder, m, &j->e);
+	if (j->seven && !found) {
+		notice_suppressed(j, SLICE_LIT("unavailable"));
+		return;
+	}
+	if (j->seven) {
+		notice_say_again(j);
+	} else if (!found || leg_settled((enum leg_state)j->e.leg[LEG_HOLD].state)) {
 		settle_reminder(n, &j->reminder, "in-time");
 		notice_unlink(j);
 		notice_free(j);
@@ -609,6 +627,26 @@ notices_lost(struct notices *n, const struct spool_entry *e, notices_done_fn *do
 	j->done = done;
 	j->arg = arg;
 	j->primary = notices_words(note, j->status, j->text);
+	notice_try(j);
+}
+
+static void
+narrow_done(void *arg)
+{
+	(void)arg;
+}
+
+void
+notices_narrow(struct notices *n, const struct spool_entry *e)
+{
+	if (n->count >= NOTICES_MAX) {
+		count_suppressed(n, e, NOTICE_FAILED, SLICE_LIT("unavailable"));
+		return;
+	}
+	struct notice *j = notice_new(n, e, NOTICE_FAILED);
+	j->reminder = *e;
+	j->reminds = j->seven = true;
+	j->done = narrow_done;
 	notice_try(j);
 }
 

@@ -45,6 +45,9 @@ void notices_taken(struct notices *n, const struct spool_entry *e, bool lmtp,
  * 2.2.3): nobody has it, so its sender is told after all. `done` as above.
  */
 void notices_lost(struct notices *n, const struct spool_entry *e, notices_done_fn *done, void *arg);
+/* A failed notification, which returns a message of 8 bits, met a host that takes 7: its sender
+ * gets one with the header only (RFC 3461 4.3 lets us), rather than none. */
+void notices_narrow(struct notices *n, const struct spool_entry *e);
 /* A recipient with NOTIFY=DELAY was committed. */
 void notices_remind(struct notices *n, const struct spool_entry *e);
 /* A RCPT_REMINDER is due. False: not now. */

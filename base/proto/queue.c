@@ -76,6 +76,7 @@ static const struct wire_field notify_f[] = {
 	WIRE_U16(N, rcpt_index, UINT16_MAX),
 	WIRE_U8(N, action, NOTICE_MAX - 1),
 	WIRE_U8(N, primary, 1),
+	WIRE_U8(N, seven_bit, 1),
 	WIRE_U64(N, now_ms),
 	WIRE_U64(N, until_ms),
 	WIRE_STR(N, status, 16),

@@ -57,6 +57,7 @@ struct seal_notify {
 	uint16_t	rcpt_index;
 	uint8_t		action;		/* enum seal_notice */
 	uint8_t		primary;	/* `text` is the primary's; else ours */
+	uint8_t		seven_bit;	/* the sender's host takes nothing else */
 	uint64_t	now_ms;		/* wall clock */
 	uint64_t	until_ms;	/* NOTICE_DELAYED: tried until then; 0 not said */
 	struct slice	status;		/* "5.4.7" */

@@ -237,6 +237,26 @@ def test_spec_2_3_1_no_notification_when_a_copy_was_taken(world, place):
     assert suppressed(relay) == {"forwarded": 1} and place.inbox.messages == []
 
 
+def test_spec_2_3_7_a_host_of_seven_bits_gets_the_header_only(world, place):
+    """RET=FULL of a message with 8 bits, and the sender's host does not know 8BITMIME: what was
+    refused is said all the same, without the content."""
+    place.inbox.extensions = ["PIPELINING", "ENHANCEDSTATUSCODES"]
+    relay = world.relay()
+    data = refused(world, relay, data=mail.message(SENDER, USER, body=b"perch\xc3\xa9\r\n"),
+                   options=["RET=FULL", "BODY=8BITMIME"])
+    relay.command("queue", "bounce", "--state", "refused", "--reason", "x")
+    dsn = place.inbox.wait(1)[0]
+    text, status, header = parts(dsn.data)[1:]
+    assert b"Status: 5.1.1" in status.as_bytes() and header.get_content_type() == "text/rfc822-headers"
+    assert b"Diagnostic-Code: smtp; 550 5.1.1" in status.as_bytes()
+    assert dsn.data.isascii() and b"perch" not in dsn.data and data.split(b"\r\n\r\n")[0] in dsn.data
+    relay.wait_balance(bounced=1, held=0)
+    no_secret(dsn.data)
+    time.sleep(0.5)
+    assert len(place.inbox.messages) == 1
+    relay.stop()
+
+
 def test_spec_2_3_8_why_the_store_cannot_take_it(world, place):
     """Not the store's reply, but the reason of ours that it has no SMTPUTF8 (3.9)."""
     relay = world.relay()
