@@ -63,6 +63,7 @@ struct dns {
 	struct loop		*loop;		/* borrowed */
 	struct dns_net		*net;		/* owned */
 	struct dns_hosts	*hosts;		/* owned */
+	struct dns_hosts	*localhost;	/* owned; all that is not DNS's in a verdict */
 	char			*resolv_conf;	/* owned text or NULL */
 	struct timer		*timer;		/* runs the ready list */
 	void			*table;		/* tsearch root of entries */
@@ -252,12 +253,12 @@ dns_static(struct dns *d, uint16_t type, const char *name, uint8_t status)
 
 /* The entry for that question: known, in flight, or now asked. */
 static struct dns_entry *
-dns_entry_for(struct dns *d, uint16_t type, const char *name)
+dns_entry_for(struct dns *d, const struct dns_hosts *hosts, uint16_t type, const char *name)
 {
 	struct dns_entry *e;
 
 	buf_clear(&d->rrs);
-	if (dns_hosts_find(d->hosts, type, name, &d->rrs))
+	if (dns_hosts_find(hosts, type, name, &d->rrs))
 		return dns_static(d, type, name, DNS_OK);
 	e = dns_entry_find(d, type, name);
 	if (e != NULL && !e->pending && e->expires_ms <= clock_mono_ms()) {
@@ -286,8 +287,9 @@ dns_entry_for(struct dns *d, uint16_t type, const char *name)
 	return e;
 }
 
-struct dns_query *
-dns_ask(struct dns *d, uint16_t type, struct slice name, dns_fn *fn, void *arg)
+static struct dns_query *
+dns_ask_beside(struct dns *d, const struct dns_hosts *hosts, uint16_t type, struct slice name,
+    dns_fn *fn, void *arg)
 {
 	struct slice asked = slice_sub(name, 0, DNS_NAME_MAX);
 	struct dns_query *q = mem_new(sizeof(*q) + asked.n + 1);
@@ -303,7 +305,7 @@ dns_ask(struct dns *d, uint16_t type, struct slice name, dns_fn *fn, void *arg)
 	if (dns_name_clean(name, clean) != 0)
 		e = dns_static(d, type, "", DNS_NXDOMAIN);
 	else
-		e = dns_entry_for(d, type, clean);
+		e = dns_entry_for(d, hosts, type, clean);
 	q->entry = e;
 	e->refs++;
 	if (!e->pending) {
@@ -316,6 +318,18 @@ dns_ask(struct dns *d, uint16_t type, struct slice name, dns_fn *fn, void *arg)
 		dns_send(d, e);
 	}
 	return q;
+}
+
+struct dns_query *
+dns_ask(struct dns *d, uint16_t type, struct slice name, dns_fn *fn, void *arg)
+{
+	return dns_ask_beside(d, d->hosts, type, name, fn, arg);
+}
+
+struct dns_query *
+dns_ask_public(struct dns *d, uint16_t type, struct slice name, dns_fn *fn, void *arg)
+{
+	return dns_ask_beside(d, d->localhost, type, name, fn, arg);
 }
 
 void
@@ -374,7 +388,7 @@ dns_cached(struct dns *d, uint16_t type, struct slice name, struct buf *out)
 	if (dns_name_clean(name, clean) != 0)
 		return false;
 	buf_clear(&d->rrs);
-	if (dns_hosts_find(d->hosts, type, clean, &d->rrs)) {
+	if (dns_hosts_find(d->localhost, type, clean, &d->rrs)) {
 		e = made = dns_static(d, type, clean, DNS_OK);
 		made->refs = 1;
 	} else {
@@ -454,6 +468,7 @@ dns_new(struct loop *l, const struct conf *c, const char *resolv_conf, const cha
 	d->loop = l;
 	d->resolv_conf = mem_str(resolv_conf);
 	d->hosts = dns_hosts_new(hosts);
+	d->localhost = dns_hosts_new(NULL);
 	TAILQ_INIT(&d->pending);
 	TAILQ_INIT(&d->lru);
 	TAILQ_INIT(&d->ready);
@@ -512,6 +527,7 @@ dns_free(struct dns **dp)
 	while ((e = TAILQ_FIRST(&d->lru)) != NULL)
 		dns_entry_forget(d, e);
 	dns_hosts_free(&d->hosts);
+	dns_hosts_free(&d->localhost);
 	timer_free(&d->timer);
 	buf_fini(&d->rrs);
 	free(d->resolv_conf);

@@ -4,7 +4,9 @@
  * flight are asked once. Answers are normalised (base/dnsrr.h): CNAMEs followed,
  * names lower case, TXT strings joined; what cannot be parsed, is too large or timed
  * out is DNS_FAIL, never an empty answer. Names from /etc/hosts (given as text) are
- * answered from it for A and AAAA; "localhost" is built in.
+ * answered from it for A and AAAA by dns_ask, which finds the way to other hosts.
+ * What verify is told (dns_ask_all, dns_cached) is what DNS says: a name pinned to an
+ * inner address must not make SPF fail for its owner. "localhost" is built in.
  */
 #ifndef RELAY_DNS_H
 #define RELAY_DNS_H

@@ -135,7 +135,7 @@ dns_ask_all(struct dns *d, struct slice wants, int64_t timeout_ms, dns_batch_fn 
 	timer_arm(b->timer, b->n == 0 ? 0 : timeout_ms);
 	for (i = 0; i < b->n; i++) {
 		b->item[i].batch = b;
-		b->item[i].query = dns_ask(d, b->want[i].type, b->want[i].name,
+		b->item[i].query = dns_ask_public(d, b->want[i].type, b->want[i].name,
 		    batch_answer, &b->item[i]);
 	}
 	return b;

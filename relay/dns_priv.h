@@ -6,5 +6,8 @@
 #include "relay/dns.h"
 
 struct loop *dns_loop(const struct dns *d);
+/* dns_ask without /etc/hosts; "localhost" stays built in. */
+struct dns_query *dns_ask_public(struct dns *d, uint16_t type, struct slice name, dns_fn *fn,
+    void *arg);
 
 #endif

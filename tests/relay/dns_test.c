@@ -316,6 +316,7 @@ test_cached_only(void **state)
 	assert_true(dns_cached(b.dns, DNS_A, SLICE_LIT("a.EXAMPLE"), &out));
 	assert_true(dns_cached(b.dns, DNS_A, SLICE_LIT("localhost"), &out));
 	assert_false(dns_cached(b.dns, DNS_A, SLICE_LIT("..."), &out));
+	assert_false(dns_cached(b.dns, DNS_A, SLICE_LIT("box.example"), &out));
 	list = buf_slice(&out);
 	assert_int_equal(wire_item_next(&list, &dns_answer_wire, &a), 1);
 	assert_true(slice_eq(a.name, SLICE_LIT("a.EXAMPLE")));
@@ -377,6 +378,7 @@ test_batch(void **state)
 		{ "a.example", DNS_OK, 0 }, { "gone.example", DNS_NXDOMAIN, 0 },
 		{ "silent.example", DNS_FAIL, 0 }, { "c1.example", DNS_OK, 0 },
 		{ "a.example", DNS_OK, 0 },
+		{ "box.example", DNS_NXDOMAIN, 0 },	/* what DNS says, not /etc/hosts */
 	};
 	struct buf w, out;
 	struct dns_answer a;
@@ -388,7 +390,7 @@ test_batch(void **state)
 	bed_open(&b, zone);
 	buf_init(&w, 65536);
 	buf_init(&out, DNS_ANSWERS_MAX);
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < 6; i++)
 		want(&w, DNS_A, c[i].name);
 	assert_non_null(dns_ask_all(b.dns, buf_slice(&w), 100, on_batch, &out));
 	buf_clear(&w);		/* only borrowed */
@@ -396,14 +398,14 @@ test_batch(void **state)
 	list = buf_slice(&out);
 	while (wire_item_next(&list, &dns_answer_wire, &a) == 1) {
 		n++;
-		for (i = 0; i < 5; i++)
+		for (i = 0; i < 6; i++)
 			if (slice_eq(a.name, slice_str(c[i].name))) {
 				assert_int_equal(a.status, c[i].status);
 				c[i].seen++;
 			}
 	}
-	assert_int_equal(n, 5);
-	for (i = 0; i < 5; i++)
+	assert_int_equal(n, 6);
+	for (i = 0; i < 6; i++)
 		assert_true(c[i].seen > 0);
 	/* nothing asked is answered too */
 	buf_clear(&out);
