@@ -421,6 +421,32 @@ permerror_6_1(void **state)
 	run_fini(&r);
 }
 
+/* An aligned domain is worth nothing without a pass, whatever else SPF has found. */
+static void
+only_a_pass_passes_6_1(void **state)
+{
+	struct dmarc_author a = { .state = DMARC_AUTHOR_ONE, .domain = "brand.example" };
+	struct dmarc_input in = { .author = &a, .spf = { SLICE_LIT("brand.example"), AUTH_UNSET } };
+	struct dmarc_output out;
+	struct run r;
+
+	(void)state;
+	run_init(&r);
+	for (unsigned i = AUTH_UNSET; i < AUTH_MAX; i++) {
+		in.spf.result = (enum auth_result)i;
+		run_start(&r);
+		do
+			dmarc_wants(&r.view, &in);
+		while (run_next(&r, RECORD));
+		dmarc_check(&r.view, &in, &out);
+		assert_int_equal(out.result, i == AUTH_PASS ? AUTH_PASS :
+		    i == AUTH_TEMPERROR ? AUTH_TEMPERROR : AUTH_FAIL);
+		assert_int_equal(out.spf_aligned, i == AUTH_PASS);
+		assert_int_equal(out.authenticated, i == AUTH_PASS);
+	}
+	run_fini(&r);
+}
+
 static void
 disposition_6_5_6_6(void **state)
 {
@@ -493,6 +519,7 @@ main(void)
 		cmocka_unit_test(results_6_4_7_1),
 		cmocka_unit_test(rounds_6_2),
 		cmocka_unit_test(permerror_6_1),
+		cmocka_unit_test(only_a_pass_passes_6_1),
 		cmocka_unit_test(disposition_6_5_6_6),
 	};
 
