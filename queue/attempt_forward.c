@@ -86,8 +86,15 @@ work_envelope(struct attempts *a, struct work *w, const struct envelope *env,
 	w->item->sender = w->author != NULL ? marks_key(a->marks, slice_str(w->author), SLICE_NONE) :
 	    at < env->mail_from.n ? marks_key(a->marks, slice_sub(env->mail_from, at + 1,
 	    env->mail_from.n), SLICE_NONE) : 0;
-	w->trial = env->dmarc == AUTH_PASS && (env->flags & ENV_SURVIVABLE) == 0 &&
-	    (env->flags & ENV_REJECT) != 0;
+	attempt_survival(w, env);
+}
+
+void
+attempt_survival(struct work *w, const struct envelope *env)
+{
+	w->breaks = env->dmarc == AUTH_PASS && (env->flags & ENV_SURVIVABLE) == 0 &&
+	    (env->flags & (ENV_REJECT | ENV_QUARANTINE)) != 0;
+	w->trial = w->breaks && (env->flags & ENV_REJECT) != 0;
 }
 
 void

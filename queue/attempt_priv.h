@@ -55,6 +55,7 @@ struct work {			/* what is in flight for an item: item->work */
 	uint64_t	 group_key;
 	uint64_t	 message_key;	/* provider and Message-ID; 0: none */
 	struct forward_note note;
+	bool		 breaks;	/* it will not align, and its policy is against that */
 	bool		 trial;		/* sent as it is although it will not align (7.3 try) */
 	bool		 counted;	/* in MARK_BURST and MARK_DAY */
 	bool		 message_counted;
@@ -140,6 +141,7 @@ void attempt_uncount(struct attempts *a, struct work *w);	/* it was not delivere
 void attempt_forward_counted(struct attempts *a, struct work *w);	/* it was */
 
 void attempt_resolve_message(struct attempts *a, struct work *w);	/* w->msg is at hand */
+void attempt_survival(struct work *w, const struct envelope *env);	/* as last evaluated (7.1) */
 
 /* attempt_tag.c: is a message with an X-Fwd-Loop a copy of ours that came back (9.1)? If so,
  * it ends here; if not, on to attempt_resolve_message. */

@@ -100,8 +100,7 @@ recheck_done(struct attempts *a, struct work *w, struct slice envelope)
 		attempt_later(a, w->item, ATTEMPT_SOON_MS);
 		return;
 	}
-	w->trial = e.dmarc == AUTH_PASS && (e.flags & ENV_SURVIVABLE) == 0 &&
-	    (e.flags & ENV_REJECT) != 0;
+	attempt_survival(w, &e);
 	attempt_forward_start(a, w);
 }
 

@@ -126,7 +126,8 @@ on_userrate(struct attempts *a, struct work *w, int64_t now)
 	return now + pause;
 }
 
-/* 7.3, 7.5 */
+/* 7.3: what cannot align was refused as could be foreseen, and counts for the provider. 7.5:
+ * of any other that is a surprise, and the author's next goes there munged. */
 static void
 on_auth(struct attempts *a, struct work *w, int64_t now)
 {
@@ -136,7 +137,7 @@ on_auth(struct attempts *a, struct work *w, int64_t now)
 		(void)marks_get(a->marks, MARK_AUTH, w->group_key, now, &m);
 		marks_set(a->marks, MARK_AUTH, w->group_key, now + DAY_MS, m.value + 1, now);
 	}
-	if (w->author != NULL && !w->note.changed)
+	if (w->author != NULL && !w->breaks && !w->note.changed)
 		marks_set(a->marks, MARK_MUNGE, w->pair_key, now + a->role->conf->munge_time_ms, 0,
 		    now);
 }
