@@ -12,7 +12,11 @@ enum {	/* version 2 */
 	V2_LOCAL	= 0x20,		/* version and command */
 	V2_PROXY	= 0x21,
 	V2_TCP4		= 0x11,		/* family and transport */
-	V2_TCP6		= 0x21
+	V2_UDP4		= 0x12,
+	V2_TCP6		= 0x21,
+	V2_UDP6		= 0x22,
+	V2_UNIX		= 0x31,
+	V2_UNIX_DGRAM	= 0x32
 };
 
 static void
@@ -64,6 +68,15 @@ v1_parse(struct slice line, char ip[INET6_ADDRSTRLEN])
 	return PROXY_CLIENT;
 }
 
+/* UDP and unix sockets are no clients of ours; the specification has receivers that do not
+ * know them take them for unspecified. */
+static bool
+v2_unspecified(uint8_t family)
+{
+	return family == 0 || family == V2_UDP4 || family == V2_UDP6 || family == V2_UNIX ||
+	    family == V2_UNIX_DGRAM;
+}
+
 static enum proxy_result
 v2_parse(struct slice in, size_t *used, char ip[INET6_ADDRSTRLEN])
 {
@@ -82,10 +95,10 @@ v2_parse(struct slice in, size_t *used, char ip[INET6_ADDRSTRLEN])
 		memcpy(addr + 12, p + V2_HEAD, 4);
 	else if (p[12] == V2_PROXY && p[13] == V2_TCP6 && len >= 36)
 		memcpy(addr, p + V2_HEAD, 16);
-	else if (p[12] == V2_PROXY && p[13] != 0)
+	else if (p[12] == V2_PROXY && !v2_unspecified(p[13]))
 		return PROXY_BAD;
 	*used = V2_HEAD + len;
-	if (p[12] == V2_LOCAL || p[13] == 0)
+	if (p[12] == V2_LOCAL || v2_unspecified(p[13]))
 		return PROXY_LOCAL;
 	proxy_address(addr, ip);
 	return PROXY_CLIENT;

@@ -173,6 +173,9 @@ def test_proxy_headers(world):
         t.close()
     got = world.store.wait(2)
     assert len(got) == 2 and all(b"spf=pass" in m.data for m in got)
+    # from a unix socket: the balancer does not know the client, which is none of a client's fault
+    unix = b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8" + bytes(216)
+    assert Talk(inner, unix).banner.startswith(b"220")
     assert Talk(inner, b"EHLO x\r\n").banner == b""
     assert Talk(inner, b"PROXY TCP4 127.0.0.5 127.0.0.1 1 25\r\n", source="127.0.0.7").banner == b""
     assert Talk(relay.port).banner.startswith(b"220")

@@ -52,8 +52,13 @@ static const struct {
 	CASE(SIG "\x20\x11\x00\x0c" V4, PROXY_LOCAL, ""),
 	CASE(SIG "\x21\x00\x00\x00", PROXY_LOCAL, ""),
 	CASE(SIG "\x21\x11\x00\x0b\xc0\x00\x02\x09\x7f\x00\x00\x01\x04\xd2\x00", PROXY_BAD, ""),
-	CASE(SIG "\x21\x12\x00\x0c" V4, PROXY_BAD, ""),		/* UDP */
-	CASE(SIG "\x21\x31\x00\x0c" V4, PROXY_BAD, ""),		/* a unix socket's */
+	CASE(SIG "\x21\x12\x00\x0c" V4, PROXY_LOCAL, ""),	/* UDP */
+	CASE(SIG "\x21\x22\x00\x24" V6_A V6_A "\x04\xd2\x00\x19", PROXY_LOCAL, ""),
+	CASE(SIG "\x21\x31\x00\x68" X50 X50 "abcd", PROXY_LOCAL, ""),	/* a unix socket's */
+	CASE(SIG "\x21\x32\x00\x00", PROXY_LOCAL, ""),
+	CASE(SIG "\x21\x10\x00\x0c" V4, PROXY_BAD, ""),
+	CASE(SIG "\x21\x41\x00\x0c" V4, PROXY_BAD, ""),
+	CASE(SIG "\x21\x13\x00\x0c" V4, PROXY_BAD, ""),
 	CASE(SIG "\x22\x11\x00\x0c" V4, PROXY_BAD, ""),
 	CASE(SIG "\x11\x11\x00\x0c" V4, PROXY_BAD, ""),
 	CASE(SIG "\x21\x11\x10\x01" V4, PROXY_BAD, ""),		/* longer than we take */
