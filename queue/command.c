@@ -14,6 +14,7 @@
 #include "queue/control_priv.h"
 #include "queue/lookout.h"
 #include "queue/report.h"
+#include "queue/stranded.h"
 
 enum {
 	STATUS_WAIT_MS = 10 * 1000,
@@ -46,53 +47,56 @@ put_forecast(struct queue *q, json_t *o)
 	    json_real((double)(int64_t)(hours < 1e9 ? hours * 10 : 1e10) / 10));
 }
 
-static json_t *
-balance_json(struct queue *q, const struct failover_group *g)
+/* State that outlived its domain in the configuration still counts, when it had mail. */
+static bool
+has_books(struct queue *q, const struct failover_group *g)
 {
-	return report_balance(q->spool, g);
+	struct spool_sums s;
+
+	spool_total(q->spool, g->id, &s);
+	return g->served || s.received > 0;
 }
 
 static void
 report_run(struct request *rq)
 {
 	struct queue *q = rq->queue;
-	json_t *o = command_ok(), *space = json_object();
-
-	put_forecast(q, space);
-	json_object_set_new(o, "forecast", space);
-	if (!request_has(rq, "since_ms")) {
-		command_domains(rq, o, balance_json);
-		return;
-	}
+	struct slice domain = slice_str(request_string(rq, "domain"));
 	json_t *list = json_array();
-	for (size_t i = 0; i < failover_count(q->failover); i++) {
-		const struct failover_group *g = command_group(rq, i);
 
-		if (g == NULL)
+	for (size_t i = 0; i < failover_count(q->failover); i++) {
+		const struct failover_group *g = failover_at(q->failover, i);
+
+		if (!has_books(q, g) || (domain.n > 0 && !slice_ieq(slice_str(g->domain), domain)))
 			continue;
 		json_t *d = report_balance(q->spool, g);
-		json_object_set_new(d, "incident", tally_json(q->tally, g->id,
-		    request_int(rq, "since_ms", 0)));
+		if (request_has(rq, "since_ms"))
+			json_object_set_new(d, "incident", tally_json(q->tally, g->id,
+			    request_int(rq, "since_ms", 0)));
 		json_array_append_new(list, d);
 	}
+	if (json_array_size(list) == 0 && domain.n > 0) {
+		json_decref(list);
+		control_fail(rq, "no such domain in the configuration: %.255s",
+		    request_string(rq, "domain"));
+		return;
+	}
+	json_t *o = command_ok(), *space = json_object();
+	put_forecast(q, space);
+	json_object_set_new(o, "forecast", space);
 	json_object_set_new(o, "domains", list);
 	control_reply(rq, o);
 }
 
-/* State that outlived its domain in the configuration still counts, when it has mail. */
 static json_t *
 all_balances(struct queue *q)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < failover_count(q->failover); i++) {
-		const struct failover_group *g = failover_at(q->failover, i);
-		struct spool_sums s;
-
-		spool_total(q->spool, g->id, &s);
-		if (g->served || s.received > 0)
-			json_array_append_new(list, report_balance(q->spool, g));
-	}
+	for (size_t i = 0; i < failover_count(q->failover); i++)
+		if (has_books(q, failover_at(q->failover, i)))
+			json_array_append_new(list, report_balance(q->spool,
+			    failover_at(q->failover, i)));
 	return list;
 }
 
@@ -140,6 +144,7 @@ status_roles(void *arg, struct slice text)
 static void
 status_run(struct request *rq)
 {
+	stranded_tell(rq->queue);
 	control_patience(rq, STATUS_WAIT_MS);
 	rq->asked = true;
 	role_ask(rq->queue->role, "status", status_roles, rq);

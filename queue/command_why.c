@@ -144,6 +144,9 @@ say_hold(json_t *words, const struct spool_entry *e, const struct failover_group
 	case LEG_PARKED:
 		if (legs_on_hold(l))
 			say(words, "primary: held by an operator until `queue release`");
+		else if (e->kind == RCPT_USER && (g == NULL || !g->served))
+			say(words, "primary: none; the domain is not in the configuration. It stays here "
+			    "until its section is back, or `queue drop`");
 		else if (l->attempts > 0)
 			say(words, "primary: refused it with %u; it stays here until `queue retry` or the "
 			    "next change of failover", l->code);
@@ -377,8 +380,9 @@ control_targeted(struct control *c, const struct dir_targeted *m)
 			attempts_known(rq->queue->attempts, slice_str(json_string_value(
 			    json_object_get(o, "user"))), m->recovery, known, words);
 		else
-			say(words, "directory: no copy can be sent to this user: %.*s",
-			    m->reason.n > 40 ? 40 : SLICE_FMT(m->reason));
+			say(words, "directory: no copy can be sent to this user%s%.*s",
+			    m->reason.n == 0 ? "" : ": ", m->reason.n > 40 ? 40 :
+			    SLICE_FMT(m->reason));
 		json_object_set_new(o, "recovery", known);
 		say_consent(rq, o, words);
 	}

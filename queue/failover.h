@@ -57,6 +57,8 @@ struct failover_group {		/* read-only for callers; lives until failover_close */
 	bool			 distrust;	/* the primary refuses users we know in numbers: what
 						 * it says of users is not believed in any phase
 						 * (spec 11.2); queue/lookout.c; not kept on disk */
+	bool			 stranded;	/* not served and mail of it is held: an alarm says
+						 * so; queue/phases.c; not kept on disk */
 };
 
 struct failover;

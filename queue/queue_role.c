@@ -21,6 +21,7 @@
 #include "queue/lookout.h"
 #include "queue/optout.h"
 #include "queue/phases.h"
+#include "queue/stranded.h"
 #include "queue/switch.h"
 
 enum {
@@ -527,6 +528,7 @@ queue_start(struct role *r)
 	timer_arm(q->tick, QUEUE_TICK_MS);
 	q->warm = baseline_any(r->conf);
 	q->alarms = alarms_new();
+	stranded_tell(q);
 	q->lookout = lookout_new(q);
 	attempts_watch(q->attempts, queue_hold_result, q);
 	switch_init(q);
@@ -657,6 +659,7 @@ queue_reload(struct role *r)
 	q->warm = baseline_any(r->conf);
 	lookout_reload(q->lookout);
 	phases_tell_all(q);
+	stranded_tell(q);
 }
 
 static void

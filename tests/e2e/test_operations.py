@@ -3,6 +3,7 @@
 and audited, the balance exact afterwards; long lists by pages; the disk that fills."""
 import json
 import os
+import signal
 import smtplib
 import subprocess
 import time
@@ -140,6 +141,47 @@ def test_a_slip_of_the_pen_is_an_error_and_harms_nothing(world):
         assert status == 2 or json.loads(r.stdout)["ok"] is False, words
     assert sorted(r["pid"] for r in relay.roles()) == pids
     assert relay.balance()["held"] == 2 and relay.balance()["dropped"] == 0
+
+
+def test_spec_0_1_mail_of_a_domain_that_left_the_configuration_is_an_alarm(world):
+    """Its section goes while mail is held: nothing is lost nor hidden. Alarm, report and why
+    say so, over a restart as well; with the section back it is replayed."""
+    other = 'domain "two.example" {\n    primary = "lmtp://127.0.0.1:%d"\n}\n' % world.store.port
+    relay = world.relay(users=["mario@shop.example,", "t@two.example,"], more=other)
+    world.down()
+    for domain in ("shop.example", "two.example"):
+        relay.command("failover", "on", domain, "--reason", "test")
+    fill(relay, 2, rcpts=("t@two.example",))
+    relay.wait_balance(domain="two.example", held=2)
+
+    def reload(more):
+        relay.write_conf(more=more)
+        relay.process.send_signal(signal.SIGHUP)
+
+    def alarm():
+        found = [a for a in relay.status()["alarms"] if a["alarm"] == "domain-gone"]
+        return found[0] if found else None
+
+    def until(what):
+        end = time.monotonic() + 20
+        while not what():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    reload("")
+    until(alarm)
+    assert alarm()["domain"] == "two.example" and "2 recipients" in alarm()["text"]
+    assert [d["held"] for d in relay.command("report", "two.example")["domains"]] == [2]
+    assert sum(d["held"] for d in relay.command("report")["domains"]) == 2
+    assert "not in the configuration" in relay.command("why", "t@two.example", json_out=False)
+    relay.kill()
+    relay.start()
+    assert alarm() is not None
+    world.up()
+    reload(other)
+    until(lambda: alarm() is None)
+    relay.command("failover", "off", "two.example", "--reason", "test")
+    relay.wait_balance(domain="two.example", received=2, replayed=2, held=0)
 
 
 def test_what_is_dropped_never_leaves(world):
