@@ -282,10 +282,15 @@ lookout_delivered(struct lookout *l, uint64_t group, const struct queue_delivere
 	if (g == NULL || s == NULL || !delivery_means(r, &d))
 		return;
 	health_delivered(&s->health, &s->rules, clock_mono_ms(), d);
-	if (d == HEALTH_NO_USER)
-		(void)alarm_raise(l->queue->alarms, "primary-refused", g->domain, g->shard,
-		    LOOKOUT_REFUSED_MS, "the primary does not know a user of the directory; the mail "
-		    "is held", "mend the primary or the directory, then: salvaposta queue retry");
+	/* Whatever the reason, nobody else tells the operator that this mail waits for him. */
+	if (r->outcome != DELIVER_PERM || r->scope == SCOPE_HOST || about_quota(r))
+		return;
+	s->refused = true;
+	(void)alarm_raise(l->queue->alarms, "primary-refused", g->domain, g->shard,
+	    LOOKOUT_REFUSED_MS, d == HEALTH_NO_USER ? "the primary does not know a user of the "
+	    "directory; the mail is held" : "the primary refuses mail of a user of the directory; "
+	    "it is held", "queue list --state refused shows it; mend the primary or the directory, "
+	    "then: salvaposta queue retry; or, when it is right: salvaposta queue bounce");
 }
 
 /* ---- decisions ---- */
@@ -468,6 +473,21 @@ seat_sync(struct seat *s, const struct failover_group *g, int64_t now)
 	s->phase = g->phase;
 }
 
+/* The alarm of what was refused ends with the last of it, at the latest. */
+static void
+seat_refused(struct lookout *l, struct seat *s, const struct failover_group *g)
+{
+	struct spool_sums sums;
+
+	if (!s->refused)
+		return;
+	spool_total(l->queue->spool, s->group, &sums);
+	if (sums.held > 0)
+		return;
+	s->refused = false;
+	(void)alarm_clear(l->queue->alarms, "primary-refused", g->domain, g->shard);
+}
+
 static void
 seat_decide(struct lookout *l, struct seat *s, int64_t now)
 {
@@ -477,6 +497,7 @@ seat_decide(struct lookout *l, struct seat *s, int64_t now)
 	if (g == NULL || !g->served)
 		return;
 	seat_sync(s, g, now);
+	seat_refused(l, s, g);
 	enum health_wish w = health_decide(&s->health, &s->rules, g->phase, now, &cause);
 	seat_storm(l, s, g, w == HEALTH_ENTER && cause == HEALTH_BY_REFUSALS, now);
 	seat_tell(l, s, g, g->mode == FAILOVER_OFF && w == HEALTH_ENTER, cause);

@@ -223,6 +223,7 @@ map_carry(struct lookout *l, const struct lookout *old)
 		l->seat[i].phase = from->phase;
 		l->seat[i].unsure_ms = from->unsure_ms;
 		l->seat[i].refused_ms = from->refused_ms;
+		l->seat[i].refused = from->refused;
 		if (strcmp(old->place[from->place].key, l->place[l->seat[i].place].key) == 0)
 			l->seat[i].health = from->health;
 	}

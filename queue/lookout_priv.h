@@ -48,6 +48,7 @@ struct seat {			/* a group and the place its mail goes to */
 	enum failover_phase phase;	/* as it was seen last */
 	int64_t		 unsure_ms;	/* since when it waits for the others; 0 not */
 	int64_t		 refused_ms;	/* the storm of refusals was seen last */
+	bool		 refused;	/* something was; an alarm says so */
 };
 
 struct lookout {
