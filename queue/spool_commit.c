@@ -456,12 +456,63 @@ submit(struct spool *sp, struct seg *s, struct commit *c)
 	sp->ops->append(sp->store, s->no, c->off, c->piece, n, on_append, c);
 }
 
+static bool
+has_held(const struct seg *s, uint64_t group)
+{
+	for (uint32_t r = 0; r < s->nrow; r++)
+		if (s->row[r].group == group)
+			return s->row[r].leg[LEG_HOLD][LEG_PARKED] > 0 ||
+			    s->row[r].leg[LEG_HOLD][LEG_WAITING] > 0;
+	return false;
+}
+
+/* One of the latest segments that come after this one has held mail of the group. */
+static bool
+held_later(struct spool *sp, const struct seg *s, uint64_t group)
+{
+	size_t least = sp->nseg > SPOOL_TURN_LOOK ? sp->nseg - SPOOL_TURN_LOOK : 0;
+	struct spool_sums sums;
+
+	spool_total(sp, group, &sums);
+	if (sums.held == 0)
+		return false;
+	for (size_t i = sp->nseg; i > least && sp->seg[i - 1]->no > s->no; i--)
+		if (sp->seg[i - 1]->state != SEG_DROPPING && has_held(sp->seg[i - 1], group))
+			return true;
+	return false;
+}
+
+/*
+ * Replay goes by the number of the segment (11.4: oldest first per mailbox). When failover
+ * went off and on with mail left, older mail of this group may lie in a later segment of the
+ * other class, and this message would overtake it: it gets a new segment. That is seldom, but
+ * a message to domains in different phases could ask for it each time; so there is a bound.
+ */
+static bool
+overtakes(struct spool *sp, const struct seg *s, const struct commit *c)
+{
+	int64_t now = clock_mono_ms();
+	bool found = false;
+
+	if (s == sp->seg[sp->nseg - 1] || s->end <= SEGMENT_HEAD)
+		return false;
+	for (uint16_t i = 0; i < c->rec.nrcpt && !found; i++)
+		found = held_later(sp, s, c->group[i]);
+	if (!found)
+		return false;
+	if (now - sp->turned_ms >= SPOOL_TURN_MS) {
+		sp->turned_ms = now;
+		sp->turned = 0;
+	}
+	return sp->turned++ < SPOOL_TURNS_MAX;
+}
+
 static void
 place(struct spool *sp, struct commit *c)
 {
 	struct seg *s = sp->active[c->cls];
 
-	if (s != NULL && !fits(sp, s, c)) {
+	if (s != NULL && (overtakes(sp, s, c) || !fits(sp, s, c))) {
 		house_close_seg(sp, s);
 		s = NULL;
 	}

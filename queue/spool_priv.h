@@ -26,6 +26,9 @@ enum {
 	SPOOL_INLINE = 64 * 1024,	/* bodies up to this go into the batch buffer */
 	SPOOL_TICK_MS = 1000,
 	SPOOL_BLIND_MS = 1000,		/* a segment that cannot be read is left alone so long */
+	SPOOL_TURN_MS = 600000,		/* in that time so many segments are begun to keep */
+	SPOOL_TURNS_MAX = 16,		/* the order of a replay */
+	SPOOL_TURN_LOOK = 16,		/* segments that are looked at for it */
 	SPOOL_IDLE_MS = 30000,		/* an open segment with nothing left is given up */
 	SPOOL_CHUNK_BYTES = 32 << 20,	/* progress held for a disk that fails */
 	SPOOL_SCAN_CHUNK = 1 << 20,	/* recovery reads this much at once */
@@ -265,6 +268,8 @@ struct spool {
 	uint64_t		 pending_bytes;
 	struct timer		*finisher, *watchdog, *flusher, *ticker;
 	bool			 watching, ticking;
+	int64_t			 turned_ms;	/* segments closed to keep the order: since */
+	unsigned		 turned;	/* ... then so many */
 	int64_t			 broken_until_ms, space_checked_ms;
 	uint64_t		 space_free;	/* at the last check */
 	uint64_t		 space_used;	/* appended since */

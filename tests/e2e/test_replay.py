@@ -165,6 +165,47 @@ def test_spec_11_2_a_550_storm_is_not_believed_and_start_tries_again(world):
     relay.wait_balance(replayed=5, held=0, bounced=0)
 
 
+def test_spec_11_2_any_refusal_is_an_alarm_until_nothing_is_held(world):
+    """Not only "no such user": a 554 about the content waits for the operator as well."""
+    alarms = lambda: [a["alarm"] for a in relay.status()["alarms"]]
+    relay = world.relay()
+    hold(world, relay, 1)
+    world.down()
+    world.up(script=lambda stage, arg: "554 5.6.0 what is this" if stage == "end" else None)
+    relay.failover("off")
+    until(lambda: "primary-refused" in alarms())
+    assert relay.balance()["held"] == 1
+    relay.command("queue", "bounce", "--domain", "shop.example", "--reason", "it is right")
+    relay.wait_balance(bounced=1, held=0)
+    until(lambda: "primary-refused" not in alarms())
+
+
+def test_spec_11_4_oldest_first_over_several_incidents(world):
+    """Failover goes off too early and on again, with mail left and new mail in between: each
+    mailbox gets its mail in the order in which it came. Twice, as files of the first time are
+    there in the second."""
+    relay = world.relay()
+
+    def say(subject):
+        data = mail.message(SENDER, USER, subject)
+        assert mail.send(relay.port, SENDER, USER, data)[0] == 250
+
+    for incident in "ab":
+        world.store.messages.clear()
+        world.down()
+        for i, mode in enumerate(("off", "on", "off", "on")):
+            relay.failover(mode)
+            say("%s%d" % (incident, 2 * i))
+            say("%s%d" % (incident, 2 * i + 1))
+        relay.wait_balance(held=8)
+        world.up()
+        relay.failover("off")
+        got = world.store.wait(8)
+        relay.wait_balance(held=0)
+        subjects = [l for m in got for l in m.data.split(b"\r\n") if l.startswith(b"Subject: ")]
+        assert subjects == [b"Subject: %s%d" % (incident.encode(), i) for i in range(8)]
+
+
 def test_replay_start_says_what_to_do_while_failover_is_on(world):
     relay = world.relay()
     hold(world, relay, 1)
