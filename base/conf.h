@@ -140,6 +140,7 @@ struct conf_milter {		/* milter "name" { }: asked in the order of the file */
 	char		*address;		/* "ip:port" */
 	int64_t		 timeout_ms;		/* one message, all of it */
 	bool		 tempfail;		/* on-failure = accept | tempfail */
+	bool		 spam;			/* judges spam: its silence means clean (6.5) */
 	unsigned	 fields_max;		/* added to one message */
 	uint64_t	 fields_size;		/* bytes of them together */
 };

@@ -773,6 +773,9 @@ const struct conf_key conf_keys[] = {
 	  .help = "What becomes of a message while the filter cannot be reached, is too slow or "
 	    "talks nonsense: it is taken as if the filter had found nothing, or the client is "
 	    "told to come again (451)." },
+	{ .name = "spam-filter", MILTER(spam), .type = CONF_BOOL, .def = "no",
+	  .help = "Whether this filter judges spam, so that what it takes without a mark is clean. "
+	    "Copies of clean mail are sent, last of all, even where DMARC fails under p=none." },
 	{ .name = "fields-max", MILTER(fields_max), COUNT("20", 0, 100),
 	  .help = "Header fields the filter may add to one message; more are left out." },
 	{ .name = "fields-size", MILTER(fields_size), SIZE("4k", 0, 8 * KB),

@@ -19,15 +19,15 @@ undecided(const struct disposition_facts *f)
 }
 
 /*
- * Spec 6.5 - 6.7. There is no spam verdict yet, so nothing is ever "clean". A temporary
- * error that would hold it is looked at again; how often is the queue's to count.
+ * Spec 6.5 - 6.7. A temporary error that would hold it is looked at again; how often is the
+ * queue's to count.
  */
 static struct disposition
 by_dmarc(const struct disposition_facts *f)
 {
 	const struct dmarc_facts facts = {
 		.forward_unauthenticated = f->forward_unauthenticated,
-		.override = f->override,
+		.override = f->override, .clean = f->clean,
 	};
 	struct dmarc_disposition d = dmarc_dispose(f->dmarc, &facts);
 

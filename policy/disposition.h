@@ -32,6 +32,7 @@ struct disposition_facts {
 	bool	temperror;	/* of SPF or DKIM */
 	const struct dmarc_output *dmarc;
 	enum dmarc_override override;
+	bool	clean;		/* a spam filter's word, 6.5 */
 	/* the configuration */
 	bool	dmarc_reject, forward_unauthenticated, forward_bulk;
 	enum conf_null_sender forward_null_sender;

@@ -553,7 +553,7 @@ disposition(struct evaluate *e, const struct run *r, bool bulk, bool nul)
 		.null_sender = r->in->mail_from.n == 0, .bulk = bulk,
 		.temperror = r->spf.result == AUTH_TEMPERROR ||
 		    dkim_overall(e->dkim) == AUTH_TEMPERROR,
-		.dmarc = &r->dmarc, .override = override(e, r),
+		.dmarc = &r->dmarc, .override = override(e, r), .clean = r->in->clean != 0,
 		.dmarc_reject = c->dmarc_reject, .forward_bulk = c->forward_bulk,
 		.forward_unauthenticated = c->forward_unauthenticated,
 		.forward_null_sender = c->forward_null_sender,

@@ -191,6 +191,7 @@ keep_filtered(void *arg, const struct milter_outcome *o)
 		return;
 	}
 	r->spam = o->hold;
+	r->clean = o->clean;
 	if (buf_put_slice(&r->fields, o->fields) != 0)
 		r->g->stats.filter.ignored++;
 	keep_judge(r);
@@ -297,6 +298,7 @@ ingest_keep_evaluate(struct ingest_req *r)
 		.trusted = (m->flags & ENV_TRUSTED) != 0,
 		.bounce = m->bounce != NULL,
 		.token = m->token,
+		.clean = r->clean,
 	};
 	if (ipc_send(ch, VERIFY_EVAL, &verify_eval_wire, &q, m->body_fd) != 0) {
 		log_warn("verify-send", "id=%016llx", (unsigned long long)r->id);

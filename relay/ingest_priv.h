@@ -50,6 +50,7 @@ struct ingest_req {
 	char			 id_text[MSGID_TEXT + 1];
 	char			 client_name[DNS_NAME_MAX + 1];	/* for filters; "" unknown */
 	bool			 spam;		/* they say: not to be sent on */
+	bool			 clean;		/* one says: no spam */
 	bool			 last;		/* no more answers will come */
 	uint8_t			 spf, dkim;	/* for the log line */
 };

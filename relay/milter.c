@@ -40,7 +40,7 @@ struct milter_run {
 	struct slice		 map;		/* the message */
 	struct buf		 fields;	/* added so far, by all */
 	char			 reply[MILTER_REPLY_MAX];
-	bool			 hold, discarded;
+	bool			 hold, discarded, clean;
 	/* of the present filter */
 	struct conn		*conn;
 	struct milter_reader	 in;
@@ -95,6 +95,7 @@ static void
 run_end(struct milter_run *r)
 {
 	struct milter_outcome o = { .reply = slice_str(r->reply), .hold = r->hold,
+	    .clean = r->clean && !r->hold,
 		.fields = buf_slice(&r->fields) };
 
 	if (r->reply[0] == '5')
@@ -356,6 +357,7 @@ field_add(struct milter_run *r, struct slice name, struct slice value)
 
 	if (milter_field_spam(name, value))
 		r->hold = true;
+	r->clean = r->clean || milter_field_clean(name, value);
 	r->fields.max = r->fields_from + f->fields_size;
 	if (!milter_field_allowed(name) || r->nfields >= f->fields_max ||
 	    milter_put_field(&r->fields, name, value) != 0) {
@@ -447,11 +449,19 @@ filter_optneg(struct milter_run *r, const struct milter_frame *f)
 	filter_advance(r);
 }
 
+/* It has seen the message, or needs not see more of it. */
+static void
+filter_takes(struct milter_run *r)
+{
+	r->clean = r->clean || r->milter[r->at].spam;
+	filter_done(r);
+}
+
 static void
 filter_continues(struct milter_run *r)
 {
 	if (r->step == STEP_EOM) {
-		filter_done(r);
+		filter_takes(r);
 		return;
 	}
 	if (step_is_once(r->step))
@@ -479,7 +489,7 @@ filter_answer(struct milter_run *r, const struct milter_frame *f)
 		filter_continues(r);
 		return;
 	case MILTER_ACCEPT:
-		filter_done(r);
+		filter_takes(r);
 		return;
 	case MILTER_DISCARD:
 		r->hold = r->discarded = true;

@@ -30,6 +30,7 @@ struct milter_mail {
 struct milter_outcome {
 	struct slice	reply;		/* "5yz ...", "4yz ..."; "": take it */
 	bool		hold;		/* not forwarded */
+	bool		clean;		/* one that judges spam found none; never with `hold` */
 	struct slice	fields;		/* to be put into the trace block, CRLF-ended */
 };
 /* Never from within milter_start. The outcome is borrowed until return. */

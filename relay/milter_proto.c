@@ -363,20 +363,50 @@ milter_put_field(struct buf *out, struct slice name, struct slice value)
 	return -1;
 }
 
+struct saying { const char *name, *start; };
+
+static bool
+is_letter(struct slice s, size_t at)
+{
+	char c = at < s.n ? (char)(s.p[at] | 0x20) : ' ';
+
+	return c >= 'a' && c <= 'z';
+}
+
+/* As a whole word: "No, score=0.1", not "none". */
+static bool
+field_says(struct slice name, struct slice value, const struct saying *says, size_t n)
+{
+	value = slice_trim(value);
+	for (size_t i = 0; i < n; i++) {
+		struct slice word = slice_str(says[i].start);
+
+		if (slice_ieq(name, slice_str(says[i].name)) && slice_istarts(value, word) &&
+		    !is_letter(value, word.n))
+			return true;
+	}
+	return false;
+}
+
 bool
 milter_field_spam(struct slice name, struct slice value)
 {
-	static const struct { const char *name, *start; } says[] = {
+	static const struct saying says[] = {
 		{ "X-Spam", "yes" }, { "X-Spam-Flag", "yes" }, { "X-Spam-Status", "yes" },
 		{ "X-Spam", "true" }, { "X-Spam-Flag", "true" },
 		{ "X-Virus-Status", "infected" }
 	};
 
-	value = slice_trim(value);
-	for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
-		if (slice_ieq(name, slice_str(says[i].name)) &&
-		    slice_istarts(value, slice_str(says[i].start)))
-			return true;
-	}
-	return false;
+	return field_says(name, value, says, sizeof(says) / sizeof(says[0]));
+}
+
+bool
+milter_field_clean(struct slice name, struct slice value)
+{
+	static const struct saying says[] = {
+		{ "X-Spam", "no" }, { "X-Spam-Flag", "no" }, { "X-Spam-Status", "no" },
+		{ "X-Spam", "false" }, { "X-Spam-Flag", "false" }
+	};
+
+	return field_says(name, value, says, sizeof(says) / sizeof(says[0]));
 }

@@ -116,5 +116,7 @@ __attribute__((warn_unused_result)) int milter_put_field(struct buf *out, struct
 /* Does that field say spam or malware? X-Spam, X-Spam-Flag, X-Spam-Status: yes;
  * X-Virus-Status: infected. */
 bool milter_field_spam(struct slice name, struct slice value);
+/* Or that it is none? The same of X-Spam: no. */
+bool milter_field_clean(struct slice name, struct slice value);
 
 #endif

@@ -36,6 +36,7 @@ static const struct wire_field eval_f[] = {
 	WIRE_U8(V, trusted, 1),
 	WIRE_U8(V, bounce, 1),
 	WIRE_STR(V, token, 64),
+	WIRE_U8(V, clean, 1),
 };
 #undef V
 const struct wire_desc verify_eval_wire = WIRE_DESC("verify_eval", struct verify_eval, eval_f);

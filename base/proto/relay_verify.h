@@ -26,6 +26,7 @@ struct verify_eval {
 					 * client: no SPF, no iprev on it (spec 0.5) */
 	uint8_t		bounce;		/* it came to a return path: only read it (2.2.3) */
 	struct slice	token;		/* ... this one's token, "" for none */
+	uint8_t		clean;		/* so says a spam filter (6.5) */
 };
 extern const struct wire_desc verify_eval_wire;
 

@@ -61,6 +61,44 @@ def test_spec_6_9_rspamd_refuses_and_marks(world, rspamd):
     relay.stop()
 
 
+def test_spec_6_5_a_failure_under_p_none_needs_a_clean_word(world, rspamd):
+    """DMARC fails under p=none: held, unless a spam filter saw the message and found none; then
+    it goes in the lowest class. A filter that judges something else, or is away, says nothing."""
+    stranger = "127.0.0.6"
+    world.dns.set("_dmarc.sender.example", {"TXT": ["v=DMARC1; p=none"]})
+    world.dns.set("strict.example", {"TXT": ["v=spf1 -all"]})
+    world.dns.set("_dmarc.strict.example", {"TXT": ["v=DMARC1; p=quarantine"]})
+    judge = MILTER.replace("%s", "accept\n    spam-filter = yes") % rspamd.port
+    relay = world.relay(more=judge)
+    relay.failover("on")
+    world.down()
+
+    def one(n, reason, klass, sender=SENDER, body=b"ciao\r\n"):
+        data = mail.message(sender, USER, body=body)
+        assert mail.send(relay.port, sender, USER, data, source=stranger)[0] == 250
+        relay.wait_balance(received=n, forward_waiting=0)
+        listed = relay.command("queue", "list", "--domain", "shop.example")["messages"]
+        last = max(listed, key=lambda m: (m["received"], m["id"]))
+        m = relay.command("queue", "show", last["id"])["message"]
+        assert (m["dmarc"], m["reason"], m["class"]) == ("fail", reason, klass)
+        return data
+    data = one(1, "dmarc-fail-clean", 3)
+    assert mail.below_trace(world.recovery.wait(1)[0].data, data)
+    one(2, "milter", 2, body=SPAM)
+    one(3, "dmarc-quarantine", 2, sender="news@strict.example")
+    relay.stop()
+    relay.write_conf(more=MILTER % (rspamd.port, "accept"))
+    relay.start()
+    one(4, "dmarc-fail", 2)
+    rspamd.close()
+    relay.stop()
+    relay.write_conf(more=judge)
+    relay.start()
+    one(5, "dmarc-fail", 2)
+    assert len(world.recovery.messages) == 1
+    relay.stop()
+
+
 def test_filter_gone(world, rspamd):
     """Without the filter mail is taken as if it had found nothing, or put off, as configured."""
     relay = world.relay(more=MILTER % (rspamd.port, "tempfail"))

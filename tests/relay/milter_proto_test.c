@@ -244,6 +244,17 @@ test_spec_6_9_says_spam(void **state)
 	assert_false(milter_field_spam(SLICE_LIT("X-Virus-Status"), SLICE_LIT("Clean")));
 }
 
+static void
+test_spec_6_5_says_clean(void **state)
+{
+	(void)state;
+	assert_true(milter_field_clean(SLICE_LIT("X-Spam-Status"), SLICE_LIT("No, score=0.1")));
+	assert_true(milter_field_clean(SLICE_LIT("X-SPAM-FLAG"), SLICE_LIT(" NO")));
+	assert_false(milter_field_clean(SLICE_LIT("X-Spam-Status"), SLICE_LIT("Yes, score=9")));
+	assert_false(milter_field_clean(SLICE_LIT("X-Spam-Status"), SLICE_LIT("not checked")));
+	assert_false(milter_field_clean(SLICE_LIT("X-Virus-Status"), SLICE_LIT("No")));
+}
+
 int
 main(void)
 {
@@ -256,6 +267,7 @@ main(void)
 		cmocka_unit_test(test_reply_is_one_line),
 		cmocka_unit_test(test_spec_3_1_fields),
 		cmocka_unit_test(test_spec_6_9_says_spam),
+		cmocka_unit_test(test_spec_6_5_says_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
