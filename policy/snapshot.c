@@ -92,10 +92,6 @@ mailbox_parse(struct snapshot *s, const char *column, struct slice text, struct 
 	if (a.literal)
 		return row_bad(s, column, "\"%.*s\": a domain name is needed, not an IP address",
 		    SLICE_FMT(text));
-	for (size_t i = 0; i < a.local.n; i++)
-		if ((unsigned char)a.local.p[i] > 127)
-			return row_bad(s, column, "\"%.*s\": non-ASCII local parts cannot be "
-			    "received or forwarded (no SMTPUTF8)", SLICE_FMT(text));
 	if (address_domain_canonical(a.domain, domain, sizeof(domain)) != 0)
 		return row_bad(s, column, "\"%.*s\": the domain is not a host name",
 		    SLICE_FMT(text));

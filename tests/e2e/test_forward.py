@@ -4,6 +4,7 @@ destination's replies decide. Pauses of hours are seconds here, by configuration
 import base64
 import hmac
 import re
+import smtplib
 import time
 
 import dkim
@@ -421,6 +422,35 @@ def test_spec_3_9_who_asks_for_smtputf8_and_needs_none_of_it(world):
     relay.failover("off")
     for m in world.recovery.wait(1)[0], world.store.wait(1)[0]:
         assert m.data.endswith(plain) and "SMTPUTF8" not in m.options
+
+
+def test_spec_3_9_users_and_recovery_addresses_beyond_ascii(world):
+    """RFC 6531: who is written to so is found, kept, copied and replayed under that name."""
+    user, recovery = "jos\u00e9@shop.example", "z\u00e9@recovery.example"
+    world.recovery.extensions = world.recovery.extensions + ["SMTPUTF8"]
+    relay = active(world, users=[user + "," + recovery])
+    data = mail.message(SENDER, "x@shop.example")
+    with smtplib.SMTP("127.0.0.1", relay.port, source_address=("127.0.0.5", 0)) as c:
+        c.ehlo("mail.sender.example")
+        assert c.docmd("MAIL FROM:<%s>" % SENDER)[0] == 250
+        c.send(("RCPT TO:<%s>\r\n" % user).encode())
+        code, text = c.getreply()
+        assert code in (501, 550, 553) and b"5." in text     # it was not asked for (3.4)
+        assert c.rset()[0] == 250
+        assert c.docmd("MAIL FROM:<%s> SMTPUTF8" % SENDER)[0] == 250
+        c.send(("RCPT TO:<%s>\r\n" % user).encode())
+        assert c.getreply()[0] == 250
+        assert c.data(data)[0] == 250
+    copy = world.recovery.wait(1)[0]
+    assert copy.rcpts == [recovery] and "SMTPUTF8" in copy.options and copy.data.endswith(data)
+    assert relay.command("queue", "list", "--user", user)["messages"][0]["rcpt"] == user
+    world.up()
+    world.store.extensions = world.store.extensions + ["SMTPUTF8"]
+    relay.failover("off")
+    kept = world.store.wait(1)[0]
+    assert kept.rcpts == [user] and "SMTPUTF8" in kept.options and kept.data.endswith(data)
+    assert recovery not in relay.log()
+
 
 def srs(kind, *parts, secret=b"correct-horse-battery"):
     """An address of the return-path domain as rules 1.2.2 to 1.2.5 write it."""

@@ -33,7 +33,9 @@ static const struct bad_row bad_rows[] = {
 	  "91 address \"a@elsewhere.example\": the domain is not served" },
 	{ "subdomain is not served", { 91, "a@x.example.it", "", "", "", "", "", "" },
 	  "is not served" },
-	{ "8-bit local part", { 91, "citt\xc3\xa0@example.it", "", "", "", "", "", "" },
+	{ "UTF-8 local part (RFC 6531)", { 91, "citt\xc3\xa0@example.it", "r\xc3\xa8@mail.example.com", "",
+	  "", "", "", "" }, NULL },
+	{ "8-bit local part, no UTF-8", { 91, "citt\xe0@example.it", "", "", "", "", "", "" },
 	  "91 address" },
 	/* twice */
 	{ "twice", { 91, "ok@example.it", "", "", "", "", "", "" }, "is in line 90 already" },
