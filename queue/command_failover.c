@@ -25,6 +25,27 @@ command_group(struct request *rq, size_t i)
 	return g;
 }
 
+bool
+command_means(struct request *rq)
+{
+	for (size_t i = 0; i < failover_count(rq->queue->failover); i++)
+		if (command_group(rq, i) != NULL)
+			return true;
+	return false;
+}
+
+void
+command_no_such(struct request *rq)
+{
+	const char *domain = request_string(rq, "domain");
+
+	if (request_has(rq, "shard"))
+		control_fail(rq, "no such domain or shard in the configuration: %.200s, shard \"%.64s\"",
+		    domain, request_string(rq, "shard"));
+	else
+		control_fail(rq, "no such domain in the configuration: %.255s", domain);
+}
+
 static bool
 reason_fits(struct request *rq)
 {
@@ -58,13 +79,6 @@ request_until(struct request *rq, int64_t from, int64_t *out)
 	control_fail(rq, "%s: the end must lie after the %s and within %d days",
 	    rq->command->name, from > now ? "beginning" : "present", COMMAND_REACH_DAYS);
 	return -1;
-}
-
-static void
-fail_no_such(struct request *rq)
-{
-	control_fail(rq, "no such domain%s in the configuration: %.255s",
-	    request_has(rq, "shard") ? " or shard" : "", request_string(rq, "domain"));
 }
 
 static void
@@ -110,7 +124,7 @@ command_failover_set(struct request *rq)
 			last = g;
 	}
 	if (last == NULL)
-		fail_no_such(rq);
+		command_no_such(rq);
 	else
 		reply_set(rq, last);
 }
@@ -155,8 +169,7 @@ command_domains(struct request *rq, json_t *o,
 	if (json_array_size(list) == 0 && request_string(rq, "domain")[0] != '\0') {
 		json_decref(list);
 		json_decref(o);
-		control_fail(rq, "no such domain in the configuration: %.255s",
-		    request_string(rq, "domain"));
+		command_no_such(rq);
 		return;
 	}
 	json_object_set_new(o, "domains", list);
@@ -209,7 +222,7 @@ command_failover_schedule(struct request *rq)
 	for (size_t i = 0; i < failover_count(f) && g == NULL; i++)
 		g = command_group(rq, i);
 	if (g == NULL) {
-		fail_no_such(rq);
+		command_no_such(rq);
 		return;
 	}
 	if (request_until(rq, w.from_ms, &w.until_ms) < 0)
@@ -237,8 +250,12 @@ command_failover_windows(struct request *rq)
 {
 	struct failover *f = rq->queue->failover;
 	const char *domain = request_string(rq, "domain");
-	json_t *o = command_ok(), *list = json_array();
 
+	if (domain[0] != '\0' && !command_means(rq)) {
+		command_no_such(rq);
+		return;
+	}
+	json_t *o = command_ok(), *list = json_array();
 	for (size_t i = 0; i < failover_windows(f); i++) {
 		const struct failover_window *w = failover_window(f, i);
 

@@ -152,7 +152,8 @@ command_filter(struct request *rq)
 
 	*f = (struct operate_filter){ 0 };
 	if (operate_state(request_string(rq, "state"), &f->state) < 0) {
-		control_fail(rq, "%s: unknown state \"%.32s\"", rq->command->name,
+		control_fail(rq, "%s: unknown state \"%.32s\": all, held, on-hold, refused, backlog, "
+		    "or the state of a leg as queue show has it", rq->command->name,
 		    request_string(rq, "state"));
 		return -1;
 	}

@@ -124,8 +124,7 @@ groups_meant(struct request *rq)
 	for (size_t i = 0; i < failover_count(f); i++)
 		n += command_group(rq, i) != NULL;
 	if (n == 0 && request_string(rq, "domain")[0] != '\0')
-		control_fail(rq, "no such domain%s in the configuration: %.255s",
-		    request_has(rq, "shard") ? " or shard" : "", request_string(rq, "domain"));
+		command_no_such(rq);
 	return n;
 }
 

@@ -458,6 +458,10 @@ command_why(struct request *rq)
 		control_fail(rq, "why: give a message id or a user's address");
 		return;
 	}
+	if (request_string(rq, "id")[0] == '\0' && request_string(rq, "user")[0] == '\0') {
+		control_fail(rq, "why: \"%s\" is empty", request_has(rq, "id") ? "id" : "user");
+		return;
+	}
 	rq->list = json_array();
 	rq->req = control_next_req(rq->control);
 	control_patience(rq, WHY_WAIT_MS);

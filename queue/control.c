@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/control_priv.h"
+#include "queue/report.h"
 
 struct client {
 	struct control	*control;
@@ -167,9 +168,8 @@ control_fail(struct request *rq, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	json_t *why = json_string(text);
-	control_reply(rq, json_pack("{s:b, s:o}", "ok", 0, "error",
-	    why != NULL ? why : json_string("not UTF-8")));
+	/* What a client said may have been cut within a character. */
+	control_reply(rq, json_pack("{s:b, s:o}", "ok", 0, "error", report_text(slice_str(text))));
 }
 
 bool
@@ -228,6 +228,19 @@ field_fits(const struct field *f, const json_t *v)
 	return json_typeof(v) == f->type;
 }
 
+static const char *
+field_type(const struct field *f)
+{
+	switch (f->type) {
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+		return "a whole number";
+	default:
+		return "true or false";
+	}
+}
+
 static bool
 blank(const char *s)
 {
@@ -252,7 +265,8 @@ request_check(struct request *rq, char *why, size_t cap)
 			return false;
 		}
 		if (!field_fits(f, v)) {
-			(void)snprintf(why, cap, "%s: field \"%s\" has the wrong type", c->name, key);
+			(void)snprintf(why, cap, "%s: field \"%s\" has the wrong type, it is %s",
+			    c->name, key, field_type(f));
 			return false;
 		}
 	}
@@ -288,7 +302,8 @@ request_start(struct client *cl, struct slice line)
 	cl->request = rq;
 	rq->in = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &e);
 	if (!json_is_object(rq->in)) {
-		control_fail(rq, "a request is one JSON object on a line: %s", e.text);
+		control_fail(rq, "a request is one JSON object on a line: %s",
+		    rq->in == NULL ? e.text : "this is an array");
 		return;
 	}
 	const char *name = request_string(rq, "cmd");
@@ -385,6 +400,12 @@ client_lines(struct client *cl)
 		cl->last = true;
 		client_put(cl, json_pack("{s:b, s:s}", "ok", 0, "error",
 		    "a request is at most 64 KiB on one line"));
+	} else if (cl->eof && cl->request == NULL && !cl->last && buf_len(&cl->out) == 0 &&
+	    slice_trim(buf_slice(&cl->in)).n > 0) {
+		/* It may have been cut off: half a request is none. */
+		cl->last = true;
+		client_put(cl, json_pack("{s:b, s:s}", "ok", 0, "error",
+		    "a request ends with a newline: nothing was done"));
 	}
 }
 

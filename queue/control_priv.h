@@ -75,6 +75,10 @@ uint64_t control_next_req(struct control *c);
 json_t *command_ok(void);
 /* The i-th group when the request (domain, shard) means it, else NULL. */
 struct failover_group *command_group(struct request *rq, size_t i);
+/* Whether it means any at all. */
+bool command_means(struct request *rq);
+/* Fails the request: no group is meant, and says what was asked for. */
+void command_no_such(struct request *rq);
 /* command_replay.c */
 void command_replay_status(struct request *rq);
 void command_replay_set(struct request *rq);

@@ -110,12 +110,19 @@ bad_requests_are_told_why(void **state)
 	struct house *h = *state;
 	static const struct { const char *request, *error; } cases[] = {
 		{ "junk", "a request is one JSON object" },
-		{ "[]", "a request is one JSON object" },
+		{ "[]", "a request is one JSON object on a line: this is an array" },
 		{ "{\"cmd\":\"status\",\"cmd\":\"status\"}", "a request is one JSON object" },
 		{ "{}", "unknown command \"\"" },
 		{ "{\"cmd\":\"reboot\"}", "unknown command \"reboot\"" },
 		{ "{\"cmd\":\"status\",\"x\":1}", "status: unknown field \"x\"" },
-		{ "{\"cmd\":\"queue-list\",\"limit\":\"9\"}", "field \"limit\" has the wrong type" },
+		{ "{\"cmd\":\"queue-list\",\"limit\":\"9\"}", "field \"limit\" has the wrong type, it is a whole number" },
+		{ "{\"cmd\":\"queue-show\",\"id\":5}", "it is a string" },
+		{ "{\"cmd\":\"queue-show\",\"id\":\"x\",\"content\":1}", "it is true or false" },
+		{ "{\"cmd\":\"123456789012345678901234567890123456789012345678901234567890123\u00e8\"}",
+		  "123\\xc3\"" },
+		{ "{\"cmd\":\"why\",\"user\":\"\"}", "\"user\" is empty" },
+		{ "{\"cmd\":\"failover-windows\",\"domain\":\"c.example\"}", "no such domain" },
+		{ "{\"cmd\":\"report\",\"domain\":\"c.example\",\"since_ms\":1}", "no such domain" },
 		{ "{\"cmd\":\"queue-list\",\"limit\":0}", "limit is 1 to" },
 		{ "{\"cmd\":\"queue-list\",\"state\":\"odd\"}", "unknown state" },
 		{ "{\"cmd\":\"queue-list\",\"after\":\"zz\"}", "not from an earlier reply" },
@@ -131,7 +138,7 @@ bad_requests_are_told_why(void **state)
 		{ "{\"cmd\":\"queue-drop\",\"domain\":\"b.example\",\"reason\":\" \"}",
 		  "\"reason\" is required" },
 		{ "{\"cmd\":\"queue-release\",\"older_ms\":-1,\"user\":\"x\"}", "an age is" },
-		{ "{\"cmd\":\"queue-summary\",\"state\":\"odd\"}", "unknown state" },
+		{ "{\"cmd\":\"queue-summary\",\"state\":\"odd\"}", "unknown state \"odd\": all, held" },
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\"}",
 		  "\"reason\" is required" },
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"mode\":\"on\","
@@ -141,7 +148,7 @@ bad_requests_are_told_why(void **state)
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"c.example\",\"mode\":\"on\","
 		  "\"reason\":\"r\"}", "no such domain" },
 		{ "{\"cmd\":\"failover-set\",\"domain\":\"a.example\",\"shard\":\"s9\","
-		  "\"mode\":\"on\",\"reason\":\"r\"}", "no such domain or shard" },
+		  "\"mode\":\"on\",\"reason\":\"r\"}", "no such domain or shard in the configuration: a.example, shard \"s9\"" },
 		{ "{\"cmd\":\"failover-show\",\"domain\":\"c.example\"}", "no such domain" },
 		{ "{\"cmd\":\"report\",\"domain\":\"c.example\"}", "no such domain" },
 		{ "{\"cmd\":\"replay-status\",\"domain\":\"c.example\"}", "no such domain" },
@@ -650,6 +657,27 @@ overlong_request_is_refused_and_closed(void **state)
 	free(big);
 }
 
+/* Cut off: a shorter request is not what was meant. */
+static void
+half_a_request_is_answered_and_not_done(void **state)
+{
+	struct house *h = *state;
+	struct reader r;
+
+	reader_open(h, &r);
+	say(r.fd, "{\"cmd\":\"failover-windows\"}\n{\"cmd\":\"failover-show\"}");
+	assert_int_equal(shutdown(r.fd, SHUT_WR), 0);
+	json_t *o = reply(h, &r);
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	o = reply(h, &r);
+	assert_non_null(o);
+	assert_string_equal(str(o, "error"), "a request ends with a newline: nothing was done");
+	json_decref(o);
+	assert_null(reply(h, &r));
+	reader_close(&r);
+}
+
 static void
 clients_are_bounded_and_independent(void **state)
 {
@@ -716,6 +744,7 @@ main(void)
 		T(directory_reload_waits_for_the_answer),
 		T(many_requests_on_one_connection_in_odd_pieces),
 		T(overlong_request_is_refused_and_closed),
+		T(half_a_request_is_answered_and_not_done),
 		T(clients_are_bounded_and_independent),
 		T(long_reply_to_a_slow_reader),
 	};
