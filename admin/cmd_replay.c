@@ -154,10 +154,8 @@ print_status(const json_t *list)
 static json_t *
 ask_status(const struct cli *cli, const char *domain, const struct options *o)
 {
-	json_t *q = json_pack("{s:s, s:s*, s:s*}", "cmd", "replay-status", "domain", domain,
-	    "shard", o->shard);
-
-	return q == NULL ? NULL : control_call(cli, q);
+	return control_call(cli, json_pack("{s:s, s:s*, s:s*}", "cmd", "replay-status", "domain", domain,
+	    "shard", o->shard));
 }
 
 static bool

@@ -213,7 +213,10 @@ control_call(const struct cli *cli, json_t *request)
 		}
 		path = c->control_socket;
 	}
-	reply = control_ask(path, request, why, sizeof(why));
+	if (request != NULL)
+		reply = control_ask(path, request, why, sizeof(why));
+	else
+		say(why, sizeof(why), "what is asked for must be UTF-8 text");
 	conf_free(&c);
 	if (reply == NULL && cli->json) {
 		json_t *o = json_pack("{s:b, s:s}", "ok", 0, "error", why);

@@ -134,6 +134,8 @@ def test_a_slip_of_the_pen_is_an_error_and_harms_nothing(world):
         (1, "no recipient 7", ("queue", "hold", first + "/7")),
         (2, "--user is empty", ("queue", "drop", "--domain", "shop.example", "--user", "") + why),
         (2, "--domain is empty", ("queue", "list", "--domain", "")),
+        (1, "\"id\" is empty", ("why", "")),
+        (1, "must be UTF-8", ("replay", "status", os.fsdecode(b"\xff"))),
     ]
     for status, text, words in wrong:
         r = relay.command(*words, check=False)
