@@ -532,6 +532,28 @@ legs_operator_bounce(const struct spool_entry *e, const char *note, int64_t now,
 }
 
 bool
+legs_refused_over(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, int64_t now)
+{
+	const struct spool_leg *l = &e->leg[LEG_HOLD];
+
+	return e->kind == RCPT_USER && g != NULL && g->served && failover_believes(g) &&
+	    l->state == LEG_PARKED && l->attempts > 0 && l->code >= 500 && l->code <= 599 &&
+	    age(e, now) > c->hold_retention_ms;
+}
+
+bool
+legs_refused_end(const struct conf *c, const struct spool_entry *e, const char *note, int64_t now,
+    struct legs_change *to)
+{
+	if (e->leg[LEG_HOLD].attempts >= c->retention_attempts)
+		return legs_operator_bounce(e, note, now, to);
+	legs_end(e, LEG_HOLD, LEG_WAITING, 0, SLICE_NONE, to);
+	to->leg.next_ms = now;
+	return false;
+}
+
+bool
 legs_operator_retry(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,
     struct legs_change *to)

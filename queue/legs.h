@@ -113,6 +113,12 @@ bool legs_again(const struct spool_entry *e, int64_t since, struct legs_change *
  * not refused. */
 bool legs_operator_bounce(const struct spool_entry *e, const char *note, int64_t now,
     struct legs_change *to);
+/* The primary has refused it, is to be believed, and hold-retention is over (11.2). */
+bool legs_refused_over(const struct conf *c, const struct failover_group *g,
+    const struct spool_entry *e, int64_t now);
+/* Then: another try, or, after retention-attempts, the end as of an operator's bounce (true). */
+bool legs_refused_end(const struct conf *c, const struct spool_entry *e, const char *note, int64_t now,
+    struct legs_change *to);
 /* An operator asked for another try. False: nothing to retry. */
 bool legs_operator_retry(const struct conf *c, const struct failover_group *g,
     const struct spool_entry *e, enum leg_kind leg, const char *note, int64_t now,

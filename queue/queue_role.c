@@ -21,6 +21,7 @@
 #include "queue/lookout.h"
 #include "queue/optout.h"
 #include "queue/phases.h"
+#include "queue/retention.h"
 #include "queue/stranded.h"
 #include "queue/switch.h"
 
@@ -396,6 +397,7 @@ queue_close(struct queue *q)
 {
 	control_free(&q->control);
 	lookout_free(&q->lookout);
+	retention_free(&q->retention);
 	switch_fini(q);
 	optout_fini(q);
 	timer_free(&q->tick);
@@ -532,6 +534,7 @@ queue_start(struct role *r)
 	q->lookout = lookout_new(q);
 	attempts_watch(q->attempts, queue_hold_result, q);
 	switch_init(q);
+	q->retention = retention_new(q);
 	if (role_resource(r, "control") >= 0)
 		q->control = control_new(q, role_resource(r, "control"));
 	r->priv = q;

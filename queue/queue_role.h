@@ -27,6 +27,7 @@ extern const struct role_ops queue_ops;
 struct alarms;
 struct control;
 struct lookout;
+struct retention;
 struct optout;
 struct sweep;
 struct commit;
@@ -54,6 +55,7 @@ struct queue {			/* role->priv; open to queue/control.c and queue/command.c */
 	struct sweep	*sweeps;	/* running walks after a switch (queue/switch.c) */
 	struct optout	*optouts;	/* running walks after an opt-out (queue/optout.c) */
 	struct alarms	*alarms;
+	struct retention *retention;	/* owned */
 	struct lookout	*lookout;
 	struct timer	*clockwork;	/* ends of modes, windows (queue/switch.c) */
 	struct commit	*commits;	/* given to the spool, not yet answered */

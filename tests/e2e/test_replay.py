@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+from tests.e2e.conftest import zones
 from tests.lib import mail
 from tests.lib.relay import BINARY
 from tests.lib.sink import Sink
@@ -178,6 +179,31 @@ def test_spec_11_2_any_refusal_is_an_alarm_until_nothing_is_held(world):
     relay.command("queue", "bounce", "--domain", "shop.example", "--reason", "it is right")
     relay.wait_balance(bounced=1, held=0)
     until(lambda: "primary-refused" not in alarms())
+
+
+def test_spec_11_2_a_refusal_ends_with_retention(world):
+    """Nobody confirms the refusal and the time is over: tried again to be sure, then its sender
+    is told; not while failover is on, and not what an operator has put on hold."""
+    relay = world.relay(top="hold-retention = 3s\nretention-attempts = 3")
+    no = {"on": True}
+    world.store.script = lambda stage, arg: "550 5.1.1 who?" if stage == "rcpt" and no["on"] else None
+    zone = dict(zones()["sender.example"], MX=["10 mx.recovery.example."])
+    world.dns.set("sender.example", zone)
+    for user in ("solo@shop.example", ANNA):
+        assert mail.send(relay.port, SENDER, user, mail.message(SENDER, user))[0] == 250
+    until(lambda: len(relay.command("queue", "list", "--state", "refused")["messages"]) == 2)
+    relay.command("queue", "hold", "--user", ANNA)
+    relay.failover("on")
+    time.sleep(4)       # old enough by now, and nothing has happened
+    assert relay.balance()["bounced"] == 0
+    relay.failover("off")
+    relay.wait_balance(bounced=1, held=1, replayed=0)
+    told = until(lambda: [m for m in world.recovery.messages if SENDER in m.rcpts])
+    assert told[0].mail_from == "" and b"550 5.1.1" in told[0].data
+    assert b"Final-Recipient: rfc822; solo@shop.example" in told[0].data
+    no["on"] = False
+    relay.command("queue", "release", "--user", ANNA)
+    relay.wait_balance(bounced=1, held=0, replayed=1)
 
 
 def test_spec_11_4_oldest_first_over_several_incidents(world):

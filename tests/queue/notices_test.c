@@ -244,6 +244,46 @@ spec_2_3_1_only_what_was_refused_can_be_bounced(void **state)
 }
 
 static void
+spec_11_2_what_was_refused_ends_with_retention(void **state)
+{
+	struct conf c = { .hold_retention_ms = 1000, .retention_attempts = 2 };
+	struct failover_group g = { .served = true, .phase = PHASE_STANDBY };
+	const struct spool_entry refused = { .kind = RCPT_USER, .received_ms = 5,
+		.leg = { { .state = LEG_PARKED, .attempts = 1, .code = 550 } } };
+	struct spool_entry e = refused;
+	struct legs_change to;
+
+	(void)state;
+	assert_false(legs_refused_over(&c, &g, &e, 1005));	/* not old enough */
+	assert_true(legs_refused_over(&c, &g, &e, 1006));
+	assert_false(legs_refused_over(&c, NULL, &e, 1006));
+	g.phase = PHASE_REPLAY;
+	assert_false(legs_refused_over(&c, &g, &e, 1006));
+	g.phase = PHASE_STANDBY;
+	g.distrust = true;
+	assert_false(legs_refused_over(&c, &g, &e, 1006));
+	g.distrust = g.served = false;
+	assert_false(legs_refused_over(&c, &g, &e, 1006));
+	g.served = true;
+	e.leg[LEG_HOLD].code = LEGS_CODE_OPERATOR;
+	assert_false(legs_refused_over(&c, &g, &e, 1006));
+	e.leg[LEG_HOLD].code = 0;	/* not sendable: our own trouble, as a rule */
+	assert_false(legs_refused_over(&c, &g, &e, 1006));
+	e = refused;
+	e.leg[LEG_HOLD].attempts = 0;
+	assert_false(legs_refused_over(&c, &g, &e, 1006));	/* backlog */
+	e = refused;
+	assert_false(legs_refused_end(&c, &e, "x", 1006, &to));
+	assert_int_equal(to.leg.state, LEG_WAITING);	/* once more, to be sure */
+	assert_int_equal(to.leg.attempts, 1);
+	assert_false(legs_to_bounce(&to.leg));
+	e.leg[LEG_HOLD].attempts = 2;
+	assert_true(legs_refused_end(&c, &e, "primary-refused 550", 1006, &to));
+	assert_true(legs_to_bounce(&to.leg));
+	assert_string_equal(to.note, "primary-refused 550");
+}
+
+static void
 spec_2_3_1_a_reminder_waits_for_its_time(void **state)
 {
 	struct house *h = *state;
@@ -341,6 +381,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(spec_2_3_8_what_a_sender_is_told_of_a_refusal),
 		cmocka_unit_test(spec_2_3_1_only_what_was_refused_can_be_bounced),
+		cmocka_unit_test(spec_11_2_what_was_refused_ends_with_retention),
 		T(spec_2_3_1_kept_before_the_leg_ends_then_sent),
 		T(rfc_8689_5_a_report_asks_of_tls_what_the_message_asked),
 		T(spec_2_3_5_what_may_not_be_sent_ends_the_leg_as_well),
