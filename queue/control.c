@@ -119,7 +119,7 @@ request_free(struct request *rq)
 static void
 client_put(struct client *cl, json_t *reply)
 {
-	char *text = json_dumps(reply, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	char *text = json_dumps(reply, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
 
 	json_decref(reply);
 	if (text == NULL || buf_puts(&cl->out, text) < 0 || buf_puts(&cl->out, "\n") < 0) {
