@@ -24,15 +24,18 @@ static void
 add(json_t *known, json_t *words, enum mark_kind kind, const struct mark *m, const char *what,
     bool counts)
 {
-	char line[256], until[40] = "for ever", value[24] = "";
+	char line[256], until[48] = "for ever", value[24] = "";
 	json_t *list = json_object_get(known, "marks");
 
-	if (m->until_ms != MARK_FOR_EVER)
-		clock_iso8601(m->until_ms, until, sizeof(until));
+	if (m->until_ms != MARK_FOR_EVER) {
+		memcpy(until, "until ", 6);
+		clock_iso8601(m->until_ms, until + 6, sizeof(until) - 6);
+	}
 	if (counts)
-		(void)snprintf(value, sizeof(value), "%u ", m->value);
-	(void)snprintf(line, sizeof(line), "  %s%s (until %s)", value, what, until);
-	json_array_append_new(words, json_string(line));
+		(void)snprintf(value, sizeof(value), ": %u", m->value);
+	(void)snprintf(line, sizeof(line), "  %s%s (%s)", what, value, until);
+	if (!counts || m->value > 0)
+		json_array_append_new(words, json_string(line));
 	json_array_append_new(list, json_pack("{s:s, s:o, s:I}", "mark", mark_kind_name(kind), "until",
 	    m->until_ms == MARK_FOR_EVER ? json_null() : report_time(m->until_ms), "value",
 	    (json_int_t)m->value));
@@ -114,6 +117,7 @@ attempts_known(struct attempts *a, struct slice user, struct slice recovery, jso
 	json_object_set_new(known, "marks", json_array());
 	(void)snprintf(line, sizeof(line), "recovery mailbox %s:", log_hash(recovery));
 	json_array_append_new(words, json_string(line));
+	size_t said = json_array_size(words);
 	say_notice(a, user, recovery, known, words);
 	if (marks_get(a->marks, MARK_LOOP, marks_key(a->marks, user, SLICE_NONE), now, &m))
 		add(known, words, MARK_LOOP, &m, "mail came back from it", false);
@@ -126,6 +130,11 @@ attempts_known(struct attempts *a, struct slice user, struct slice recovery, jso
 	bytes_lower(domain, strlen(domain));
 	const struct route *r = routes_get(a->routes, domain, clock_mono_ms());
 	free(domain);
+	if (json_array_size(words) == said)
+		json_array_append_new(words, json_string("  nothing is remembered of it"));
 	if (r != NULL && r->status == ROUTED_OK)
 		add_provider(a, r, known, words, now);
+	else
+		json_array_append_new(words, json_string("provider: not known now; DNS is asked when a "
+		    "copy is due"));
 }

@@ -17,6 +17,7 @@
 #include "queue/control_priv.h"
 #include "queue/legs_forward.h"
 #include "queue/report.h"
+#include "queue/why_words.h"
 
 enum {
 	WHY_RCPT_MAX = 20, WHY_ATTEMPTS_MAX = 50, WHY_MESSAGES_MAX = 5, WHY_LINE_MAX = 400,
@@ -51,86 +52,102 @@ policy_words(uint32_t flags)
 	    (flags & ENV_QUARANTINE) != 0 ? "quarantine" : "none";
 }
 
-static void
-say_survival(json_t *words, const struct envelope *v)
+/* 7.3: how the copy of what will not align leaves. */
+static const char *
+form_words(const struct conf_domain *d, bool reject)
 {
-	if ((v->flags & ENV_SURVIVABLE) != 0)
-		say(words, "forwarding does not break it: an aligned DKIM signature passed");
-	else if (v->dmarc != AUTH_PASS || (v->flags & (ENV_REJECT | ENV_QUARANTINE)) == 0)
-		say(words, "no aligned DKIM signature passed, but nobody asks to refuse it for that");
-	else
-		say(words, "forwarding breaks it: it passed DMARC by SPF alone and the author's domain "
-		    "asks to %s what fails; see unsurvivable in relay.conf(5)", policy_words(v->flags));
+	switch (d == NULL ? UNSURVIVABLE_AUTO : d->unsurvivable) {
+	case UNSURVIVABLE_AUTO:
+		return reject ? "auto: as it is first, munged once refused; munged at once for a "
+		    "provider that refused three" : "auto: the copy is munged";
+	case UNSURVIVABLE_MUNGE:
+		return "munge: the copy comes from an address of ours";
+	case UNSURVIVABLE_WRAP:
+		return "wrap: the copy is an attachment to a message of ours";
+	case UNSURVIVABLE_TRY:
+		return "try: as it is first, munged once refused";
+	case UNSURVIVABLE_HOLD:
+		break;
+	}
+	return "hold: no copy is sent";
 }
 
 static void
-say_message(json_t *words, const struct envelope *v)
+say_survival(json_t *words, const struct envelope *v, const struct conf_domain *d)
+{
+	if ((v->flags & ENV_SURVIVABLE) != 0) {
+		say(words, "forwarding does not break it: an aligned DKIM signature passed");
+	} else if (v->dmarc != AUTH_PASS || (v->flags & (ENV_REJECT | ENV_QUARANTINE)) == 0) {
+		say(words, "no aligned DKIM signature passed, but nobody asks to refuse it for that");
+	} else {
+		say(words, "forwarding breaks it: it passed DMARC by SPF alone and the author's domain "
+		    "asks to %s what fails", policy_words(v->flags));
+		say(words, "  so its form is that of unsurvivable = %s",
+		    form_words(d, (v->flags & ENV_REJECT) != 0));
+	}
+}
+
+static void
+say_reason(json_t *words, const char *what, struct slice reason)
+{
+	const char *mean = why_reason(reason);
+
+	say(words, "%s %.*s%s%s%s", what, SLICE_FMT(reason), mean[0] != '\0' ? " (" : "", mean,
+	    mean[0] != '\0' ? ")" : "");
+}
+
+static void
+say_message(json_t *words, const struct envelope *v, const struct conf_domain *d)
 {
 	unsigned rule = (v->flags & ENV_TRIAGE_RULE) >> ENV_TRIAGE_SHIFT;
+	bool policy = v->dmarc == AUTH_PASS || v->dmarc == AUTH_FAIL;	/* it has one */
 	char t[40];
 
 	say(words, "accepted %s from %.*s (%.*s)%s, %llu bytes", when((int64_t)v->received_ms, t),
 	    SLICE_FMT(v->client_ip), v->helo.n > 100 ? 100 : SLICE_FMT(v->helo),
 	    (v->flags & ENV_TLS) != 0 ? " over TLS" : "", (unsigned long long)v->body_size);
-	say(words, "SPF %s, DKIM %s, DMARC %s (policy %s), ARC %s",
+	say(words, "SPF %s, DKIM %s, DMARC %s%s%s%s, ARC %s",
 	    auth_result_name((enum auth_result)v->spf), auth_result_name((enum auth_result)v->dkim),
-	    auth_result_name((enum auth_result)v->dmarc), policy_words(v->flags),
+	    auth_result_name((enum auth_result)v->dmarc), policy ? " (policy " : "",
+	    policy ? policy_words(v->flags) : "", policy ? ")" : "",
 	    auth_result_name((enum auth_result)v->arc));
 	if ((v->flags & ENV_HOLD_ONLY) != 0)
-		say(words, "held for the primary only, never forwarded: rule %.*s", SLICE_FMT(v->reason));
+		say_reason(words, "held for the primary only, never forwarded: rule", v->reason);
 	else if ((v->flags & ENV_RECHECK) != 0)
 		say(words, "DNS did not answer: judged again before a copy may leave");
 	else if (v->reason.n > 0)
-		say(words, "may be forwarded by exception: rule %.*s", SLICE_FMT(v->reason));
+		say_reason(words, "may be forwarded by exception: rule", v->reason);
 	else
 		say(words, "may be forwarded");
-	if (rule > 0)
-		say(words, "class %u by rule T%u", v->triage, rule);
+	if ((v->flags & ENV_HOLD_ONLY) != 0)
+		say(words, "class %u in the replay (%s)", v->triage, why_class(v->triage));
+	else if (rule > 0)
+		say(words, "class %u by rule T%u (%s)", v->triage, rule, why_class(v->triage));
 	else
-		say(words, "class %u", v->triage);
+		say(words, "class %u (%s)", v->triage, why_class(v->triage));
 	if ((v->flags & ENV_HOLD_ONLY) == 0)
-		say_survival(words, v);
+		say_survival(words, v, d);
 }
 
 /* ---- the legs ---- */
 
-static const struct { const char *note, *words; } note_words[] = {
-	{ "nouser", "the recovery address does not exist, as its provider said" },
-	{ "userrate", "the recovery mailbox gets too much; bulk is held" },
-	{ "held userrate", "the recovery mailbox gets too much; bulk is held" },
-	{ "loop", "mail of this user came back to us lately" },
-	{ LEGS_NOTE_CAME_BACK, "it is our own copy of a message that is here" },
-	{ "chain", "the recovery address is in a domain of ours that is in failover, too" },
-	{ "self", "the recovery address leads back to this relay" },
-	{ "bad-recovery", "the recovery address is none that mail could be sent to" },
-	{ "null-mx", "the recovery domain takes no mail (null MX)" },
-	{ "no-domain", "the recovery domain does not exist, or has no mail server" },
-	{ "unroutable", "the recovery domain's mail servers have no address on the Internet" },
-	{ "no-recovery", "the user has no recovery address" },
-	{ "opted-out", "the user has opted out" },
-	{ "unverified", "the recovery address is not verified" },
-	{ TARGET_NO_BASELINE, "failover is off: only users who agreed (baseline) get some copies then, "
-	    "up to half of mailbox-day-max" },
-	{ "not-opted-in", "the user has not opted in, and forward-to asks for that" },
-	{ "shared", "too many users have this recovery address" },
-	{ "mailbox-day-max", "the recovery mailbox got its mailbox-day-max already" },
-	{ "message-id-max", "its provider got this Message-ID already (message-id-bulk-max)" },
-	{ "settled", "the primary had it before the copy left" },
-	{ LEGS_NOTE_OFF, "failover was switched off before it left" },
-	{ "expired", "it could not be sent in time (forward-ttl and its like)" },
-};
-
 static void
 say_note(json_t *words, const char *note)
 {
+	char line[WHY_WORDS_MAX];
+
 	if (note[0] == '\0')
 		return;
-	for (size_t i = 0; i < sizeof(note_words) / sizeof(note_words[0]); i++)
-		if (strcmp(note_words[i].note, note) == 0) {
-			say(words, "  because %s", note_words[i].words);
-			return;
-		}
-	say(words, "  note: %s", note);
+	why_note(note, line);
+	say(words, strncmp(line, "note: ", 6) == 0 ? "  %s" : "  because %s", line);
+}
+
+/* "1 try", "2 tries" */
+static const char *
+tries(unsigned n, char out[24])
+{
+	(void)snprintf(out, 24, "%u %s", n, n == 1 ? "try" : "tries");
+	return out;
 }
 
 static void
@@ -138,7 +155,7 @@ say_hold(json_t *words, const struct spool_entry *e, const struct failover_group
     const char *note)
 {
 	const struct spool_leg *l = &e->leg[LEG_HOLD];
-	char t[40];
+	char t[40], n[24];
 
 	switch ((enum leg_state)l->state) {
 	case LEG_PARKED:
@@ -156,7 +173,10 @@ say_hold(json_t *words, const struct spool_entry *e, const struct failover_group
 			say(words, "primary: held until failover ends, then replayed");
 		break;
 	case LEG_WAITING:
-		say(words, "primary: %u tries so far, next %s", l->attempts, when(l->next_ms, t));
+		say(words, "primary: waits%s%s, next %s", l->attempts == 0 ? "" : "; ",
+		    l->attempts == 0 ? "" : tries(l->attempts, n), l->next_ms == 0 ?
+		    "when the primary answers" : l->next_ms <= clock_wall_ms() ? "now, in its turn" :
+		    when(l->next_ms, t));
 		break;
 	case LEG_DELIVERED:
 		say(words, "primary: has it");
@@ -178,14 +198,18 @@ say_waiting(json_t *words, const struct conf *c, const struct spool_entry *e, co
 {
 	const struct spool_leg *l = &e->leg[LEG_FORWARD];
 	struct forward_note n;
-	char t[40], u[40];
+	char t[40], u[40], k[24];
 
 	forward_note_read(note, &n);
 	if (baseline_leg(e))
 		say(words, "copy: one of the share that keeps our addresses warm (baseline-share)");
-	say(words, "copy: %u tries so far, next %s, given up %s", l->attempts,
-	    l->next_ms <= clock_wall_ms() ? "now, in its turn" : when(l->next_ms, t),
-	    when(forward_ends_ms(c, e), u));
+	if (l->next_ms > forward_ends_ms(c, e))
+		say(words, "copy: %s so far, next %s, and that is too late: given up %s",
+		    tries(l->attempts, k), when(l->next_ms, t), when(forward_ends_ms(c, e), u));
+	else
+		say(words, "copy: %s so far, next %s, given up %s", tries(l->attempts, k),
+		    l->next_ms <= clock_wall_ms() ? "now, in its turn" : when(l->next_ms, t),
+		    when(forward_ends_ms(c, e), u));
 	if (n.refused != REPLY_OK)
 		say(words, "  the destination refused it (%s); the next try is %s",
 		    reply_class_name((enum reply_class)n.refused), n.changed ? "the last one" :
@@ -197,6 +221,7 @@ static void
 say_forward(json_t *words, const struct conf *c, const struct spool_entry *e, const char *note)
 {
 	const struct spool_leg *l = &e->leg[LEG_FORWARD];
+	char n[24];
 
 	switch ((enum leg_state)l->state) {
 	case LEG_ABSENT:
@@ -212,7 +237,8 @@ say_forward(json_t *words, const struct conf *c, const struct spool_entry *e, co
 			say_note(words, note);	/* what a report said; else it is the token */
 		return;
 	case LEG_FAILED:
-		say(words, "copy: given up after %u tries; the held message is not touched", l->attempts);
+		say(words, "copy: given up after %s; the held message is not touched",
+		    tries(l->attempts, n));
 		break;
 	case LEG_SKIPPED:
 		say(words, "copy: not sent");
@@ -231,17 +257,14 @@ say_forward(json_t *words, const struct conf *c, const struct spool_entry *e, co
 /* ---- attempts ---- */
 
 static void
-say_attempt(json_t *words, const struct history_entry *h, const char *enhanced)
+say_attempt(json_t *words, const struct history_entry *h)
 {
 	static const char *const forms[] = { "", ", munged", ", wrapped" };
-	static const char *const outcomes[DELIVER_MAX] = { "taken", "not now", "refused",
-		"lost after the data", "not sent" };
-	char t[40], u[40];
+	char t[40], u[40], result[WHY_WORDS_MAX];
 
-	say(words, "  %s %s%s: %s %u %s class %s%s%s", when(h->time_ms, t),
-	    h->leg == LEG_HOLD ? "primary" : "copy", h->form < 3 ? forms[h->form] : "",
-	    h->outcome < DELIVER_MAX ? outcomes[h->outcome] : "?", h->code, enhanced,
-	    reply_class_name((enum reply_class)h->class), h->next_ms == 0 ? "" : ", again ",
+	why_result(h, result);
+	say(words, "  %s %s%s: %s%s%s", when(h->time_ms, t), h->leg == LEG_HOLD ? "primary" : "copy",
+	    h->form < 3 ? forms[h->form] : "", result, h->next_ms == 0 ? "" : ", again ",
 	    h->next_ms == 0 ? "" : when(h->next_ms, u));
 }
 
@@ -261,7 +284,7 @@ attempts(struct request *rq, const struct spool_entry *e, json_t *words)
 		if (h[i].status > 0)
 			(void)snprintf(enhanced, sizeof(enhanced), "%u.%u.%u", h[i].status, h[i].subject,
 			    h[i].detail);
-		say_attempt(words, &h[i], enhanced);
+		say_attempt(words, &h[i]);
 		json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:i, s:s, s:s, s:o}", "time",
 		    report_time(h[i].time_ms), "leg", h[i].leg == LEG_HOLD ? "hold" : "forward", "class",
 		    reply_class_name((enum reply_class)h[i].class), "code", (int)h[i].code, "enhanced",
@@ -293,7 +316,10 @@ explain(struct request *rq, const struct spool_entry *e)
 
 	o = report_recipient(q->spool, e, have ? &m : NULL);
 	if (have) {
-		say_message(words, &m.env);
+		const struct failover_group *g = failover_find(q->failover, e->group);
+
+		say_message(words, &m.env, g == NULL ? NULL : conf_domain_find(q->role->conf,
+		    slice_str(g->domain)));
 		if (spool_message_rcpt(&m, e->rcpt_index, &r) == 0)
 			json_object_set_new(o, "user", report_text(r.user));
 		json_object_set_new(o, "authres", report_text(m.env.authres));
@@ -364,6 +390,21 @@ say_consent(struct request *rq, json_t *o, json_t *words)
 	    "the user, by mail" : "an operator");
 }
 
+static void
+say_no_target(json_t *words, const struct dir_targeted *m)
+{
+	char reason[64], line[WHY_WORDS_MAX];
+
+	if (m->status == TARGET_UNKNOWN)
+		say(words, "directory: there is no such user now");
+	else if (m->status != TARGET_NONE || slice_cstr(m->reason, reason, sizeof(reason)) != 0)
+		say(words, "directory: it does not answer now");
+	else {
+		why_note(reason, line);
+		say(words, "directory: no copy can be sent to this user: %s (%s)", reason, line);
+	}
+}
+
 void
 control_targeted(struct control *c, const struct dir_targeted *m)
 {
@@ -373,6 +414,11 @@ control_targeted(struct control *c, const struct dir_targeted *m)
 	if (rq == NULL || rq->list == NULL)
 		return;
 	o = json_array_get(rq->list, rq->count++);
+	if (o != NULL && json_object_get(o, "id") == NULL && m->status == TARGET_UNKNOWN) {
+		control_fail(rq, "no mail for %.200s is here, and the directory knows no such user",
+		    json_string_value(json_object_get(o, "user")));
+		return;
+	}
 	if (o != NULL) {
 		json_t *words = json_object_get(o, "why"), *known = json_object();
 
@@ -380,9 +426,7 @@ control_targeted(struct control *c, const struct dir_targeted *m)
 			attempts_known(rq->queue->attempts, slice_str(json_string_value(
 			    json_object_get(o, "user"))), m->recovery, known, words);
 		else
-			say(words, "directory: no copy can be sent to this user%s%.*s",
-			    m->reason.n == 0 ? "" : ": ", m->reason.n > 40 ? 40 :
-			    SLICE_FMT(m->reason));
+			say_no_target(words, m);
 		json_object_set_new(o, "recovery", known);
 		say_consent(rq, o, words);
 	}
@@ -430,6 +474,27 @@ last_visit(void *arg, const struct spool_entry *e)
 	return true;
 }
 
+/* Of a user without mail the directory's word is all there is, if it is a user. */
+static void
+explain_nothing(struct request *rq)
+{
+	const char *user = request_string(rq, "user");
+	size_t at = slice_rfind(slice_str(user), '@');
+	json_t *words;
+
+	if (conf_domain_find(rq->queue->role->conf, slice_sub(slice_str(user), at + 1,
+	    strlen(user))) == NULL) {
+		control_fail(rq, "no mail for %.200s is here, and its domain is none of this relay's",
+		    user);
+		return;
+	}
+	words = json_array();
+	say(words, "no mail for this address is here: none came, or all of it is settled and gone");
+	json_array_append_new(rq->list, json_pack("{s:s, s:s, s:o}", "rcpt", user, "user", user, "why",
+	    words));
+	why_go_on(rq);
+}
+
 static void
 last_done(void *arg, bool end, struct spool_cursor at)
 {
@@ -440,8 +505,7 @@ last_done(void *arg, bool end, struct spool_cursor at)
 	(void)at;
 	rq->walk = NULL;
 	if (l->n == 0) {
-		control_fail(rq, "no mail for %.200s is here: never seen, or all of it is settled and "
-		    "gone", request_string(rq, "user"));
+		explain_nothing(rq);
 		return;
 	}
 	for (unsigned i = 0; i < l->n; i++)

@@ -325,7 +325,8 @@ def test_why_tells_the_whole_path(world):
     assert "full" in [m["mark"] for m in one["recovery"]["marks"]]
     text = relay.command("why", one["id"], json_out=False)
     for words in ("SPF pass", "DMARC pass (policy reject)", "may be forwarded", "class 1 by rule T9",
-                  "forwarding breaks it", "held until failover ends", "1 tries so far, next 20",
+                  "forwarding breaks it", "held until failover ends", "1 try so far, next 20", "that is too late: given up 20",
+                  "as it is first, munged once refused",
                   "not now 452 4.2.2 class full", "it is full (until 20", "recovery mailbox "):
         assert words in text, text
     for all_of_it in (text, str(one)):
@@ -335,8 +336,16 @@ def test_why_tells_the_whole_path(world):
               mail.message("x@sender.example", "anna@shop.example"), source="127.0.0.6")
     relay.wait_balance(received=2)
     text = relay.command("why", "anna@shop.example", json_out=False)
-    assert "never forwarded: rule dmarc-reject" in text and "copy: none" in text
-    assert relay.command("why", "nobody@shop.example", check=False).returncode == 1
+    assert "never forwarded: rule dmarc-reject (DMARC fails, and the author" in text and "copy: none" in text
+    assert relay.command("why", one["id"] + "/0", json_out=False).startswith(one["id"])
+    assert relay.command("why", one["id"] + "/1", check=False).returncode == 1
+    # of a user without mail it is the directory's word; of nobody that there is none
+    text = relay.command("why", "Carla@shop.example", json_out=False)
+    assert "no mail for this address is here" in text and "recovery mailbox " in text
+    for nobody, said in (("nobody@shop.example", "knows no such user"),
+                         ("mario@recovery.example", "none of this relay's")):
+        r = relay.command("why", nobody, check=False, json_out=False)
+        assert r.returncode == 1 and said in r.stderr, r.stderr
     assert relay.command("why", "0000000000000000", check=False).returncode == 1
     assert relay.command("why", check=False).returncode == 2
 
