@@ -56,9 +56,7 @@ static const char users_help[] =
     "  --separator C       fields are separated by C instead of a comma\n"
     "  --confirm-shared A  these recovery addresses (by commas) may belong to more than\n"
     "                      5 users; remembered in later imports\n"
-    "  --quiet             no progress\n"
-    "  -c, --config FILE   default /etc/salvaposta/relay.conf\n"
-    "  --json              print JSON\n";
+    "  --quiet             no progress\n";
 
 /* The snapshot in use; NULL after saying why there is none. */
 static struct directory *
