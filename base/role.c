@@ -446,6 +446,8 @@ role_main(const struct role_ops *ops, unsigned index, int fd)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
 	name_process(ops, index);
 	log_open(role_name(ops->kind), LOG_LVL_INFO);
 	r.loop = loop_new();

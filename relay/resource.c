@@ -195,6 +195,21 @@ still_taken(bool (*taken)(const char *), const char *what)
 	return taken(what);
 }
 
+/* What a relay that was killed left may go, and nothing else: a slip of the pen in
+ * control-socket must not cost a file. */
+static bool
+control_clear(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT;
+	if (S_ISSOCK(st.st_mode))
+		return unlink(path) == 0;
+	errno = EEXIST;
+	return false;
+}
+
 static int
 control_socket(const struct conf *c)
 {
@@ -213,7 +228,11 @@ control_socket(const struct conf *c)
 		    "state\" fix=\"stop it first\"", c->control_socket);
 		goto bad;
 	}
-	unlink(c->control_socket);
+	if (!control_clear(c->control_socket)) {
+		log_error("start", "control-socket=%s error=\"%m\" fix=\"what is there is no socket "
+		    "that may be replaced: name another path or move it away\"", c->control_socket);
+		goto bad;
+	}
 	mode_t old = umask(0117);
 	int r = bind(fd, (struct sockaddr *)&un, sizeof(un));
 	umask(old);

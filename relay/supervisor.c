@@ -63,6 +63,7 @@ struct super {
 	struct conf		*conf;
 	const char		*file;
 	int			 conf_fd;	/* the text in force, sealed */
+	char		*control_socket; /* as we bound it, whatever is configured by now; or NULL */
 	struct resource_set	 sockets, files;
 	struct child		 child[CHILDREN_MAX];
 	unsigned		 nchild;
@@ -558,6 +559,17 @@ on_reload(void *arg)
 	log_info("reload", "file=%s result=ok", s->file);
 }
 
+/* Other servers open their logs anew on SIGUSR1, and some script takes us for one: by
+ * default that would end the relay. */
+static void
+on_foreign_signal(void *arg)
+{
+	const struct super *s = arg;
+
+	log_warn("signal", "file=%s note=\"SIGUSR1 and SIGUSR2 mean nothing here: SIGHUP reads the "
+	    "configuration again, the log goes to standard error\"", s->file);
+}
+
 /* --- start --- */
 
 static void
@@ -616,14 +628,26 @@ finish(struct super *s)
 		timer_free(&s->child[i].restart);
 		free(s->child[i].answer);
 	}
-	if (s->sockets.n > 0)
-		unlink(s->conf->control_socket);
+	if (s->control_socket != NULL)
+		unlink(s->control_socket);
+	free(s->control_socket);
 	timer_free(&s->stop_timer);
 	loop_free(&s->loop);
 	resource_close(&s->sockets);
 	resource_close(&s->files);
 	close(s->conf_fd);
 	conf_free(&s->conf);
+}
+
+/* From here on the control socket is ours, and goes when we go: before, it may be that of a
+ * relay that runs with this state. */
+static int
+open_sockets(struct super *s)
+{
+	if (resource_sockets(s->conf, &s->sockets) != 0)
+		return -1;
+	s->control_socket = mem_str(s->conf->control_socket);
+	return 0;
 }
 
 int
@@ -644,8 +668,10 @@ supervisor_main(const char *conf_file)
 	loop_signal(s.loop, SIGTERM, on_stop, &s);
 	loop_signal(s.loop, SIGINT, on_stop, &s);
 	loop_signal(s.loop, SIGHUP, on_reload, &s);
+	loop_signal(s.loop, SIGUSR1, on_foreign_signal, &s);
+	loop_signal(s.loop, SIGUSR2, on_foreign_signal, &s);
 	if (resource_folders(s.conf) != 0 || resource_files(s.conf, &s.files) != 0 ||
-	    resource_sockets(s.conf, &s.sockets) != 0 || start_all(&s) != 0)
+	    open_sockets(&s) != 0 || start_all(&s) != 0)
 		s.status = 1;
 	else
 		loop_run(s.loop);

@@ -138,7 +138,38 @@ def test_a_second_relay_on_the_same_state_is_refused(world):
     relay = world.relay()
     relay.write_conf(port=relay.port + 1 if relay.port < 65000 else relay.port - 1)
     assert "stop it first" in refused(relay)
+    assert len(relay.roles()) > 4       # it can still be talked to
     assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+
+
+def test_only_a_socket_is_replaced_or_removed(world):
+    """A slip of the pen in control-socket costs no file: neither at the start nor, after a
+    reload that cannot change it, at the stop."""
+    relay = world.relay(start=False)
+    precious = os.path.join(relay.folder, "precious")
+    with open(precious, "w") as f:
+        f.write("mail")
+    relay.write_conf(top='control-socket = "%s"' % precious)
+    assert "no socket" in refused(relay)
+    relay.write_conf(top="")
+    relay.start()
+    relay.write_conf(top='control-socket = "%s"' % precious)
+    relay.process.send_signal(signal.SIGHUP)
+    wait_log(relay, "result=ok")
+    relay.stop()
+    assert open(precious).read() == "mail"
+    assert not os.path.exists(os.path.join(relay.state, "control.sock"))
+
+
+def test_signals_of_other_servers_are_survived(world):
+    relay = world.relay()
+    pids = children(relay.process.pid)
+    for signo in signal.SIGUSR1, signal.SIGUSR2:
+        for pid in pids + [relay.process.pid]:
+            os.kill(pid, signo)
+    wait_log(relay, "SIGUSR1 and SIGUSR2 mean nothing here")
+    assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
+    assert sorted(children(relay.process.pid)) == sorted(pids)
 
 
 def test_an_unreadable_key_is_named(world):
