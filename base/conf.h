@@ -267,6 +267,8 @@ struct conf {
 	int64_t	 munge_time_ms;		/* how long an AUTH refusal is remembered (7.5) */
 	unsigned marks_max;		/* marks kept */
 	unsigned recovery_users_max;	/* of one recovery address (spec 9.3) */
+	int64_t	 recovery_age_ms;	/* a changed one is not used before (spec 12.8); 0: at once */
+	int64_t	 max_verified_age_ms;	/* of verified_at (spec 12.2); 0: any */
 	unsigned opt_outs_max;		/* users who stopped their copies */
 	char	*notice_templates;	/* folder of it.txt, en.txt; NULL: built in */
 	int64_t	 notice_pause_ms;	/* no second notice to a user within */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -419,6 +420,13 @@ directory_refusal(const struct conf *c, const struct directory_user *u)
 		return "unverified";
 	if (u->recovery.n == 0)
 		return "no-recovery";
+	/* 12.2, where it is set; who gave no time was not verified in time. */
+	if (c->max_verified_age_ms > 0 &&
+	    clock_wall_ms() - u->verified_ms > c->max_verified_age_ms)
+		return "unverified";
+	/* 12.8: who took over an account changes this address, too. */
+	if (u->changed_ms != 0 && clock_wall_ms() - u->changed_ms < c->recovery_age_ms)
+		return "recovery-new";
 	if (u->state == DIRECTORY_REGISTERED && (d == NULL || d->forward_opted_in_only))
 		return "not-opted-in";
 	/* Again at send time (spec 9.3): domains come and go in the configuration. One that

@@ -47,6 +47,8 @@ struct directory_user {
 	uint8_t		state;		/* enum directory_state */
 	uint8_t		flag;		/* enum directory_flag */
 	int64_t		verified_ms;	/* wall clock, 0: not given */
+	int64_t		changed_ms;	/* wall clock: an import brought this recovery address in
+					 * the place of another; 0: not lately */
 };
 
 enum directory_result { DIRECTORY_FOUND, DIRECTORY_UNKNOWN, DIRECTORY_UNAVAILABLE };
@@ -85,7 +87,7 @@ enum directory_result directory_find(struct directory *d, const struct conf *c,
     struct slice address, bool tags, struct directory_user *out);
 
 /* Why mail for this user is not forwarded, as one token ("no-recovery", "opted-out",
- * "unverified", "not-opted-in", "chain", "shared", "self"); NULL: it is. */
+ * "unverified", "recovery-new", "not-opted-in", "chain", "shared", "self"); NULL: it is. */
 const char *directory_refusal(const struct conf *c, const struct directory_user *u);
 
 /* The key of a name: local part without quotes, folded if asked, '@', domain. `domain`

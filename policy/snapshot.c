@@ -319,6 +319,19 @@ shard_known(const struct conf_domain *d, struct slice shard)
 	return false;
 }
 
+/* Since when it is another one than in the present snapshot (spec 12.8). A user who is new
+ * there has changed nothing. */
+static void
+changed_lately(struct snapshot *s, struct directory_user *u)
+{
+	struct directory_user old;
+
+	if (s->before == NULL || u->recovery.n == 0 ||
+	    directory_find(s->before, s->conf, u->address, false, &old) != DIRECTORY_FOUND)
+		return;
+	u->changed_ms = slice_ieq(old.recovery, u->recovery) ? old.changed_ms : clock_wall_ms();
+}
+
 /* 0 good, -1 bad (reported), -2 the disk. */
 static int
 add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
@@ -344,7 +357,9 @@ add_checked(struct snapshot *s, const struct snapshot_row *row, char *why)
 		return -1;
 	if (check_small(s, row, &u, &baseline) != 0)
 		return -1;
+	changed_lately(s, &u);
 	if (snapdb_put_user(s->db, (unsigned)(user.served - s->conf->domain), &u) != SNAPDB_OK ||
+	    (u.changed_ms != 0 && snapdb_put_changed(s->db, u.line, u.changed_ms) != SNAPDB_OK) ||
 	    (baseline && snapdb_put_baseline(s->db, u.line) != SNAPDB_OK)) {
 		explain(s, why);
 		return -2;

@@ -13,19 +13,21 @@ enum {
 };
 
 enum snapdb_stmt {
-	STMT_PUT_USER, STMT_PUT_BASELINE, STMT_PUT_NAME, STMT_OWNER, STMT_DROP_NAME, STMT_PUT_META,
-	STMT_GET, STMT_BASELINE, STMT_META, STMT_MAX
+	STMT_PUT_USER, STMT_PUT_BASELINE, STMT_PUT_CHANGED, STMT_PUT_NAME, STMT_OWNER, STMT_DROP_NAME,
+	STMT_PUT_META, STMT_GET, STMT_CHANGED, STMT_BASELINE, STMT_META, STMT_MAX
 };
 
 static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_PUT_USER] = "INSERT INTO users VALUES(?,?,?,?,?,?,?,?,?)",
 	[STMT_PUT_BASELINE] = "INSERT INTO baseline VALUES(?)",
+	[STMT_PUT_CHANGED] = "INSERT INTO changed VALUES(?,?)",
 	[STMT_PUT_NAME] = "INSERT INTO names VALUES(?,?)",
 	[STMT_OWNER] = "SELECT user FROM names WHERE name=?",
 	[STMT_DROP_NAME] = "DELETE FROM names WHERE name=?",
 	[STMT_PUT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
 	[STMT_GET] = ("SELECT u.id,u.address,u.recovery,u.shard,u.language,u.state,u.flag,u.verified"
 	    " FROM names n JOIN users u ON u.id=n.user WHERE n.name=?"),
+	[STMT_CHANGED] = "SELECT since FROM changed WHERE user=?",
 	[STMT_BASELINE] = "SELECT count(*) FROM baseline WHERE user=?",
 	[STMT_META] = "SELECT value FROM meta WHERE key=?",
 };
@@ -34,6 +36,7 @@ struct snapdb {
 	sqlite3		*db;		/* owned */
 	sqlite3_stmt	*stmt[STMT_MAX];	/* prepared at first use */
 	bool		 no_baseline;	/* made before there was that table */
+	bool		 no_changed;	/* likewise */
 	char		 why[256];	/* of the last failure */
 };
 
@@ -45,6 +48,7 @@ static const char snapdb_schema[] =
     " recovery TEXT NOT NULL, shard TEXT NOT NULL, language TEXT NOT NULL,"
     " state INTEGER NOT NULL, flag INTEGER NOT NULL, verified INTEGER NOT NULL);"
     "CREATE TABLE baseline(user INTEGER PRIMARY KEY);"
+    "CREATE TABLE changed(user INTEGER PRIMARY KEY, since INTEGER NOT NULL);"
     "CREATE TABLE names(name TEXT PRIMARY KEY, user INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE confirmed(recovery TEXT PRIMARY KEY) WITHOUT ROWID;";
 
@@ -189,6 +193,18 @@ snapdb_put_baseline(struct snapdb *db, uint64_t line)
 	if (st == NULL)
 		return SNAPDB_FAIL;
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)line);
+	return snapdb_step(db, st);
+}
+
+enum snapdb_result
+snapdb_put_changed(struct snapdb *db, uint64_t line, int64_t since_ms)
+{
+	sqlite3_stmt *st = snapdb_stmt(db, STMT_PUT_CHANGED);
+
+	if (st == NULL)
+		return SNAPDB_FAIL;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)line);
+	sqlite3_bind_int64(st, 2, since_ms);
 	return snapdb_step(db, st);
 }
 
@@ -341,7 +357,7 @@ snapdb_map(const void *p, size_t n, char *why, size_t cap)
 {
 	sqlite3 *raw = NULL;
 	struct snapdb *db;
-	uint64_t magic, version, tables;
+	uint64_t magic, version, tables, changed;
 	/* read-only: SQLite never writes to it, its interface just does not say const */
 	unsigned char *bytes = (unsigned char *)(uintptr_t)p;
 	int rc = sqlite3_open_v2(":memory:", &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
@@ -359,8 +375,11 @@ snapdb_map(const void *p, size_t n, char *why, size_t cap)
 	    snapdb_count(db, "PRAGMA application_id", &magic) == SNAPDB_OK &&
 	    snapdb_count(db, "PRAGMA user_version", &version) == SNAPDB_OK &&
 	    snapdb_count(db, "SELECT count(*) FROM sqlite_schema WHERE name='baseline'",
-	    &tables) == SNAPDB_OK) {
+	    &tables) == SNAPDB_OK &&
+	    snapdb_count(db, "SELECT count(*) FROM sqlite_schema WHERE name='changed'",
+	    &changed) == SNAPDB_OK) {
 		db->no_baseline = tables == 0;
+		db->no_changed = changed == 0;
 		if (magic == SNAPDB_MAGIC && version == SNAPDB_VERSION)
 			return db;
 		snprintf(db->why, sizeof(db->why), magic != SNAPDB_MAGIC ?
@@ -370,6 +389,24 @@ snapdb_map(const void *p, size_t n, char *why, size_t cap)
 	snprintf(why, cap, "%s", db->why);
 	snapdb_free(&db);
 	return NULL;
+}
+
+static enum snapdb_result
+get_changed(struct snapdb *db, struct directory_user *u)
+{
+	sqlite3_stmt *st = db->no_changed ? NULL : snapdb_stmt(db, STMT_CHANGED);
+	int rc;
+
+	u->changed_ms = 0;
+	if (st == NULL)
+		return db->no_changed ? SNAPDB_OK : SNAPDB_FAIL;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)u->line);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		u->changed_ms = sqlite3_column_int64(st, 0);
+	enum snapdb_result r = rc == SQLITE_ROW || rc == SQLITE_DONE ? SNAPDB_OK : snapdb_fail(db);
+	sqlite3_reset(st);
+	return r;
 }
 
 enum snapdb_result
@@ -396,7 +433,7 @@ snapdb_get(struct snapdb *db, struct slice key, struct directory_user *u)
 	u->state = (uint8_t)sqlite3_column_int(st, 5);
 	u->flag = (uint8_t)sqlite3_column_int(st, 6);
 	u->verified_ms = sqlite3_column_int64(st, 7);
-	return SNAPDB_OK;
+	return get_changed(db, u);
 }
 
 enum snapdb_result

@@ -9,6 +9,8 @@
  *	baseline(user)			users.id of those with copies in peace time; files of
  *					earlier releases have no such table
  *	names(name, user)		key of each address and alias -> users.id
+ *	changed(user, since)		users.id of those whose recovery address was another one
+ *					lately; files of earlier releases have no such table
  *	confirmed(recovery)		addresses that may be shared by many users
  *
  * A writer works on a fresh file without journal or sync: the file counts for nothing
@@ -37,6 +39,7 @@ enum snapdb_result snapdb_put_domain(struct snapdb *db, unsigned id, struct slic
 enum snapdb_result snapdb_put_user(struct snapdb *db, unsigned domain,
     const struct directory_user *u);
 enum snapdb_result snapdb_put_baseline(struct snapdb *db, uint64_t line);
+enum snapdb_result snapdb_put_changed(struct snapdb *db, uint64_t line, int64_t since_ms);
 /* TAKEN: *owner is the line that has it (which may be the same line). */
 enum snapdb_result snapdb_put_name(struct snapdb *db, struct slice key, uint64_t line,
     uint64_t *owner);

@@ -75,6 +75,7 @@ static const struct word notes[] = {
 	{ "no-domain", "the recovery domain does not exist, or has no mail server" },
 	{ "unroutable", "the recovery domain's mail servers have no address on the Internet" },
 	{ "no-recovery", "the user has no recovery address" },
+	{ "recovery-new", "the recovery address was changed lately (recovery-age)" },
 	{ "opted-out", "the user has opted out" },
 	{ "unverified", "the recovery address is not verified" },
 	{ TARGET_NO_BASELINE, "failover is off: only users who agreed (baseline) get some copies then, "

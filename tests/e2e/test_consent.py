@@ -174,3 +174,35 @@ def test_opt_outs_max_makes_the_wish_wait(world):
     relay.command("users", "optin", anna, "--reason", "x")
     until(lambda: bounces(relay)["stopped"] == 1, 40)
     assert relay.command("users", "show", USER)["forwarded"] is False
+
+
+def test_spec_12_8_a_recovery_address_that_was_changed_lately_is_not_used(world):
+    """Taken over during the outage: the new address gets nothing, the mail is held. A third import
+    does not make it old; others, and who is new, are forwarded. 12.2 beside it: a proof that
+    is too old, or that there never was."""
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    head = "address,recovery,verified_at"
+    rows = {"mario": "mario@recovery.example," + today, "anna": "anna@recovery.example," + today,
+            "old": "old@recovery.example,2020-01-01", "never": "never@recovery.example,"}
+    text = lambda: ["%s@shop.example,%s" % row for row in rows.items()]
+    relay = world.relay(start=False, users=None, top="recovery-age = 7d\nmax-verified-age = 365d")
+    relay.import_users(text(), head)
+    relay.start()
+    relay.failover("on")
+    rows["mario"] = "thief@recovery.example," + today
+    rows["new"] = "new@recovery.example," + today
+    for _ in range(2):
+        relay.import_users(text(), head)
+    for user in rows:
+        rcpt = user + "@shop.example"
+        data = mail.message("news@sender.example", rcpt)
+        assert mail.send(relay.port, "news@sender.example", rcpt, data)[0] == 250
+    relay.wait_balance(held=5, forwarded=2, forward_skipped=3)
+    assert sorted(m.rcpts[0] for m in world.recovery.messages) == ["anna@recovery.example",
+                                                                  "new@recovery.example"]
+    notes = {m["rcpt"].split("@")[0]: m["forward"]["note"]
+             for m in relay.command("queue", "list")["messages"]}
+    assert (notes["mario"], notes["old"], notes["never"]) == ("recovery-new", "unverified", "unverified")
+    shown = relay.command("users", "show", "mario@shop.example")
+    assert (shown["forwarded"], shown["reason"]) == (False, "recovery-new")
+    assert "changed lately" in relay.command("why", "mario@shop.example", json_out=False)
