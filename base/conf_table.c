@@ -131,8 +131,8 @@ const struct conf_key conf_keys[] = {
 	{ .name = "messages-max", ROOT(messages_max), COUNT("1000", 1, 1000000),
 	  .help = "Messages in one session before 421." },
 	{ .name = "received-max", ROOT(received_max), COUNT("100", 1, 10000),
-	  .help = "Received fields in a message; more is a loop and gets 554 5.4.6. RFC 5321 6.3 "
-	    "asks for at least 100." },
+	  .help = "A message with so many Received fields is a loop and gets 554 5.4.6. RFC 5321 "
+	    "6.3 asks for at least 100." },
 	{ .name = "bare-newline", ROOT(bare_newline_reject), .type = CONF_CHOICE_BOOL,
 	  .def = "normalize", .choices = newline_modes,
 	  .help = "A line feed or carriage return that stands alone in a message is made a CRLF "

@@ -421,7 +421,7 @@ static struct smtp_step
 cmd_vrfy(struct smtp_machine *m, enum smtp_state st, struct slice arg, struct buf *reply)
 {
 	(void)m, (void)arg;
-	machine_say(reply, "252 2.5.1 send some mail, I will try");
+	machine_say(reply, "252 2.5.0 send some mail, I will try");
 	return machine_step(st, SMTP_DO_NOTHING);
 }
 
