@@ -446,10 +446,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "marks-max", ROOT(marks_max), COUNT("200000", 16, 100000000),
 	  .help = "Such memories kept (32 bytes each, on disk and in memory). Beyond it those that "
 	    "end soonest go first." },
-	{ .name = "recovery-age", ROOT(recovery_age_ms), TIME("0s", 0, 365 * DAY),
+	{ .name = "recovery-age", ROOT(recovery_age_ms), TIME("7d", 0, 365 * DAY),
 	  .help = "A recovery address that an import brings in the place of another is not used before "
-	    "it is that old: who took over an account changes that, too. 7d is good advice; with 0s "
-	    "it is used at once." },
+	    "it is that old: who took over an account changes that, too. With 0s it is used at "
+	    "once." },
 	{ .name = "max-verified-age", ROOT(max_verified_age_ms), TIME("0s", 0, 36500 * DAY),
 	  .help = "Users whose verified_at is older, or missing, are unverified: held, not forwarded. "
 	    "0s: verified_at is not looked at." },

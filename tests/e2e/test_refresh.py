@@ -84,7 +84,7 @@ def from_sql(world, database, monkeypatch):
     else:
         text = adapt(text, ("runuser -u salvaposta-ro -- ", ""))
     path = put_program(relay, text)
-    relay.write_conf(top='refresh-command = "%s"' % path)
+    relay.write_conf(top='refresh-command = "%s"\nrecovery-age = 0s' % path)   # 12.8: test_consent.py
     return relay.start()
 
 
