@@ -6,6 +6,7 @@
  */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "policy/arc_verify.h"
@@ -125,6 +126,23 @@ read_fields(struct slice msg, struct dnsview *v, struct buf *answers)
 	arc_verify_check(arc, msg);
 }
 
+/* RFC 5322 4.5 allows it, RFC 6376 3.4.2 drops it, libopendkim does neither. */
+static bool
+blank_before_colon(struct slice msg)
+{
+	struct header_field f;
+	struct header h;
+
+	header_start(&h, msg);
+	while (header_next(&h, &f)) {
+		size_t colon = slice_find(f.raw, ':');
+
+		if (colon > 0 && colon < f.raw.n && strchr(" \t", f.raw.p[colon - 1]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* Ours is the first signature. Whoever's is below it may be what it wants. */
 static void
 verify(struct slice msg, bool sealed, bool chained)
@@ -136,8 +154,10 @@ verify(struct slice msg, bool sealed, bool chained)
 	buf_init(&answers, DNS_ANSWERS_MAX);
 	CHECK(dnsview_load(&v, SLICE_NONE, false) == 0);
 	read_fields(msg, &v, &answers);
+	fprintf(stderr, "RES %d %s\n%.*s\n", dkim_get(dkim,0)->result, dkim_get(dkim,0)->why, (int)msg.n, msg.p);
 	/* libopendkim does not look at a message whose From is no address */
-	CHECK(dkim_count(dkim) > 0 && (dkim_get(dkim, 0)->result == AUTH_PASS ||
+	CHECK(dkim_count(dkim) > 0 && (blank_before_colon(msg) ||
+	    dkim_get(dkim, 0)->result == AUTH_PASS ||
 	    strcmp(dkim_get(dkim, 0)->why, "not processed") == 0));
 	if (sealed && !chained)
 		CHECK(arc_verify_result(arc)->result == AUTH_PASS);
