@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import socket
+import shutil
 import subprocess
 import tempfile
 import time
@@ -422,7 +423,8 @@ def test_who_may_not_read_the_keys_is_told_so(keys):
         pytest.skip("nobody else to be")
     with tempfile.TemporaryDirectory() as folder:   # pytest's own are closed to others
         doctor = Doctor(folder, keys)
-        r = subprocess.run([BINARY, "doctor", "-c", doctor.relay.conf, "--json"], user=65534, group=65534,
+        binary = shutil.copy(BINARY, folder)    # where it was built may be closed, too
+        r = subprocess.run([binary, "doctor", "-c", doctor.relay.conf, "--json"], user=65534, group=65534,
                            extra_groups=[], cwd="/", capture_output=True, text=True, timeout=30)
         doctor.dns.close()
     assert r.returncode == 0, r.stdout + r.stderr
