@@ -110,15 +110,16 @@ def test_another_primary_when_the_old_one_is_gone_for_good(world):
         relay.kill()
         relay.start()
         assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
-        assert len(other.wait(5)) == 5
-        assert all(any(m.data.endswith(d) for m in other.messages[:4]) for d in sent)
+        # a kill between a 250 and our note of it may repeat one (11.3)
+        until(lambda: len({queue_id(m.data) for m in other.messages}) == 5)
+        assert all(any(m.data.endswith(d) for m in other.messages) for d in sent)
         relay.wait_balance(received=5, replayed=5, held=0, bounced=0)
         d = replay(relay)
         assert d["to"].endswith(":%d" % other.port) and d["primary"] == "lmtp:127.0.0.1:%d" % other.port
         world.up()
         relay.command("replay", "--to", "primary", "shop.example", "--reason", "new shelf")
         assert mail.send(relay.port, SENDER, USER, mail.message(SENDER, USER))[0] == 250
-        assert len(world.store.wait(1)) == 1 and len(other.messages) == 5
+        assert len(world.store.wait(1)) == 1 and len({queue_id(m.data) for m in other.messages}) == 5
         words = [r["to"] for r in audited(relay, "replay")]
         assert len(words) == 2 and "to=lmtp://" in words[0] and "to=primary" in words[1]
         for bad in ("mx", "http://x", "lmtp://", "lmtp://h:0"):
