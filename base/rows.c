@@ -32,12 +32,12 @@ slot(const struct rows *t, size_t i)
 static void *
 place(const struct rows *t, const void *like)
 {
-	size_t i = (size_t)t->kind->home(like);
-	void *at;
+	for (size_t i = (size_t)t->kind->home(like);; i++) {
+		void *at = slot(t, i);
 
-	while (at = slot(t, i), t->kind->used(at) && !t->kind->same(at, like))
-		i++;
-	return at;
+		if (!t->kind->used(at) || t->kind->same(at, like))
+			return at;
+	}
 }
 
 static void
