@@ -36,7 +36,7 @@ put_rest(const json_t *o, const char *const *but, struct buf *out)
 		bool skip = json_is_object(v) || is_noise(v);
 		for (size_t i = 0; but[i] != NULL && !skip; i++)
 			skip = strcmp(but[i], key) == 0;
-		char *text = skip ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(12));
+		char *text = skip ? NULL : json_dumps(v, JSON_ENCODE_ANY | CONTROL_COMPACT);
 		if (text != NULL)
 			(void)!buf_printf(out, "%s%s=%s", buf_len(out) > 0 ? " " : "", key, text);
 		free(text);
@@ -154,7 +154,7 @@ print_queue(const json_t *q)
 			time_words(when, words, sizeof(words));
 			printf("%s\n", words);
 		} else {
-			char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(12));
+			char *text = json_dumps(v, JSON_ENCODE_ANY | CONTROL_COMPACT);
 			text_print(stdout, text == NULL ? "" : text);
 			printf("\n");
 			free(text);

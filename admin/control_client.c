@@ -231,7 +231,6 @@ control_call(const struct cli *cli, json_t *request)
 void
 control_print(const json_t *reply)
 {
-	if (json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER |
-	    JSON_REAL_PRECISION(12)) == 0)
+	if (json_dumpf(reply, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | CONTROL_REAL) == 0)
 		putchar('\n');
 }

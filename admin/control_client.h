@@ -10,6 +10,10 @@
 
 #include "admin/cli.h"
 
+/* Flags of jansson for numbers that people read: not 29382.700000000001. */
+#define CONTROL_REAL	JSON_REAL_PRECISION(12)
+#define CONTROL_COMPACT	(JSON_COMPACT | CONTROL_REAL)
+
 /*
  * Sends the request (takes the reference) and returns the reply object, owned by the
  * caller, or NULL with a reason for people in `why`: no such socket, refused, denied, no
